@@ -1,0 +1,53 @@
+/* Checking an image without trusting it: the core of wodan-fsck. Never writes a byte. */
+#ifndef WODAN_CHECK_H
+#define WODAN_CHECK_H
+
+#include <wodan/device.h>
+#include <wodan/status.h>
+#include <wodan/types.h>
+
+WODAN_BEGIN
+
+enum wodan_severity {
+  WODAN_NOTE = 0,    /* worth knowing; nothing is wrong with the data */
+  WODAN_WARNING = 1, /* damage outside the newest root: data is whole, safety margin is not */
+  WODAN_DAMAGE = 2,  /* acknowledged data is, or may be, lost or wrong */
+};
+
+struct wodan_finding {
+  uint32_t id;       /* stable number, printed as WF0001 */
+  uint32_t severity; /* enum wodan_severity */
+  uint64_t block;    /* or WODAN_NO_BLOCK */
+  uint64_t generation; /* of the object concerned, 0 when none */
+  const char *message; /* one sentence, valid during the call */
+};
+
+struct wodan_check_options {
+  uint32_t size; /* sizeof(struct wodan_check_options); 0 is taken as the whole struct */
+  uint32_t reserved;
+  struct wodan_allocator allocator;
+  void *context;
+  /* Called for each finding, in the caller's thread. NULL: only counted. */
+  void (*finding)(void *context, const struct wodan_finding *finding);
+  /* Called now and then with blocks checked and blocks to check; non-zero stops the check. NULL: not called. */
+  int (*progress)(void *context, uint64_t done, uint64_t total);
+};
+
+struct wodan_check_report {
+  uint64_t notes, warnings, damages;
+  uint64_t generation, previous_generation;
+  uint64_t blocks, blocks_live, blocks_previous; /* owned by the newest root; by the previous root only */
+  uint64_t nodes, runs, leaves, pages, records, journal_records;
+  uint32_t complete; /* 1: everything was looked at; 0: stopped early */
+  uint32_t reserved;
+};
+
+/* Checks superblock and copy, journal ring, both newest roots, every node, run, page and record (checksums, order,
+ * ranges), and that every block is owned at most once. Returns 0 when the check ran (damage is in the report);
+ * WODAN_EFORMAT, WODAN_EVERSION, WODAN_EIO, WODAN_ENOMEM when it could not. error may be NULL. */
+WODAN_API int wodan_check(struct wodan_device *device, const struct wodan_check_options *options,
+                          struct wodan_check_report *report, struct wodan_error *error);
+
+WODAN_END
+
+#endif

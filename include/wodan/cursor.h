@@ -1,0 +1,35 @@
+/* Ordered cursors, both ways. A cursor sees one stable moment: that of its view, or of its opening. */
+#ifndef WODAN_CURSOR_H
+#define WODAN_CURSOR_H
+
+#include <wodan/db.h>
+#include <wodan/view.h>
+
+WODAN_BEGIN
+
+/* One thread at a time per cursor; different cursors on different threads. */
+struct wodan_cursor;
+
+/* view NULL: a view of now, held by the cursor. The new cursor stands nowhere. WODAN_ENOMEM. */
+WODAN_API int wodan_cursor_open(struct wodan_db *db, struct wodan_view *view, struct wodan_cursor **cursor);
+/* Frees it; NULL is allowed. Before wodan_close. */
+WODAN_API void wodan_cursor_close(struct wodan_cursor *cursor);
+
+/* Moves. 0: the cursor stands on a record. WODAN_DONE: there is none, the cursor stands nowhere.
+ * seek: the first record at or after key; seek_back: the last record at or before key. next and prev from nowhere
+ * answer WODAN_DONE. Failures: WODAN_EIO, WODAN_ECORRUPT, WODAN_ENOMEM; the cursor then stands nowhere and may be
+ * placed again. */
+WODAN_API int wodan_cursor_first(struct wodan_cursor *cursor);
+WODAN_API int wodan_cursor_last(struct wodan_cursor *cursor);
+WODAN_API int wodan_cursor_seek(struct wodan_cursor *cursor, struct wodan_slice key);
+WODAN_API int wodan_cursor_seek_back(struct wodan_cursor *cursor, struct wodan_slice key);
+WODAN_API int wodan_cursor_next(struct wodan_cursor *cursor);
+WODAN_API int wodan_cursor_prev(struct wodan_cursor *cursor);
+
+/* The record under the cursor; {NULL, 0} when it stands nowhere. Valid until the cursor moves or closes. */
+WODAN_API struct wodan_slice wodan_cursor_key(const struct wodan_cursor *cursor);
+WODAN_API struct wodan_slice wodan_cursor_value(const struct wodan_cursor *cursor);
+
+WODAN_END
+
+#endif

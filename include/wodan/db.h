@@ -1,0 +1,92 @@
+/* Format, open, close, sync, checkpoint, last error. See docs/ and FORMAT.md for what is on the device. */
+#ifndef WODAN_DB_H
+#define WODAN_DB_H
+
+#include <wodan/device.h>
+#include <wodan/status.h>
+#include <wodan/types.h>
+
+WODAN_BEGIN
+
+/* One open database. Every function may be called from any thread at any time, but for wodan_close, which must be
+ * the last. Writers run one at a time; readers do not wait for writers' device I/O. */
+struct wodan_db;
+
+/* All zero: good defaults. */
+struct wodan_format_options {
+  uint32_t size;            /* sizeof(struct wodan_format_options); 0 is taken as the whole struct */
+  uint32_t block_size;      /* bytes, power of two, 512..1 MiB, at least the device's sector; 0: 4096, or 512 below 1 MiB */
+  uint32_t force;           /* 0: refuse (WODAN_EEXIST) when the first or last block holds anything but zero bytes */
+  uint32_t page_size;       /* bytes before compression, power of two 512..16384; 0: device/256 within those bounds */
+  uint64_t memtable_size;   /* encoded record bytes per memtable; 0: device/64 within 4 pages..64 MiB. Bounds what an open replays */
+  uint32_t leaf_size;       /* bytes; 0: device/256 within 4 pages..512 KiB */
+  uint32_t reserved;        /* 0 */
+  uint64_t journal_size;    /* bytes; 0: device/32 within 8 journal blocks..128 MiB */
+  struct wodan_allocator allocator;
+  struct wodan_hooks hooks; /* random makes the fsid */
+};
+
+/* Writes an empty database over the whole device: ring, first checkpoint, flush, superblocks, flush. With force the
+ * old superblocks are cleared and flushed first, so a crash leaves the untouched old volume, none, or a complete
+ * empty one. Durable on return. The device stays the caller's. At least 64 blocks (32 KiB) are needed.
+ * WODAN_EINVAL (a bad or unfit option, or the device is too small), WODAN_EEXIST, WODAN_EIO,
+ * WODAN_ENOSPC (host), WODAN_ENOMEM, WODAN_EREADONLY. error may be NULL. */
+WODAN_API int wodan_format(struct wodan_device *device, const struct wodan_format_options *options,
+                           struct wodan_error *error);
+
+enum wodan_open_flags {
+  WODAN_OPEN_READ_ONLY = 1,  /* replays into memory, never writes a byte to the device */
+  WODAN_OPEN_OLDER_ROOT = 2, /* with READ_ONLY: when the newest root is damaged, take the newest intact older one; the
+                                number of generations dropped is in wodan_info */
+  WODAN_OPEN_DIRECT = 4,     /* wodan_open_path only: O_DIRECT for the whole handle */
+};
+
+struct wodan_open_options {
+  uint32_t size;          /* sizeof(struct wodan_open_options); 0 is taken as the whole struct */
+  uint32_t flags;         /* enum wodan_open_flags */
+  uint64_t memory_budget; /* bytes for memtables, skeleton and cache together; 0: 256 MiB or what the image needs */
+  struct wodan_allocator allocator;
+  struct wodan_hooks hooks;
+};
+
+/* Opens the database on a device; options may be NULL. A writable open first flushes the device (what a killed
+ * process left unflushed must not be taken for durable), then recovers: newest checkpoint on the journal's chain,
+ * skeletons of it and of the one before, free space, replay. It writes nothing. On success the database owns the
+ * device and closes it; on failure the device stays the caller's.
+ * WODAN_EFORMAT (no superblock), WODAN_EVERSION, WODAN_ECORRUPT (block named), WODAN_EBUDGET (message holds the
+ * bytes needed), WODAN_EREADONLY (device is read-only and READ_ONLY was not asked), WODAN_EIO, WODAN_ENOMEM,
+ * WODAN_EINVAL. error may be NULL. */
+WODAN_API int wodan_open(struct wodan_device *device, const struct wodan_open_options *options, struct wodan_db **db,
+                         struct wodan_error *error);
+
+/* wodan_path_device + wodan_open: the short way for a regular file or block device. Also the errors of both. */
+WODAN_API int wodan_open_path(const char *path, const struct wodan_open_options *options, struct wodan_db **db,
+                              struct wodan_error *error);
+
+/* Checkpoints what is not covered yet (writable handles), closes the device and frees the handle, whatever happens;
+ * returns the first failure. After success everything committed is durable. While views, cursors or pinned values
+ * are open it answers WODAN_EBUSY and frees nothing. NULL is allowed. error (may be NULL) tells what failed. */
+WODAN_API int wodan_close(struct wodan_db *db, struct wodan_error *error);
+
+/* Makes every batch committed before the call durable: appends what is pending to the journal and flushes once
+ * (concurrent callers share it), or checkpoints when the journal has no room. Durable on return.
+ * WODAN_EREADONLY, WODAN_EFAILED, WODAN_EIO, WODAN_ENOSPC, WODAN_ENOMEM; WODAN_ENOTDURABLE when the device cannot
+ * promise it (the bytes were written and flushed all the same). */
+WODAN_API int wodan_sync(struct wodan_db *db);
+
+/* Drains the memtables, does the maintenance that is owed, and writes a checkpoint: everything committed before the
+ * call is durable and needs no replay. *generation (may be NULL) gets the checkpoint's generation: it grows with
+ * every checkpoint and never repeats. When nothing changed since the last checkpoint, that one's generation is
+ * returned and nothing is written. Errors as wodan_sync. */
+WODAN_API int wodan_checkpoint(struct wodan_db *db, uint64_t *generation);
+
+/* The last failure of any call on this handle, copied out; code 0 when there was none. A WODAN_ENOTFOUND is an
+ * answer, not a failure, and is not kept. Any thread. */
+WODAN_API void wodan_last_error(struct wodan_db *db, struct wodan_error *error);
+
+/* Frees memory that wodan_get_alloc returned. NULL is allowed. Any thread. */
+WODAN_API void wodan_free(struct wodan_db *db, void *memory);
+
+WODAN_END
+
+#endif

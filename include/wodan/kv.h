@@ -1,0 +1,77 @@
+/* Point operations and atomic batches.
+ *
+ * Keys are 1 byte up to page_size/8 bytes and compare as unsigned bytes, a prefix before its extension. Values are
+ * 0 bytes up to page_size/4 (an empty value is a value, not a deletion). wodan_info tells both limits; above them
+ * WODAN_ETOOBIG. Nothing given to a write is kept after the call.
+ *
+ * Durability. A commit is visible to every later read at once. Buffered (the default): in memory; a crash loses a
+ * suffix of the buffered batches, never part of one. Durable: this batch and every one before it survive a crash
+ * once the call returned 0. */
+#ifndef WODAN_KV_H
+#define WODAN_KV_H
+
+#include <wodan/db.h>
+#include <wodan/view.h>
+
+WODAN_BEGIN
+
+enum wodan_durability { WODAN_BUFFERED = 0, WODAN_DURABLE = 1 };
+
+/* How to commit, and what became of it. NULL in the calls below means buffered. */
+struct wodan_commit {
+  uint32_t durability; /* in: enum wodan_durability */
+  uint32_t reached;    /* out: the level reached, also on failure: on WODAN_ENOTDURABLE the batch is committed, buffered */
+  uint64_t sequence;   /* out: sequence number of the batch's last operation; 0 when nothing was committed */
+};
+
+/* Copies the value into buffer. *size gets the value's size; when that is above capacity nothing is copied and
+ * WODAN_ERANGE is returned (call again with *size bytes). view NULL: now.
+ * WODAN_ENOTFOUND, WODAN_EINVAL, WODAN_EIO, WODAN_ECORRUPT (block in wodan_last_error), WODAN_ENOMEM. */
+WODAN_API int wodan_get(struct wodan_db *db, struct wodan_view *view, struct wodan_slice key, void *buffer,
+                        size_t capacity, size_t *size);
+
+/* As wodan_get, into memory the caller frees with wodan_free (never NULL on success, also for an empty value). */
+WODAN_API int wodan_get_alloc(struct wodan_db *db, struct wodan_view *view, struct wodan_slice key, void **value,
+                              size_t *size);
+
+/* A value read in place: valid until wodan_unpin, however the database changes. It holds memory of the cache or a
+ * memtable: keep it briefly. */
+struct wodan_pinned {
+  struct wodan_slice value;
+  void *owner[2]; /* the library's */
+};
+
+/* As wodan_get, without copying. On success the caller must wodan_unpin; wodan_close answers WODAN_EBUSY until then. */
+WODAN_API int wodan_get_pinned(struct wodan_db *db, struct wodan_view *view, struct wodan_slice key,
+                               struct wodan_pinned *pinned);
+WODAN_API void wodan_unpin(struct wodan_db *db, struct wodan_pinned *pinned);
+
+/* Sets key to value. commit may be NULL. WODAN_EINVAL (empty key), WODAN_ETOOBIG, WODAN_ENOSPC (refused before any
+ * change), WODAN_EREADONLY, WODAN_EFAILED, WODAN_EIO, WODAN_ENOMEM, WODAN_ENOTDURABLE. */
+WODAN_API int wodan_put(struct wodan_db *db, struct wodan_slice key, struct wodan_slice value,
+                        struct wodan_commit *commit);
+
+/* Removes key; removing an absent key succeeds. Errors as wodan_put. */
+WODAN_API int wodan_delete(struct wodan_db *db, struct wodan_slice key, struct wodan_commit *commit);
+
+/* A batch collects operations and commits them as one: all or nothing, also after a crash. The last operation on a
+ * key wins. Not for two threads at once. Keys and values are copied. At most half a memtable (wodan_info). */
+struct wodan_batch;
+WODAN_API int wodan_batch_create(struct wodan_db *db, struct wodan_batch **batch);
+WODAN_API int wodan_batch_put(struct wodan_batch *batch, struct wodan_slice key, struct wodan_slice value);
+WODAN_API int wodan_batch_delete(struct wodan_batch *batch, struct wodan_slice key);
+/* Operations collected so far, and their encoded bytes. */
+WODAN_API size_t wodan_batch_count(const struct wodan_batch *batch);
+WODAN_API uint64_t wodan_batch_bytes(const struct wodan_batch *batch);
+/* Empties the batch, keeping its memory. */
+WODAN_API void wodan_batch_clear(struct wodan_batch *batch);
+/* Frees the batch; NULL is allowed. Before wodan_close. */
+WODAN_API void wodan_batch_free(struct wodan_batch *batch);
+/* Commits; the batch is left as it was, to be cleared or freed. An empty batch commits nothing (with WODAN_DURABLE it
+ * is a wodan_sync). Errors as wodan_put; after any but WODAN_ENOTDURABLE and a failed durable flush (WODAN_EIO,
+ * WODAN_EFAILED) nothing of it is visible. After a failed flush it is visible, and unsure after a crash. */
+WODAN_API int wodan_batch_commit(struct wodan_db *db, const struct wodan_batch *batch, struct wodan_commit *commit);
+
+WODAN_END
+
+#endif

@@ -1,0 +1,72 @@
+/* What the image is (wodan_info) and what was done since open (wodan_stats). */
+#ifndef WODAN_STATS_H
+#define WODAN_STATS_H
+
+#include <wodan/db.h>
+
+WODAN_BEGIN
+
+/* Fixed at format, and the state found at open or now. */
+struct wodan_info {
+  uint32_t size; /* in: sizeof(struct wodan_info) */
+  uint32_t format_version;
+  uint8_t fsid[16];
+  uint64_t device_size; /* bytes */
+  uint64_t blocks;      /* allocation blocks of the volume, superblocks included */
+  uint32_t block_size;
+  uint32_t sector;
+  uint32_t page_size;
+  uint32_t leaf_size;
+  uint32_t journal_block_size;
+  uint32_t ordering;      /* what the device gives: enum wodan_ordering */
+  uint32_t durable;       /* 1: the device makes flushed data durable */
+  uint32_t read_only;     /* 1: this handle only reads */
+  uint64_t journal_size;  /* bytes */
+  uint64_t memtable_size; /* bytes */
+  uint64_t key_size_max;
+  uint64_t value_size_max;
+  uint64_t batch_size_max; /* encoded bytes */
+  uint64_t epoch;          /* number of this mount (writable) or of the newest mount seen (read-only) */
+  uint64_t generation;     /* of the newest durable checkpoint */
+  uint64_t previous_generation; /* of the checkpoint before; equal to generation when there is none intact */
+  uint64_t sequence;            /* last operation committed */
+  uint64_t replayed_operations; /* taken from the journal at open */
+  uint64_t dropped_generations; /* with WODAN_OPEN_OLDER_ROOT: how many were left behind; else 0 */
+  uint64_t memory_needed;       /* smallest memory budget this image opens with, bytes */
+};
+
+/* Counters since open; sizes in bytes. Device counters are what the library asked of the device. */
+struct wodan_stats {
+  uint32_t size; /* in: sizeof(struct wodan_stats) */
+  uint32_t reserved;
+  /* user operations */
+  uint64_t gets, gets_found, puts, deletes, batches, syncs, checkpoints, cursor_moves;
+  uint64_t user_bytes_written; /* key and value bytes of committed operations */
+  uint64_t user_bytes_read;    /* value bytes returned by gets, key and value bytes by cursors */
+  /* device */
+  uint64_t device_reads, device_read_bytes, device_writes, device_write_bytes;
+  uint64_t device_barriers, device_flushes, device_discards, device_discard_bytes;
+  uint64_t journal_write_bytes; /* the part of device_write_bytes that went to the journal */
+  uint64_t run_write_bytes, leaf_write_bytes, node_write_bytes;
+  double write_amplification; /* device_write_bytes / user_bytes_written, 0 before the first write */
+  double read_amplification;  /* device_read_bytes / user_bytes_read, 0 before the first read */
+  /* space, bytes of blocks */
+  uint64_t space_total;    /* blocks outside superblocks and journal */
+  uint64_t space_live;     /* owned by the live tree */
+  uint64_t space_deferred; /* held for the previous root, views, or the next checkpoint */
+  uint64_t space_free;
+  uint64_t leaves, runs;
+  uint64_t records_buffered; /* in memtables */
+  uint64_t pinned_views;     /* views, cursors and pinned values open now */
+  /* memory, bytes of the database's allocator */
+  uint64_t memory_budget, memory_used, memory_peak;
+  uint64_t cache_hits, cache_misses, cache_evictions;
+};
+
+/* Fill *info / *stats up to their size field (0: the whole struct). 0 or WODAN_EINVAL. Any thread. */
+WODAN_API int wodan_info(struct wodan_db *db, struct wodan_info *info);
+WODAN_API int wodan_stats(struct wodan_db *db, struct wodan_stats *stats);
+
+WODAN_END
+
+#endif

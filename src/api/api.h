@@ -1,0 +1,22 @@
+/* What the files of this folder share: keeping the last error, and tree keys. */
+#ifndef API_API_H
+#define API_API_H
+
+#include <string.h>
+#include "engine/engine.h"
+
+/* Keeps a failure as the handle's last error and returns its code; answers (0, positive, WODAN_ENOTFOUND) pass. */
+int api_result(struct wodan_db *db, int status, const struct wodan_error *error);
+
+/* A tree key is the table id and the user's key. */
+struct api_key {
+  uint8_t bytes[TABLE_ID_SIZE + 16384 / 8];
+};
+/* WODAN_EINVAL (empty or NULL) or WODAN_ETOOBIG. */
+int api_key(const struct wodan_db *db, struct wodan_slice key, struct api_key *buffer, struct wodan_slice *tree_key,
+            struct wodan_error *error);
+int api_value(const struct wodan_db *db, struct wodan_slice value, struct wodan_error *error);
+/* Memory of `size` bytes that the user gives back with wodan_free; NULL: none. */
+void *api_own(struct wodan_db *db, size_t size);
+
+#endif

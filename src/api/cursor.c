@@ -1,0 +1,64 @@
+/* Owns: include/wodan/cursor.h. See: tests/unit/test_engine.c. */
+#include "api/api.h"
+#include "engine/cursor.h"
+
+int wodan_cursor_open(struct wodan_db *db, struct wodan_view *view, struct wodan_cursor **cursor) {
+  struct wodan_error error = {.block = WODAN_NO_BLOCK};
+  if (!db || !cursor) return WODAN_EINVAL;
+  *cursor = mem_zalloc(&db->mem, sizeof **cursor);
+  if (!*cursor) return api_result(db, status_nomem(&error), &error);
+  int status = cursor_init(*cursor, db, view, &error);
+  if (status == 0) return 0;
+  mem_free(&db->mem, *cursor, sizeof **cursor);
+  *cursor = NULL;
+  return api_result(db, status, &error);
+}
+
+void wodan_cursor_close(struct wodan_cursor *cursor) {
+  if (!cursor) return;
+  struct wodan_cursor gone = *cursor;
+  mem_free(&gone.db->mem, cursor, sizeof *cursor);
+  cursor_release(&gone);
+}
+
+static int move(struct wodan_cursor *cursor, enum cursor_move how, struct wodan_slice key) {
+  struct wodan_error error = {.block = WODAN_NO_BLOCK};
+  if (!cursor) return WODAN_EINVAL;
+  return api_result(cursor->db, cursor_move(cursor, how, key, &error), &error);
+}
+
+int wodan_cursor_first(struct wodan_cursor *cursor) { return move(cursor, CURSOR_FIRST, (struct wodan_slice){0}); }
+int wodan_cursor_last(struct wodan_cursor *cursor) { return move(cursor, CURSOR_LAST, (struct wodan_slice){0}); }
+int wodan_cursor_next(struct wodan_cursor *cursor) { return move(cursor, CURSOR_NEXT, (struct wodan_slice){0}); }
+int wodan_cursor_prev(struct wodan_cursor *cursor) { return move(cursor, CURSOR_PREV, (struct wodan_slice){0}); }
+
+/* Any key may be sought: an empty one stands before all, one beyond the limit is longer than every stored key. */
+static int seek(struct wodan_cursor *cursor, enum cursor_move how, struct wodan_slice key) {
+  struct wodan_error error = {.block = WODAN_NO_BLOCK};
+  if (!cursor || (key.size && !key.data)) return WODAN_EINVAL;
+  struct mem *mem = &cursor->db->mem;
+  struct api_key small;
+  size_t size = TABLE_ID_SIZE + key.size;
+  uint8_t *bytes = size <= sizeof small ? small.bytes : mem_alloc(mem, size);
+  if (!bytes) return api_result(cursor->db, status_nomem(&error), &error);
+  bytes[0] = TABLE_DEFAULT;
+  if (key.size) memcpy(bytes + TABLE_ID_SIZE, key.data, key.size);
+  int status = move(cursor, how, (struct wodan_slice){bytes, size});
+  if (bytes != small.bytes) mem_free(mem, bytes, size);
+  return status;
+}
+
+int wodan_cursor_seek(struct wodan_cursor *cursor, struct wodan_slice key) { return seek(cursor, CURSOR_SEEK, key); }
+int wodan_cursor_seek_back(struct wodan_cursor *cursor, struct wodan_slice key) {
+  return seek(cursor, CURSOR_SEEK_BACK, key);
+}
+
+struct wodan_slice wodan_cursor_key(const struct wodan_cursor *cursor) {
+  if (!cursor || !cursor->valid) return (struct wodan_slice){0};
+  struct wodan_slice key = cursor->merge->record.key;
+  return (struct wodan_slice){(const uint8_t *)key.data + TABLE_ID_SIZE, key.size - TABLE_ID_SIZE};
+}
+
+struct wodan_slice wodan_cursor_value(const struct wodan_cursor *cursor) {
+  return cursor && cursor->valid ? cursor->merge->record.value : (struct wodan_slice){0};
+}

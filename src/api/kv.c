@@ -1,0 +1,208 @@
+/* Owns: include/wodan/kv.h: point operations and batches. Always true: nothing of the caller's is kept; a batch holds
+ * its operations encoded as engine.h says. See: tests/unit/test_engine.c. */
+#include "api/api.h"
+
+static int lookup(struct wodan_db *db, struct wodan_view *view, struct wodan_slice key, struct wodan_slice *value,
+                  struct frame **pin, struct memtable **table, struct wodan_error *error) {
+  struct api_key buffer;
+  struct wodan_slice tree_key;
+  count(&db->counters.gets, 1);
+  int status = api_key(db, key, &buffer, &tree_key, error);
+  if (status == 0) status = engine_get(db, view, tree_key, value, pin, table, error);
+  if (status == 0) {
+    count(&db->counters.gets_found, 1);
+    count(&db->counters.user_bytes_read, value->size);
+  }
+  return status;
+}
+
+static void let_go(struct frame *pin, struct memtable *table) {
+  if (pin) cache_unpin(pin);
+  if (table) memtable_unref(table);
+}
+
+int wodan_get(struct wodan_db *db, struct wodan_view *view, struct wodan_slice key, void *buffer, size_t capacity,
+              size_t *size) {
+  struct wodan_error error = {.block = WODAN_NO_BLOCK};
+  struct wodan_slice value;
+  struct frame *pin;
+  struct memtable *table;
+  if (!db || !size || (capacity && !buffer)) return WODAN_EINVAL;
+  int status = lookup(db, view, key, &value, &pin, &table, &error);
+  if (status < 0) return api_result(db, status, &error);
+  *size = value.size;
+  if (value.size > capacity)
+    status = WODAN_ERANGE;
+  else if (value.size)
+    memcpy(buffer, value.data, value.size);
+  let_go(pin, table);
+  return status;
+}
+
+int wodan_get_alloc(struct wodan_db *db, struct wodan_view *view, struct wodan_slice key, void **value, size_t *size) {
+  struct wodan_error error = {.block = WODAN_NO_BLOCK};
+  struct wodan_slice found;
+  struct frame *pin;
+  struct memtable *table;
+  if (!db || !value || !size) return WODAN_EINVAL;
+  int status = lookup(db, view, key, &found, &pin, &table, &error);
+  if (status < 0) return api_result(db, status, &error);
+  *value = api_own(db, found.size);
+  if (*value && found.size) memcpy(*value, found.data, found.size);
+  *size = found.size;
+  let_go(pin, table);
+  return *value ? 0 : api_result(db, status_nomem(&error), &error);
+}
+
+int wodan_get_pinned(struct wodan_db *db, struct wodan_view *view, struct wodan_slice key,
+                     struct wodan_pinned *pinned) {
+  struct wodan_error error = {.block = WODAN_NO_BLOCK};
+  struct frame *pin;
+  struct memtable *table;
+  if (!db || !pinned) return WODAN_EINVAL;
+  *pinned = (struct wodan_pinned){0};
+  int status = lookup(db, view, key, &pinned->value, &pin, &table, &error);
+  if (status < 0) return api_result(db, status, &error);
+  pinned->owner[0] = pin;
+  pinned->owner[1] = table;
+  count(&db->pins, 1);
+  return 0;
+}
+
+void wodan_unpin(struct wodan_db *db, struct wodan_pinned *pinned) {
+  if (!db || !pinned || (!pinned->owner[0] && !pinned->owner[1])) return;
+  let_go(pinned->owner[0], pinned->owner[1]);
+  *pinned = (struct wodan_pinned){0};
+  atomic_fetch_sub(&db->pins, 1);
+}
+
+/* ---- one operation ---------------------------------------------------------------------------------------------- */
+
+static void encode_header(uint8_t *out, uint8_t kind, size_t key_size, size_t value_size) {
+  out[0] = kind;
+  store_u32(out + 1, (uint32_t)key_size);
+  store_u32(out + 5, (uint32_t)value_size);
+}
+
+enum { OPERATION_MAX = OPERATION_HEADER + sizeof(struct api_key) + 16384 / 4 };
+
+static int write_one(struct wodan_db *db, uint8_t kind, struct wodan_slice key, struct wodan_slice value,
+                     struct wodan_commit *commit) {
+  struct wodan_error error = {.block = WODAN_NO_BLOCK};
+  uint8_t bytes[OPERATION_MAX];
+  struct api_key buffer;
+  struct wodan_slice tree_key;
+  if (!db) return WODAN_EINVAL;
+  if (commit) commit->reached = WODAN_BUFFERED, commit->sequence = 0;
+  int status = api_key(db, key, &buffer, &tree_key, &error);
+  if (status == 0) status = api_value(db, value, &error);
+  if (status == 0) {
+    encode_header(bytes, kind, tree_key.size, value.size);
+    memcpy(bytes + OPERATION_HEADER, tree_key.data, tree_key.size);
+    if (value.size) memcpy(bytes + OPERATION_HEADER + tree_key.size, value.data, value.size);
+    struct operations operations = {.bytes = bytes,
+                                    .size = OPERATION_HEADER + tree_key.size + value.size,
+                                    .count = 1,
+                                    .payload = tree_key.size + value.size,
+                                    .encoded = record_encoded_size(tree_key.size, value.size),
+                                    .user_bytes = key.size + value.size,
+                                    .deletes_only = kind == RECORD_DELETE};
+    status = engine_commit(db, &operations, commit, &error);
+  }
+  return api_result(db, status, &error);
+}
+
+int wodan_put(struct wodan_db *db, struct wodan_slice key, struct wodan_slice value, struct wodan_commit *commit) {
+  return write_one(db, RECORD_PUT, key, value, commit);
+}
+
+int wodan_delete(struct wodan_db *db, struct wodan_slice key, struct wodan_commit *commit) {
+  return write_one(db, RECORD_DELETE, key, (struct wodan_slice){0}, commit);
+}
+
+/* ---- batches ---------------------------------------------------------------------------------------------------- */
+
+struct wodan_batch {
+  struct wodan_db *db;
+  uint8_t *bytes;
+  size_t capacity;
+  struct operations operations;
+};
+
+int wodan_batch_create(struct wodan_db *db, struct wodan_batch **batch) {
+  struct wodan_error error;
+  if (!db || !batch) return WODAN_EINVAL;
+  *batch = mem_zalloc(&db->mem, sizeof **batch);
+  if (!*batch) return api_result(db, status_nomem(&error), &error);
+  (*batch)->db = db;
+  (*batch)->operations.deletes_only = true;
+  count(&db->pins, 1);
+  return 0;
+}
+
+static int batch_add(struct wodan_batch *batch, uint8_t kind, struct wodan_slice key, struct wodan_slice value) {
+  struct wodan_error error = {.block = WODAN_NO_BLOCK};
+  struct api_key buffer;
+  struct wodan_slice tree_key;
+  if (!batch) return WODAN_EINVAL;
+  struct wodan_db *db = batch->db;
+  struct operations *ops = &batch->operations;
+  int status = api_key(db, key, &buffer, &tree_key, &error);
+  if (status == 0) status = api_value(db, value, &error);
+  if (status < 0) return api_result(db, status, &error);
+  uint64_t encoded = ops->encoded + record_encoded_size(tree_key.size, value.size);
+  if (encoded > engine_batch_max(db))
+    return api_result(db,
+                      status_set(&error, WODAN_ETOOBIG, 0, WODAN_NO_BLOCK,
+                                 "the batch would have %llu bytes, this volume allows %llu",
+                                 (unsigned long long)encoded, (unsigned long long)engine_batch_max(db)),
+                      &error);
+  size_t added = OPERATION_HEADER + tree_key.size + value.size;
+  void *bytes = batch->bytes;
+  if (!mem_array_grow(&db->mem, &bytes, &batch->capacity, ops->size + added, 1))
+    return api_result(db, status_nomem(&error), &error);
+  batch->bytes = bytes;
+  uint8_t *out = batch->bytes + ops->size;
+  encode_header(out, kind, tree_key.size, value.size);
+  memcpy(out + OPERATION_HEADER, tree_key.data, tree_key.size);
+  if (value.size) memcpy(out + OPERATION_HEADER + tree_key.size, value.data, value.size);
+  ops->bytes = batch->bytes;
+  ops->size += added;
+  ops->count++;
+  ops->payload += tree_key.size + value.size;
+  ops->encoded = encoded;
+  ops->user_bytes += key.size + value.size;
+  ops->deletes_only &= kind == RECORD_DELETE;
+  return 0;
+}
+
+int wodan_batch_put(struct wodan_batch *batch, struct wodan_slice key, struct wodan_slice value) {
+  return batch_add(batch, RECORD_PUT, key, value);
+}
+
+int wodan_batch_delete(struct wodan_batch *batch, struct wodan_slice key) {
+  return batch_add(batch, RECORD_DELETE, key, (struct wodan_slice){0});
+}
+
+size_t wodan_batch_count(const struct wodan_batch *batch) { return batch ? batch->operations.count : 0; }
+
+uint64_t wodan_batch_bytes(const struct wodan_batch *batch) { return batch ? batch->operations.encoded : 0; }
+
+void wodan_batch_clear(struct wodan_batch *batch) {
+  if (!batch) return;
+  batch->operations = (struct operations){.bytes = batch->bytes, .deletes_only = true};
+}
+
+void wodan_batch_free(struct wodan_batch *batch) {
+  if (!batch) return;
+  struct wodan_db *db = batch->db;
+  mem_array_free(&db->mem, batch->bytes, batch->capacity, 1);
+  mem_free(&db->mem, batch, sizeof *batch);
+  atomic_fetch_sub(&db->pins, 1);
+}
+
+int wodan_batch_commit(struct wodan_db *db, const struct wodan_batch *batch, struct wodan_commit *commit) {
+  struct wodan_error error = {.block = WODAN_NO_BLOCK};
+  if (!db || !batch || batch->db != db) return WODAN_EINVAL;
+  return api_result(db, engine_commit(db, &batch->operations, commit, &error), &error);
+}

@@ -1,0 +1,20 @@
+/* Owns: include/wodan/view.h. See: tests/unit/test_engine.c. */
+#include "api/api.h"
+
+int wodan_view_open(struct wodan_db *db, struct wodan_view **view) {
+  struct wodan_error error;
+  if (!db || !view) return WODAN_EINVAL;
+  *view = mem_zalloc(&db->mem, sizeof **view);
+  if (!*view) return api_result(db, status_nomem(&error), &error);
+  return engine_view_init(db, *view);
+}
+
+void wodan_view_close(struct wodan_view *view) {
+  if (!view) return;
+  struct mem *mem = &view->db->mem;
+  struct wodan_view gone = *view; /* the database may be closed as soon as the last pin falls */
+  mem_free(mem, view, sizeof *view);
+  engine_view_release(&gone);
+}
+
+uint64_t wodan_view_sequence(const struct wodan_view *view) { return view ? view->sequence : 0; }

@@ -1,0 +1,79 @@
+/* Owns: the only calls of the C library's allocator.
+ * Always true: mem.used is the sum of what is allocated and not yet released; peak is its maximum.
+ * See: tests/unit/test_base.c. */
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void *libc_allocate(void *context, size_t size, size_t alignment) {
+  (void)context;
+  if (alignment <= _Alignof(max_align_t)) return malloc(size);
+  if (size > SIZE_MAX - alignment) return NULL;
+  return aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+}
+
+static void libc_release(void *context, void *memory, size_t size) {
+  (void)context;
+  (void)size;
+  free(memory);
+}
+
+void mem_init(struct mem *mem, const struct wodan_allocator *hooks) {
+  if (hooks && hooks->allocate && hooks->release)
+    mem->hooks = *hooks;
+  else
+    mem->hooks = (struct wodan_allocator){.context = NULL, .allocate = libc_allocate, .release = libc_release};
+  atomic_init(&mem->used, 0);
+  atomic_init(&mem->peak, 0);
+}
+
+void *mem_alloc_aligned(struct mem *mem, size_t size, size_t alignment) {
+  if (size == 0) size = 1;
+  void *memory = mem->hooks.allocate(mem->hooks.context, size, alignment);
+  if (!memory) return NULL;
+  size_t used = atomic_fetch_add_explicit(&mem->used, size, memory_order_relaxed) + size;
+  size_t peak = atomic_load_explicit(&mem->peak, memory_order_relaxed);
+  while (used > peak && !atomic_compare_exchange_weak_explicit(&mem->peak, &peak, used, memory_order_relaxed,
+                                                               memory_order_relaxed)) {
+  }
+  return memory;
+}
+
+void *mem_alloc(struct mem *mem, size_t size) { return mem_alloc_aligned(mem, size, 16); }
+
+void *mem_zalloc(struct mem *mem, size_t size) {
+  void *memory = mem_alloc(mem, size);
+  if (memory) memset(memory, 0, size ? size : 1);
+  return memory;
+}
+
+void mem_free(struct mem *mem, void *memory, size_t size) {
+  if (!memory) return;
+  if (size == 0) size = 1;
+  atomic_fetch_sub_explicit(&mem->used, size, memory_order_relaxed);
+  mem->hooks.release(mem->hooks.context, memory, size);
+}
+
+void *mem_array(struct mem *mem, size_t count, size_t size) {
+  if (size && count > SIZE_MAX / size) return NULL;
+  return mem_alloc(mem, count * size);
+}
+
+void mem_array_free(struct mem *mem, void *memory, size_t count, size_t size) { mem_free(mem, memory, count * size); }
+
+bool mem_array_grow(struct mem *mem, void **array, size_t *capacity, size_t count, size_t size) {
+  if (count <= *capacity) return true;
+  size_t wanted = *capacity ? *capacity : 8;
+  while (wanted < count) {
+    if (wanted > SIZE_MAX / 2) return false;
+    wanted *= 2;
+  }
+  void *bigger = mem_array(mem, wanted, size);
+  if (!bigger) return false;
+  if (*capacity) memcpy(bigger, *array, *capacity * size);
+  mem_array_free(mem, *array, *capacity, size);
+  *array = bigger;
+  *capacity = wanted;
+  return true;
+}

@@ -1,0 +1,36 @@
+/* Memory of one database: the user's allocator hooks, counted. Every allocation of the library goes through here;
+ * libc's malloc family appears only in mem.c. Sizes are given back at release, so no headers are needed. */
+#ifndef BASE_MEM_H
+#define BASE_MEM_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <wodan/types.h>
+
+struct mem {
+  struct wodan_allocator hooks;
+  _Atomic size_t used; /* bytes */
+  _Atomic size_t peak;
+};
+
+/* hooks NULL or all zero: the C library. */
+void mem_init(struct mem *mem, const struct wodan_allocator *hooks);
+
+/* NULL when there is none. Size 0 is taken as 1. Aligned to 16 bytes. */
+void *mem_alloc(struct mem *mem, size_t size);
+void *mem_zalloc(struct mem *mem, size_t size);
+void *mem_alloc_aligned(struct mem *mem, size_t size, size_t alignment);
+/* memory NULL is allowed. size as it was asked for. */
+void mem_free(struct mem *mem, void *memory, size_t size);
+
+/* count * size with overflow checked; NULL when it overflows or there is none. */
+void *mem_array(struct mem *mem, size_t count, size_t size);
+void mem_array_free(struct mem *mem, void *memory, size_t count, size_t size);
+
+/* Grows *array (of *capacity elements of `size` bytes) to hold at least `count`; doubles. Contents kept. Returns false
+ * when there is no memory; the array is then as it was. */
+bool mem_array_grow(struct mem *mem, void **array, size_t *capacity, size_t count, size_t size);
+
+#endif

@@ -1,0 +1,46 @@
+/* Locks and threads, the only place that names the system's. A build with WODAN_NO_THREADS has none of them: one
+ * thread per database then, by contract. */
+#ifndef BASE_THREAD_H
+#define BASE_THREAD_H
+
+#ifdef WODAN_NO_THREADS
+struct lock { char unused; };
+struct rwlock { char unused; };
+struct condition { char unused; };
+static inline int lock_init(struct lock *l) { (void)l; return 0; }
+static inline void lock_release(struct lock *l) { (void)l; }
+static inline void lock_acquire(struct lock *l) { (void)l; }
+static inline void lock_leave(struct lock *l) { (void)l; }
+static inline int rwlock_init(struct rwlock *l) { (void)l; return 0; }
+static inline void rwlock_release(struct rwlock *l) { (void)l; }
+static inline void rwlock_read(struct rwlock *l) { (void)l; }
+static inline void rwlock_read_leave(struct rwlock *l) { (void)l; }
+static inline void rwlock_write(struct rwlock *l) { (void)l; }
+static inline void rwlock_write_leave(struct rwlock *l) { (void)l; }
+static inline int condition_init(struct condition *c) { (void)c; return 0; }
+static inline void condition_release(struct condition *c) { (void)c; }
+static inline void condition_wait(struct condition *c, struct lock *l) { (void)c; (void)l; }
+static inline void condition_wake_all(struct condition *c) { (void)c; }
+#else
+#include <pthread.h>
+struct lock { pthread_mutex_t mutex; };
+struct rwlock { pthread_rwlock_t rwlock; };
+struct condition { pthread_cond_t condition; };
+/* 0, or non-zero when the system has no resources left. */
+static inline int lock_init(struct lock *l) { return pthread_mutex_init(&l->mutex, NULL); }
+static inline void lock_release(struct lock *l) { pthread_mutex_destroy(&l->mutex); }
+static inline void lock_acquire(struct lock *l) { pthread_mutex_lock(&l->mutex); }
+static inline void lock_leave(struct lock *l) { pthread_mutex_unlock(&l->mutex); }
+static inline int rwlock_init(struct rwlock *l) { return pthread_rwlock_init(&l->rwlock, NULL); }
+static inline void rwlock_release(struct rwlock *l) { pthread_rwlock_destroy(&l->rwlock); }
+static inline void rwlock_read(struct rwlock *l) { pthread_rwlock_rdlock(&l->rwlock); }
+static inline void rwlock_read_leave(struct rwlock *l) { pthread_rwlock_unlock(&l->rwlock); }
+static inline void rwlock_write(struct rwlock *l) { pthread_rwlock_wrlock(&l->rwlock); }
+static inline void rwlock_write_leave(struct rwlock *l) { pthread_rwlock_unlock(&l->rwlock); }
+static inline int condition_init(struct condition *c) { return pthread_cond_init(&c->condition, NULL); }
+static inline void condition_release(struct condition *c) { pthread_cond_destroy(&c->condition); }
+static inline void condition_wait(struct condition *c, struct lock *l) { pthread_cond_wait(&c->condition, &l->mutex); }
+static inline void condition_wake_all(struct condition *c) { pthread_cond_broadcast(&c->condition); }
+#endif
+
+#endif

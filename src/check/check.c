@@ -1,0 +1,138 @@
+/* Owns: the order of the passes, how findings, progress and failures leave the check.
+ *
+ * Always true:
+ *  - nothing is written to the device: only device_read is reached from this folder;
+ *  - damage is a finding and the check goes on; only a lack of memory, an image that is none, or the caller's wish ends it;
+ *  - work is bounded: each object is looked into at most once, and only when its blocks are its own, so a check reads no
+ *    more than twice the device; no recursion;
+ *  - memory: two bits a block, the two root nodes, a hash slot pair per object, one page, an index and a filter.
+ *
+ * Order: superblock, then journal (it names the roots and the volume's size), then the copy at the volume's end, then the
+ * newest tree, and the previous tree last, because only what the newest one does not own is a lesser loss.
+ *
+ * See: FORMAT.md; tests/unit/test_check.c. */
+#include "check/check.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include "check/check_private.h"
+#include "codec/checksum.h"
+
+enum { PROGRESS_BYTES = 1 << 20 };
+
+static void count_finding(struct wodan_check_report *report, uint32_t severity) {
+  switch (severity) {
+  case WODAN_NOTE:
+    report->notes++;
+    break;
+  case WODAN_WARNING:
+    report->warnings++;
+    break;
+  default:
+    report->damages++;
+  }
+}
+
+/* The sentence with its %s filled; the rest of it stays whole when the detail is long. */
+static void compose(char *out, size_t size, const char *prefix, const char *sentence, const char *detail) {
+  const char *gap = strstr(sentence, "%s");
+  if (!gap) {
+    snprintf(out, size, "%s%s", prefix, sentence);
+    return;
+  }
+  snprintf(out, size, "%s%.*s%s%s", prefix, (int)(gap - sentence), sentence, detail, gap + 2);
+}
+
+void check_found(struct check *check, enum finding_id id, uint64_t block, uint64_t generation, const char *detail,
+                 ...) {
+  const struct finding_row *row = finding_row(id);
+  assert(row);
+  char filled[320], message[512];
+  va_list arguments;
+  va_start(arguments, detail);
+  vsnprintf(filled, sizeof filled, detail, arguments);
+  va_end(arguments);
+  compose(message, sizeof message, check->previous ? "previous root: " : "", row->sentence, filled);
+  struct wodan_finding finding = {
+      .id = row->id, .severity = row->severity, .block = block, .generation = generation, .message = message};
+  if (check->previous && finding.severity == WODAN_DAMAGE) finding.severity = WODAN_WARNING;
+  count_finding(check->report, finding.severity);
+  if (check->options->finding) check->options->finding(check->options->context, &finding);
+}
+
+int check_failed(struct check *check, const struct wodan_error *failure, enum finding_id id, uint64_t block,
+                 uint64_t generation, const char *what) {
+  assert(failure->code < 0);
+  if (failure->code == WODAN_ENOMEM) {
+    *check->error = *failure;
+    return WODAN_ENOMEM;
+  }
+  if (failure->block != WODAN_NO_BLOCK) block = failure->block;
+  check_found(check, id, block, generation, "%s%s%s", what ? what : "", what ? ": " : "", failure->message);
+  return 0;
+}
+
+int check_progress(struct check *check, uint64_t done) {
+  assert(check->superblock.block_size);
+  if (done > check->total) done = check->total;
+  check->done = done;
+  if (!check->options->progress) return 0;
+  uint64_t step = PROGRESS_BYTES / check->superblock.block_size;
+  if (done && done < check->told + step && done != check->total) return 0; /* the very first call is always told */
+  check->told = done;
+  return check->options->progress(check->options->context, done, check->total) ? CHECK_STOPPED : 0;
+}
+
+int check_buffer_reserve(struct check *check, struct check_buffer *buffer, size_t size) {
+  if (size <= buffer->capacity) return 0;
+  mem_free(&check->mem, buffer->data, buffer->capacity);
+  buffer->data = mem_alloc_aligned(&check->mem, size, BLOCK_IO_ALIGNMENT);
+  buffer->capacity = buffer->data ? size : 0;
+  return buffer->data ? 0 : status_nomem(check->error);
+}
+
+static void volume_setup(struct check *check) {
+  const struct superblock *sb = &check->superblock;
+  uint64_t there = check->device.raw->geometry.size / sb->block_size;
+  check->volume_blocks = sb->device_blocks;
+  check->io = (struct block_io){.device = &check->device, .mem = &check->mem, .seed = checksum_seed(sb->fsid)};
+  memcpy(check->io.fsid, sb->fsid, sizeof check->io.fsid);
+  uint64_t most = there > sb->device_blocks ? there : sb->device_blocks; /* a volume may have grown since format */
+  check->io.bounds = (struct volume_bounds){
+      .block_size = sb->block_size, .data_first = superblock_data_first(sb), .data_end = most - 1};
+  check->total = there;
+}
+
+static int run_passes(struct check *check) {
+  int status = check_superblock(check);
+  if (status) return status;
+  volume_setup(check);
+  status = check_progress(check, 0);
+  if (status == 0) status = check_journal(check);
+  if (status == 0) status = check_superblock_copy(check);
+  if (status == 0) status = check_trees(check);
+  if (status == 0) status = check_progress(check, check->total);
+  return status;
+}
+
+int check_image(struct wodan_device *device, const struct wodan_check_options *options,
+                struct wodan_check_report *report, struct wodan_error *error) {
+  struct wodan_error unheard;
+  struct check check = {.options = options, .report = report, .error = error ? error : &unheard};
+  memset(report, 0, sizeof *report);
+  mem_init(&check.mem, &options->allocator);
+  int status = device_init(&check.device, device, check.error);
+  if (status < 0) return status;
+  status = run_passes(&check);
+  check_space_count(&check);
+  check_space_release(&check);
+  struct check_buffer *buffers[] = {&check.page, &check.key, &check.bound};
+  for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
+    mem_free(&check.mem, buffers[i]->data, buffers[i]->capacity);
+  assert(check.mem.used == 0);
+  report->blocks = check.volume_blocks;
+  report->complete = status == 0 && !check.unreached;
+  return status < 0 ? status : 0;
+}

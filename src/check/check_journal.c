@@ -1,0 +1,140 @@
+/* Owns: the ring: where the roots are, whether what is behind them can be replayed, and what lies about unused.
+ *
+ * Always true: after it, check->mounted names a root whose journal chain was walked, or has_root is false and damage was
+ * reported; the volume's size is the newest root's.
+ *
+ * Order: mount as an open would; when that fails, the newest older root, so that there is something to check.
+ *
+ * See: journal/journal.h; tests/unit/test_check.c. */
+#include <assert.h>
+#include <inttypes.h>
+#include "check/check_private.h"
+
+enum { SURVEY_BYTES = 64 * 1024 };
+
+static uint64_t place(const struct check *check, uint64_t position) {
+  const struct superblock *sb = &check->superblock;
+  return 1 + position * sb->journal_block_size / sb->block_size;
+}
+
+/* Looks at `count` positions read into `buffer` (read: they could be); adds up the invalid ones. */
+static void survey_part(struct check *check, const uint8_t *buffer, bool read, uint64_t position, uint64_t count,
+                        uint64_t *invalid, uint64_t *first) {
+  const struct superblock *sb = &check->superblock;
+  for (uint64_t i = 0; i < count; i++) {
+    struct journal_block block;
+    const uint8_t *payload;
+    if (read &&
+        journal_block_decode(buffer + i * sb->journal_block_size, sb->journal_block_size, check->io.seed, sb->fsid,
+                             &block, &payload) &&
+        block.sequence % superblock_ring_blocks(sb) == position + i)
+      continue;
+    if ((*invalid)++ == 0) *first = position + i;
+  }
+}
+
+/* Every block of the ring once, whether the chain needs it or not. */
+static int survey(struct check *check) {
+  const struct superblock *sb = &check->superblock;
+  uint64_t ring = superblock_ring_blocks(sb), invalid = 0, first = 0, part = SURVEY_BYTES / sb->journal_block_size;
+  assert(part >= 1);
+  int status = check_buffer_reserve(check, &check->page, (size_t)part * sb->journal_block_size);
+  for (uint64_t at = 0; at < ring && status == 0; at += part) {
+    uint64_t count = ring - at < part ? ring - at : part, offset = sb->block_size + at * sb->journal_block_size;
+    bool read =
+        device_read(&check->device, offset, check->page.data, (size_t)count * sb->journal_block_size, NULL) == 0;
+    for (uint64_t i = 0; i < count && !read; i++) { /* one bad block must not hide its neighbours */
+      bool one = device_read(&check->device, offset + i * sb->journal_block_size, check->page.data,
+                             sb->journal_block_size, NULL) == 0;
+      survey_part(check, check->page.data, one, at + i, 1, &invalid, &first);
+    }
+    if (read) survey_part(check, check->page.data, true, at, count, &invalid, &first);
+    status = check_progress(check, place(check, at + count));
+  }
+  if (status == 0 && invalid && check->has_root)
+    check_found(check, FOUND_JOURNAL_DEBRIS, place(check, first), 0, "%" PRIu64 " of %" PRIu64 " journal blocks",
+                invalid, ring);
+  return status;
+}
+
+static int count_operation(void *context, const struct record *record, uint64_t block, struct wodan_error *error) {
+  struct check *check = context;
+  const struct superblock *sb = &check->superblock;
+  (void)error;
+  check->report->journal_records++;
+  if (record->key.size > sb->page_size / 8 + TABLE_ID_SIZE || record->value.size > sb->page_size / 4)
+    check_found(check, FOUND_JOURNAL_SIZE, place(check, block % superblock_ring_blocks(sb)), 0,
+                "operation %" PRIu64 " has a key of %zu and a value of %zu bytes", record->sequence, record->key.size,
+                record->value.size);
+  return 0;
+}
+
+/* An older root in place of the newest. 0 also when there is none. */
+static int fall_back(struct check *check, struct journal *journal) {
+  struct wodan_error failure = {0};
+  check->mounted = (struct journal_mounted){0};
+  check->has_root = journal_older_root(journal, &check->io.bounds, NULL, &check->mounted, &failure) == 0;
+  if (check->has_root) {
+    check_found(check, FOUND_OLDER_ROOT_USED, WODAN_NO_BLOCK, check->mounted.newest.generation,
+                "generation %" PRIu64 ", journal block %" PRIu64, check->mounted.newest.generation,
+                check->mounted.newest_mark.sequence);
+    return 0;
+  }
+  check->unreached = true;
+  return check_failed(check, &failure, FOUND_JOURNAL_NO_ROOT, place(check, 0), 0, NULL);
+}
+
+static void judge_roots(struct check *check) {
+  const struct journal_mounted *m = &check->mounted;
+  if (m->linear) check_found(check, FOUND_JOURNAL_LINEAR, WODAN_NO_BLOCK, 0, "%s", "");
+  if (!m->has_older && m->older_problem[0])
+    check_found(check, FOUND_PREVIOUS_LOST, WODAN_NO_BLOCK, 0, "%s", m->older_problem);
+  if (m->has_older && (m->older.generation >= m->newest.generation || m->older.sequence > m->newest.sequence))
+    check_found(check, FOUND_PREVIOUS_NEWER, WODAN_NO_BLOCK, m->older.generation,
+                "generation %" PRIu64 " and operation %" PRIu64 " before %" PRIu64 " and %" PRIu64, m->older.generation,
+                m->older.sequence, m->newest.generation, m->newest.sequence);
+}
+
+static int use_root(struct check *check, struct journal *journal, bool stop_at_checkpoint) {
+  const struct journal_mounted *m = &check->mounted;
+  if (m->newest.incompat)
+    return status_set(check->error, WODAN_EVERSION, 0, WODAN_NO_BLOCK,
+                      "the newest root uses unknown features (incompat flags 0x%" PRIx64 ")", m->newest.incompat);
+  check->volume_blocks = m->newest.device_blocks;
+  check->report->generation = m->newest.generation;
+  check->report->previous_generation = m->has_older ? m->older.generation : m->newest.generation;
+  judge_roots(check);
+  struct journal_replay replay = {.mark = m->newest_mark,
+                                  .head = m->head,
+                                  .covered = m->newest.sequence,
+                                  .stop_at_checkpoint = stop_at_checkpoint,
+                                  .apply = count_operation,
+                                  .context = check};
+  struct wodan_error failure = {0};
+  if (journal_replay(journal, &replay, &failure) == 0) return 0;
+  return check_failed(check, &failure, FOUND_JOURNAL_REPLAY, WODAN_NO_BLOCK, m->newest.generation, NULL);
+}
+
+int check_journal(struct check *check) {
+  const struct superblock *sb = &check->superblock;
+  struct journal_setup setup = {.mem = &check->mem,
+                                .device = &check->device,
+                                .fsid = sb->fsid,
+                                .seed = check->io.seed,
+                                .block_size = sb->journal_block_size,
+                                .device_block = sb->block_size,
+                                .blocks = superblock_ring_blocks(sb)};
+  struct journal journal = {0};
+  struct wodan_error failure = {0};
+  int status = journal_init(&journal, &setup, check->error);
+  if (status < 0) return status;
+  bool mounted = journal_mount(&journal, &check->io.bounds, &check->mounted, &failure) == 0;
+  check->has_root = mounted;
+  if (!mounted) {
+    status = check_failed(check, &failure, FOUND_JOURNAL_DAMAGED, place(check, 0), 0, NULL);
+    if (status == 0) status = fall_back(check, &journal);
+  }
+  if (status == 0 && check->has_root) status = use_root(check, &journal, !mounted);
+  journal_release(&journal);
+  return status ? status : survey(check);
+}

@@ -1,0 +1,100 @@
+/* What the passes of a check share. Every pass returns 0 to go on (also after damage: that is a finding),
+ * CHECK_STOPPED when the caller wants no more, or a negative status when the check cannot go on. */
+#ifndef CHECK_CHECK_PRIVATE_H
+#define CHECK_CHECK_PRIVATE_H
+
+#include <stdbool.h>
+#include "base/mem.h"
+#include "base/status.h"
+#include "check/check.h"
+#include "check/findings.h"
+#include "format/superblock.h"
+#include "io/block_io.h"
+#include "journal/journal.h"
+#include "run/run.h"
+
+enum { CHECK_STOPPED = 1 };
+
+/* Memory that only grows, reused from object to object. */
+struct check_buffer {
+  uint8_t *data;
+  size_t capacity;
+};
+
+/* Who owns which block (check_space.c). Bit i is block i of the device. */
+struct check_space {
+  uint64_t blocks; /* bits in each map */
+  uint8_t *live, *previous;
+  struct space_object {
+    uint64_t first, generation, checksum;
+  } * objects;           /* of the newest root, hashed by first */
+  uint64_t object_slots; /* power of two, at most half full */
+  uint64_t object_count;
+};
+
+struct check {
+  const struct wodan_check_options *options;
+  struct wodan_check_report *report;
+  struct wodan_error *error; /* of a check that cannot go on; never NULL */
+  struct mem mem;
+  struct device device;
+  struct superblock superblock;
+  struct block_io io;
+  struct journal_mounted mounted;
+  bool has_root;          /* mounted.newest is a root to check */
+  bool previous;          /* what is found now concerns the previous root only */
+  bool unreached;         /* something could not be followed */
+  uint64_t volume_blocks; /* of the newest root, or of the superblock */
+  struct check_space space;
+  struct check_buffer page, key, bound;
+  uint64_t done, total, told; /* progress, in blocks */
+};
+
+/* ---- check.c ---------------------------------------------------------------------------------------------------- */
+
+/* Reports a finding; block or WODAN_NO_BLOCK, generation or 0. The detail fills the sentence's %s. */
+void check_found(struct check *check, enum finding_id id, uint64_t block, uint64_t generation, const char *detail, ...)
+    __attribute__((format(printf, 5, 6)));
+/* A failed read: WODAN_ENOMEM is handed on; anything else is the finding `id`, with the sentence and the block of
+ * `failure` (`block` when it names none), and 0. what: put before the sentence, "leaf"; or NULL. */
+int check_failed(struct check *check, const struct wodan_error *failure, enum finding_id id, uint64_t block,
+                 uint64_t generation, const char *what);
+/* Tells the caller once in a while; `done` blocks are behind us. */
+int check_progress(struct check *check, uint64_t done);
+/* Room for `size` bytes; WODAN_ENOMEM. The contents are lost. */
+int check_buffer_reserve(struct check *check, struct check_buffer *buffer, size_t size);
+
+/* ---- the passes ------------------------------------------------------------------------------------------------- */
+
+/* Fills check->superblock from block 0 or the copy. WODAN_EFORMAT, WODAN_EVERSION, WODAN_EIO, WODAN_ENOMEM. */
+int check_superblock(struct check *check);
+/* Once the volume's size is known. */
+int check_superblock_copy(struct check *check);
+
+/* Fills check->mounted and has_root; counts what would be replayed. */
+int check_journal(struct check *check);
+
+/* The newest root and the one before it. */
+int check_trees(struct check *check);
+
+/* Where in its tree a run stands. */
+struct run_place {
+  const char *what; /* "leaf", "run", "catalog" */
+  bool leaf;
+  struct wodan_slice pivot, next_pivot; /* of a leaf; empty: no bound */
+  uint64_t sequence_max;                /* of the checkpoint */
+};
+int check_run(struct check *check, const struct block_ptr *ptr, const struct run_place *place);
+
+/* The maps for so many blocks and objects of the newest root. WODAN_ENOMEM. */
+int check_space_init(struct check *check, uint64_t blocks, uint64_t objects);
+void check_space_release(struct check *check);
+/* Takes the object's blocks, for the newest root or (check->previous) the one before. false: what it holds needs no
+ * look: it overlaps another (reported), or the newest root has the very same object. */
+bool check_space_claim(struct check *check, const struct block_ptr *ptr, const char *what);
+/* The newest root has the very same object. */
+bool check_space_shared(const struct check *check, const struct block_ptr *ptr);
+/* Fills the report's counts of blocks. */
+void check_space_count(struct check *check);
+
+#endif

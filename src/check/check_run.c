@@ -1,0 +1,285 @@
+/* Owns: one run or leaf from its header to its last record.
+ *
+ * Always true: pages are read one behind the other through one buffer, so no byte of an object is read as a page twice
+ * (but for the second attempt at a bad one); the index's keys bound each page, so nothing of the page before is kept; a
+ * damaged page hides no other; each kind of flaw is reported once a page.
+ *
+ * Order: header, index, filter, then the pages by the index; what the header says of the whole is compared last, and only
+ * when every page could be read.
+ *
+ * See: format/object_header.h, format/node_header.h, run/filter.h; tests/unit/test_check.c. */
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+#include "check/check_private.h"
+#include "codec/checksum.h"
+#include "format/node_header.h"
+#include "format/page.h"
+#include "run/filter.h"
+
+enum { ATTEMPTS = 2 };
+
+/* The object being looked into. */
+struct run_check {
+  struct check *check;
+  const struct block_ptr *ptr;
+  const struct run_place *place;
+  struct object_header header;
+  const struct section *pages;
+  uint8_t *header_bytes, *index_bytes, *filter;
+  size_t index_size, filter_size;
+  uint32_t filter_lines; /* 0: no filter, or none that can be used */
+  struct page index;
+  uint64_t records; /* seen */
+  bool whole;       /* every page could be read */
+};
+
+static void run_release(struct run_check *run) {
+  struct mem *mem = &run->check->mem;
+  if (run->header_bytes) mem_free(mem, run->header_bytes, run->ptr->header_length);
+  if (run->index_bytes) mem_free(mem, run->index_bytes, run->index_size);
+  if (run->filter) mem_free(mem, run->filter, run->filter_size);
+}
+
+static uint64_t run_block(const struct run_check *run, uint64_t offset) {
+  return block_io_locate(&run->check->io, run->ptr->extents, run->ptr->extent_count, offset);
+}
+
+/* A finding at a byte of the object: "leaf of generation 7: what". */
+static void run_found(const struct run_check *run, enum finding_id id, uint64_t offset, const char *what) {
+  check_found(run->check, id, run_block(run, offset), run->ptr->generation,
+              "%s of generation %" PRIu64 ", byte %" PRIu64 ": %s", run->place->what, run->ptr->generation, offset,
+              what);
+}
+
+static int run_failed(const struct run_check *run, const struct wodan_error *failure, enum finding_id id,
+                      uint64_t offset) {
+  return check_failed(run->check, failure, id, run_block(run, offset), run->ptr->generation, run->place->what);
+}
+
+/* ---- header, index, filter -------------------------------------------------------------------------------------- */
+
+/* *usable: sections as this version knows them. */
+static int read_header(struct run_check *run, bool *usable) {
+  struct wodan_error failure = {.block = WODAN_NO_BLOCK};
+  *usable = false;
+  if (block_io_read_header(&run->check->io, run->ptr, OBJECT_RUN, &run->header, &run->header_bytes, &failure) < 0)
+    return run_failed(run, &failure, FOUND_RUN_HEADER, 0);
+  run->pages = object_section(&run->header, SECTION_PAGES);
+  const struct section *index = object_section(&run->header, SECTION_INDEX);
+  uint32_t known = 2u + (object_section(&run->header, SECTION_FILTER) != NULL);
+  if (!run->pages || !index || run->header.section_count != known) {
+    run_found(run, FOUND_RUN_SECTIONS, 0, "it has other sections than pages, index and filter");
+    return 0;
+  }
+  if (!run->header.low.size || !run->header.high.size) run_found(run, FOUND_KEY_RANGE, 0, "its header tells none");
+  *usable = true;
+  return 0;
+}
+
+static int read_index(struct run_check *run, bool *usable) {
+  struct wodan_error failure = {.block = WODAN_NO_BLOCK};
+  const struct section *index = object_section(&run->header, SECTION_INDEX);
+  *usable = false;
+  if (block_io_read_section(&run->check->io, run->ptr, index, &run->index_bytes, &failure) < 0)
+    return run_failed(run, &failure, FOUND_RUN_INDEX, index->offset);
+  run->index_size = (size_t)index->length;
+  *usable = page_validate(run->index_bytes, run->index_size);
+  if (*usable)
+    run->index = page_view(run->index_bytes);
+  else
+    run_found(run, FOUND_RUN_INDEX, index->offset, "it is no valid page");
+  return 0;
+}
+
+static int read_filter(struct run_check *run) {
+  struct wodan_error failure = {.block = WODAN_NO_BLOCK};
+  const struct section *filter = object_section(&run->header, SECTION_FILTER);
+  if (!filter) return 0;
+  uint32_t lines = filter_lines(run->header.record_count);
+  if (!lines || filter->length != (uint64_t)lines * FILTER_LINE_SIZE) {
+    run_found(run, FOUND_FILTER_DAMAGED, filter->offset, "its size is not what the count of records asks for");
+    return 0;
+  }
+  if (block_io_read_section(&run->check->io, run->ptr, filter, &run->filter, &failure) < 0)
+    return run_failed(run, &failure, FOUND_FILTER_DAMAGED, filter->offset);
+  run->filter_size = (size_t)filter->length;
+  run->filter_lines = lines;
+  return 0;
+}
+
+/* ---- pages ------------------------------------------------------------------------------------------------------ */
+
+/* The whole key of a record, in `buffer`. A key's parts both lie in its page, so the page's size is room enough. */
+static int key_take(struct run_check *run, const struct page *page, uint32_t i, struct check_buffer *buffer,
+                    struct wodan_slice *key) {
+  int status = check_buffer_reserve(run->check, buffer, page->size);
+  if (status < 0) return status;
+  *key = (struct wodan_slice){buffer->data, page_key(page, i, buffer->data)};
+  return 0;
+}
+
+/* The first or last key of a page against the header's range and the leaf's pivots. */
+static void check_bounds(struct run_check *run, struct wodan_slice key, uint64_t offset) {
+  const struct run_place *place = run->place;
+  struct wodan_slice low = run->header.low, high = run->header.high;
+  if ((low.size && key_compare(key, low) < 0) || (high.size && key_compare(key, high) > 0))
+    run_found(run, FOUND_KEY_RANGE, offset, "of this page");
+  if ((place->pivot.size && key_compare(key, place->pivot) < 0) ||
+      (place->next_pivot.size && key_compare(key, place->next_pivot) >= 0))
+    run_found(run, FOUND_KEY_PIVOT, offset, "in this page");
+}
+
+/* The page's keys between those of the index around it. */
+static int check_keys(struct run_check *run, const struct page *page, uint32_t at, uint64_t offset) {
+  struct wodan_slice key, bound;
+  int status = key_take(run, page, 0, &run->check->key, &key);
+  if (status < 0) return status;
+  check_bounds(run, key, offset);
+  if (at > 0) {
+    status = key_take(run, &run->index, at - 1, &run->check->bound, &bound);
+    if (status < 0) return status;
+    if (key_compare(key, bound) <= 0)
+      run_found(run, FOUND_KEY_ORDER, offset, "the page starts at or below the end of the page before");
+  }
+  status = key_take(run, page, page->count - 1, &run->check->key, &key);
+  if (status == 0) status = key_take(run, &run->index, at, &run->check->bound, &bound);
+  if (status < 0) return status;
+  if (page->count > 1) check_bounds(run, key, offset);
+  if (key_compare(key, bound) != 0) run_found(run, FOUND_KEY_ORDER, offset, "the page ends with another key");
+  return 0;
+}
+
+/* What is wrong with a record, a bit each. */
+enum { FLAW_SEQUENCE = 1, FLAW_KIND = 2, FLAW_DELETE = 4, FLAW_SIZE = 8, FLAW_FILTER = 16 };
+
+static unsigned record_flaws(struct run_check *run, const struct page_record *record, struct wodan_slice key) {
+  const struct superblock *sb = &run->check->superblock;
+  unsigned flaws = 0;
+  if (record->sequence > run->header.sequence_max || record->sequence > run->place->sequence_max)
+    flaws |= FLAW_SEQUENCE;
+  if (record->kind > RECORD_DELETE) flaws |= FLAW_KIND;
+  if (run->place->leaf && record->kind == RECORD_DELETE) flaws |= FLAW_DELETE;
+  if (key.size > sb->page_size / 8 + TABLE_ID_SIZE || record->value.size > sb->page_size / 4) flaws |= FLAW_SIZE;
+  if (run->filter_lines &&
+      !filter_may_contain(run->filter, run->filter_lines, checksum(run->check->io.seed, key.data, key.size)))
+    flaws |= FLAW_FILTER;
+  return flaws;
+}
+
+static int check_records(struct run_check *run, const struct page *page, uint64_t offset) {
+  static const struct {
+    unsigned flaw;
+    enum finding_id id;
+  } NAMES[] = {{FLAW_SEQUENCE, FOUND_RECORD_SEQUENCE},
+               {FLAW_KIND, FOUND_RECORD_KIND},
+               {FLAW_DELETE, FOUND_LEAF_DELETE},
+               {FLAW_SIZE, FOUND_RECORD_SIZE},
+               {FLAW_FILTER, FOUND_FILTER_DENIES}};
+  int status = check_buffer_reserve(run->check, &run->check->key, page->size);
+  if (status < 0) return status;
+  unsigned flaws = 0;
+  for (uint32_t i = 0; i < page->count; i++) {
+    struct page_record record = page_record(page, i);
+    struct wodan_slice key = {run->check->key.data, page_key(page, i, run->check->key.data)};
+    flaws |= record_flaws(run, &record, key);
+  }
+  run->records += page->count;
+  for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
+    if (flaws & NAMES[i].flaw) run_found(run, NAMES[i].id, offset, "in this page");
+  return 0;
+}
+
+/* The bytes of a page in check->page; *good when they are what the index says. */
+static int read_page(struct run_check *run, const struct index_entry *entry, bool *good) {
+  struct check *check = run->check;
+  struct wodan_error failure = {.block = WODAN_NO_BLOCK};
+  bool wrong = false;
+  *good = false;
+  int status = check_buffer_reserve(check, &check->page, entry->length);
+  if (status < 0) return status;
+  for (int attempt = 0; attempt < ATTEMPTS && !*good; attempt++) {
+    status = block_io_read(&check->io, run->ptr->extents, run->ptr->extent_count, entry->offset, check->page.data,
+                           entry->length, &failure);
+    *good = status == 0 && checksum(check->io.seed, check->page.data, entry->length) == entry->checksum;
+    wrong = status == 0 && !*good;
+  }
+  if (*good) return 0;
+  run->whole = false;
+  if (!wrong) return run_failed(run, &failure, FOUND_PAGE_UNREADABLE, entry->offset);
+  run_found(run, FOUND_PAGE_CHECKSUM, entry->offset, "this page");
+  return 0;
+}
+
+static int check_page(struct run_check *run, uint32_t at, const struct index_entry *entry) {
+  bool good;
+  int status = read_page(run, entry, &good);
+  if (status < 0 || !good) return status;
+  if (!page_validate(run->check->page.data, entry->length)) {
+    run->whole = false;
+    run_found(run, FOUND_PAGE_MALFORMED, entry->offset, "this page");
+    return 0;
+  }
+  struct page page = page_view(run->check->page.data);
+  status = check_keys(run, &page, at, entry->offset);
+  if (status == 0) status = check_records(run, &page, entry->offset);
+  if (status < 0 || run->check->previous) return status;
+  run->check->report->pages++;
+  run->check->report->records += page.count;
+  return 0;
+}
+
+/* The next entry, when it names the page that comes next. */
+static bool next_entry(const struct run_check *run, uint32_t at, uint64_t offset, struct index_entry *entry) {
+  struct page_record record = page_record(&run->index, at);
+  uint64_t end = run->pages->offset + run->pages->length;
+  return record.kind == RECORD_PUT && index_entry_decode(record.value.data, record.value.size, entry) &&
+         entry->offset == offset && entry->length <= end - offset &&
+         entry->length <= run->check->superblock.page_size && entry->length >= PAGE_HEADER_SIZE;
+}
+
+static int check_pages(struct run_check *run) {
+  const struct section *index = object_section(&run->header, SECTION_INDEX);
+  uint64_t offset = run->pages->offset, base = run->check->done;
+  int status = 0;
+  for (uint32_t at = 0; at < run->index.count && status == 0; at++) {
+    struct index_entry entry;
+    if (!next_entry(run, at, offset, &entry)) {
+      run->whole = false;
+      run_found(run, FOUND_RUN_INDEX, index->offset, "an entry does not name the page behind the one before");
+      return 0;
+    }
+    status = check_page(run, at, &entry);
+    offset += entry.length;
+    if (status == 0) status = check_progress(run->check, base + offset / run->check->superblock.block_size);
+  }
+  if (status == 0 && offset != run->pages->offset + run->pages->length)
+    run_found(run, FOUND_RUN_INDEX, index->offset, "it ends before the pages do");
+  return status;
+}
+
+/* What the header says of the whole. */
+static int check_totals(struct run_check *run) {
+  if (!run->whole) return 0;
+  if (run->records != run->header.record_count)
+    check_found(run->check, FOUND_RECORD_COUNT, run_block(run, 0), run->ptr->generation,
+                "%s of generation %" PRIu64 ": %" PRIu64 " instead of %" PRIu64, run->place->what, run->ptr->generation,
+                run->records, run->header.record_count);
+  struct wodan_slice last;
+  int status = key_take(run, &run->index, run->index.count - 1, &run->check->bound, &last);
+  if (status == 0 && run->header.high.size && key_compare(last, run->header.high) != 0)
+    run_found(run, FOUND_KEY_RANGE, 0, "its last key is not the greatest that it tells");
+  return status;
+}
+
+int check_run(struct check *check, const struct block_ptr *ptr, const struct run_place *place) {
+  struct run_check run = {.check = check, .ptr = ptr, .place = place, .whole = true};
+  bool usable = false;
+  int status = read_header(&run, &usable);
+  if (status == 0 && usable) status = read_index(&run, &usable);
+  if (status == 0 && usable) status = read_filter(&run);
+  if (status == 0 && usable) status = check_pages(&run);
+  if (status == 0 && usable) status = check_totals(&run);
+  run_release(&run);
+  return status;
+}

@@ -1,0 +1,112 @@
+/* Owns: which block belongs to whom.
+ *
+ * Always true: a bit of `live` is set for each block of an object of the newest root, a bit of `previous` for each block
+ * of an object that only the root before it names; a bit set twice is a finding. Blocks beyond the device are counted
+ * nowhere. Extents come out of block_ptr_decode: inside the volume's bounds, none overlapping within one object.
+ *
+ * Order: the newest root's objects are all claimed before the first of the previous root, which may name the very same
+ * object (first block, generation and checksum equal: the checksum covers the extents) but no part of another.
+ *
+ * See: tests/unit/test_check.c. */
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+#include "check/check_private.h"
+
+static bool bit_get(const uint8_t *map, uint64_t i) { return map[i / 8] >> (i % 8) & 1; }
+static void bit_set(uint8_t *map, uint64_t i) { map[i / 8] = (uint8_t)(map[i / 8] | 1u << (i % 8)); }
+static size_t map_size(const struct check_space *space) { return (size_t)(space->blocks / 8 + 1); }
+
+int check_space_init(struct check *check, uint64_t blocks, uint64_t objects) {
+  struct check_space *space = &check->space;
+  assert(space->live == NULL && blocks / 8 < SIZE_MAX && objects < UINT64_MAX / 4);
+  space->blocks = blocks;
+  space->live = mem_zalloc(&check->mem, map_size(space));
+  space->previous = mem_zalloc(&check->mem, map_size(space));
+  space->object_slots = 2;
+  while (space->object_slots < 2 * objects + 2) space->object_slots *= 2;
+  space->objects = mem_array(&check->mem, (size_t)space->object_slots, sizeof *space->objects);
+  if (!space->live || !space->previous || !space->objects) return status_nomem(check->error);
+  memset(space->objects, 0, (size_t)space->object_slots * sizeof *space->objects);
+  return 0;
+}
+
+void check_space_release(struct check *check) {
+  struct check_space *space = &check->space;
+  mem_free(&check->mem, space->live, map_size(space));
+  mem_free(&check->mem, space->previous, map_size(space));
+  mem_array_free(&check->mem, space->objects, (size_t)space->object_slots, sizeof *space->objects);
+  memset(space, 0, sizeof *space);
+}
+
+/* The slot of the object that starts at this block, or the empty one where it would go. Generation 0: empty. */
+static struct space_object *slot(const struct check_space *space, uint64_t first) {
+  uint64_t mask = space->object_slots - 1, i = (first * 0x9E3779B97F4A7C15u) >> 20 & mask;
+  while (space->objects[i].generation && space->objects[i].first != first) i = (i + 1) & mask;
+  return &space->objects[i];
+}
+
+bool check_space_shared(const struct check *check, const struct block_ptr *ptr) {
+  if (!ptr->generation) return false;
+  const struct space_object *object = slot(&check->space, ptr->extents[0].first);
+  return object->generation == ptr->generation && object->checksum == ptr->checksum;
+}
+
+static void remember(struct check_space *space, const struct block_ptr *ptr) {
+  struct space_object *object = slot(space, ptr->extents[0].first);
+  if (object->generation) return; /* owned twice: reported */
+  assert(space->object_count < space->object_slots / 2);
+  space->object_count++;
+  *object = (struct space_object){ptr->extents[0].first, ptr->generation, ptr->checksum};
+}
+
+/* What became of an object's blocks. */
+struct claim {
+  uint64_t twice, shared, outside; /* the first such block, or WODAN_NO_BLOCK */
+};
+
+static void claim_extent(struct check *check, const struct extent *extent, struct claim *claim) {
+  struct check_space *space = &check->space;
+  uint8_t *map = check->previous ? space->previous : space->live;
+  for (uint64_t i = 0; i < extent->count; i++) {
+    uint64_t block = extent->first + i;
+    if (block >= space->blocks) {
+      if (claim->outside == WODAN_NO_BLOCK) claim->outside = block;
+      return;
+    }
+    if (bit_get(map, block) && claim->twice == WODAN_NO_BLOCK) claim->twice = block;
+    if (check->previous && bit_get(space->live, block) && claim->shared == WODAN_NO_BLOCK) claim->shared = block;
+    bit_set(map, block);
+  }
+}
+
+bool check_space_claim(struct check *check, const struct block_ptr *ptr, const char *what) {
+  assert(ptr->generation && ptr->extent_count <= BLOCK_PTR_EXTENTS_MAX);
+  if (check->previous && check_space_shared(check, ptr)) return false;
+  struct claim claim = {WODAN_NO_BLOCK, WODAN_NO_BLOCK, WODAN_NO_BLOCK};
+  for (uint32_t i = 0; i < ptr->extent_count; i++) claim_extent(check, &ptr->extents[i], &claim);
+  if (!check->previous) remember(&check->space, ptr);
+  const struct {
+    enum finding_id id;
+    uint64_t block;
+  } problems[] = {
+      {FOUND_SPACE_OWNED_TWICE, claim.twice}, {FOUND_SPACE_SHARED, claim.shared}, {FOUND_SPACE_OUTSIDE, claim.outside}};
+  bool whole = true;
+  for (size_t i = 0; i < sizeof problems / sizeof *problems; i++) {
+    if (problems[i].block == WODAN_NO_BLOCK) continue;
+    whole = false;
+    check_found(check, problems[i].id, problems[i].block, ptr->generation,
+                "block %" PRIu64 ", by a %s of generation %" PRIu64, problems[i].block, what, ptr->generation);
+  }
+  return whole;
+}
+
+void check_space_count(struct check *check) {
+  const struct check_space *space = &check->space;
+  if (!space->live || !space->previous) return;
+  for (uint64_t i = 0; i < space->blocks; i++) {
+    bool live = bit_get(space->live, i);
+    check->report->blocks_live += live;
+    check->report->blocks_previous += !live && bit_get(space->previous, i);
+  }
+}

@@ -1,0 +1,34 @@
+/* The engine's side of the device contract: every call of a struct wodan_device goes through here, is checked for
+ * range and alignment, split at io_maximum, and counted. Thread-safe as the device is. Offsets and sizes in bytes. */
+#ifndef DEV_DEVICE_H
+#define DEV_DEVICE_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <wodan/device.h>
+
+struct device_counters {
+  _Atomic uint64_t reads, read_bytes, writes, write_bytes, barriers, flushes, discards, discard_bytes;
+};
+
+struct device {
+  struct wodan_device *raw;
+  struct device_counters counters;
+};
+
+/* Checks ops and geometry (WODAN_EINVAL with a sentence) and zeroes the counters. Does not take ownership. */
+int device_init(struct device *device, struct wodan_device *raw, struct wodan_error *error);
+
+/* offset and size in whole sectors inside the device, buffer aligned to geometry.memory_alignment: else
+ * WODAN_EINVAL. WODAN_EIO / WODAN_ENOSPC from the device, with errno and byte offset in the sentence. */
+int device_read(struct device *device, uint64_t offset, void *buffer, size_t size, struct wodan_error *error);
+int device_write(struct device *device, uint64_t offset, const void *buffer, size_t size, struct wodan_error *error);
+/* Many requests, all completed on return; the first failure's status. */
+int device_transfer(struct device *device, struct wodan_io *requests, size_t count, struct wodan_error *error);
+int device_barrier(struct device *device, struct wodan_error *error);
+int device_flush(struct device *device, struct wodan_error *error);
+/* A hint: rounded inward to the granularity; no failure. */
+void device_discard(struct device *device, uint64_t offset, uint64_t size);
+
+#endif

@@ -1,0 +1,112 @@
+/* Owns: cursors.
+ *
+ * Always true: a cursor stands on a record of its table that is not a delete, or nowhere. The state lock is taken for a
+ * move only when the cursor reads a memtable that may still grow.
+ *
+ * See: tests/unit/test_engine.c, tests/unit/test_model.c. */
+#include "engine/cursor.h"
+
+#include "iter/merge.h"
+
+static int open_sources(struct wodan_cursor *cursor, struct wodan_error *error) {
+  struct wodan_view *view = &cursor->view;
+  struct mem *mem = &cursor->db->mem;
+  uint32_t capacity = 2 + node_source_count(view->node), n = 0;
+  struct iterator **sources = mem_array(mem, capacity, sizeof(struct iterator *));
+  if (!sources) return status_nomem(error);
+  int status = 0;
+  rwlock_read(&cursor->db->state);
+  struct memtable *tables[2] = {view->active, view->frozen};
+  for (int i = 0; i < 2 && status == 0; i++) {
+    if (!tables[i] || memtable_count(tables[i]) == 0) continue;
+    cursor->shared |= tables[i] == cursor->db->active.table;
+    sources[n] = memtable_iterator(tables[i], view->sequence);
+    if (sources[n])
+      n++;
+    else
+      status = status_nomem(error);
+  }
+  rwlock_read_leave(&cursor->db->state);
+  if (status == 0) status = node_sources(view->node, sources + n, error);
+  if (status == 0) {
+    cursor->merge = merge_open(mem, sources, n + node_source_count(view->node));
+    if (!cursor->merge) status = status_nomem(error);
+  } else {
+    while (n > 0) iterator_close(sources[--n]);
+  }
+  mem_array_free(mem, sources, capacity, sizeof(struct iterator *));
+  return status;
+}
+
+int cursor_init(struct wodan_cursor *cursor, struct wodan_db *db, const struct wodan_view *view,
+                struct wodan_error *error) {
+  *cursor = (struct wodan_cursor){.db = db};
+  if (view) {
+    cursor->view = *view;
+    memtable_ref(view->active);
+    if (view->frozen) memtable_ref(view->frozen);
+    node_ref(view->node);
+    count(&db->pins, 1);
+  } else {
+    engine_view_init(db, &cursor->view);
+  }
+  int status = open_sources(cursor, error);
+  if (status < 0) engine_view_release(&cursor->view);
+  return status;
+}
+
+void cursor_release(struct wodan_cursor *cursor) {
+  iterator_close(cursor->merge);
+  engine_view_release(&cursor->view);
+}
+
+static const uint8_t table_start[1] = {TABLE_DEFAULT}, table_end[1] = {TABLE_DEFAULT + 1};
+
+static int move_once(struct wodan_cursor *cursor, enum cursor_move move, struct wodan_slice key,
+                     struct wodan_error *error) {
+  struct iterator *it = cursor->merge;
+  switch (move) {
+  case CURSOR_FIRST:
+    return iterator_seek(it, (struct wodan_slice){table_start, sizeof table_start}, error);
+  case CURSOR_LAST:
+    return iterator_seek_back(it, (struct wodan_slice){table_end, sizeof table_end}, error);
+  case CURSOR_SEEK:
+    return iterator_seek(it, key, error);
+  case CURSOR_SEEK_BACK:
+    return iterator_seek_back(it, key, error);
+  case CURSOR_NEXT:
+    return iterator_next(it, error);
+  case CURSOR_PREV:
+    break;
+  }
+  return iterator_prev(it, error);
+}
+
+static bool in_table(const struct iterator *it) {
+  return it->valid && ((const uint8_t *)it->record.key.data)[0] == TABLE_DEFAULT;
+}
+
+static int move_visible(struct wodan_cursor *cursor, enum cursor_move move, struct wodan_slice key,
+                        struct wodan_error *error) {
+  struct iterator *it = cursor->merge;
+  bool back = move == CURSOR_LAST || move == CURSOR_SEEK_BACK || move == CURSOR_PREV;
+  int status = move_once(cursor, move, key, error);
+  while (status == 0 && in_table(it) && it->record.kind == RECORD_DELETE)
+    status = back ? iterator_prev(it, error) : iterator_next(it, error);
+  return status;
+}
+
+int cursor_move(struct wodan_cursor *cursor, enum cursor_move move, struct wodan_slice key,
+                struct wodan_error *error) {
+  if ((move == CURSOR_NEXT || move == CURSOR_PREV) && !cursor->valid) return WODAN_DONE;
+  if (cursor->shared) rwlock_read(&cursor->db->state);
+  int status = move_visible(cursor, move, key, error);
+  if (cursor->shared) rwlock_read_leave(&cursor->db->state);
+  cursor->valid = status == 0 && in_table(cursor->merge);
+  if (status < 0) return status;
+  if (!cursor->valid) return WODAN_DONE;
+  count(&cursor->db->counters.cursor_moves, 1);
+  const struct record *record = &cursor->merge->record;
+  count(&cursor->db->counters.user_bytes_read, record->key.size - TABLE_ID_SIZE + record->value.size);
+  return 0;
+}

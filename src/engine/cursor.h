@@ -1,0 +1,24 @@
+/* Cursor: ordered iteration over a view: memtables, runs and leaves merged, deletes skipped, one table. */
+#ifndef ENGINE_CURSOR_H
+#define ENGINE_CURSOR_H
+
+#include "engine/engine.h"
+
+struct wodan_cursor {
+  struct wodan_db *db;
+  struct wodan_view view; /* its own references */
+  struct iterator *merge;
+  bool shared; /* a source is the memtable that writers fill: moves take the state lock */
+  bool valid;
+};
+
+/* view NULL: now. */
+int cursor_init(struct wodan_cursor *cursor, struct wodan_db *db, const struct wodan_view *view,
+                struct wodan_error *error);
+void cursor_release(struct wodan_cursor *cursor);
+
+enum cursor_move { CURSOR_FIRST, CURSOR_LAST, CURSOR_SEEK, CURSOR_SEEK_BACK, CURSOR_NEXT, CURSOR_PREV };
+/* key: a tree key, for the seeks. 0, WODAN_DONE or a failure. */
+int cursor_move(struct wodan_cursor *cursor, enum cursor_move move, struct wodan_slice key, struct wodan_error *error);
+
+#endif

@@ -1,0 +1,81 @@
+/* Owns: views and point lookups.
+ *
+ * Always true: a view holds references of both memtables and the node; a lookup without a view holds the state lock only
+ * while it looks in memory, and a reference of the node while it reads the tree, so it never waits for a writer's device
+ * I/O nor a writer for its.
+ *
+ * See: DESIGN.md "Reading", tests/unit/test_engine.c. */
+#include "engine/engine.h"
+
+/* Caller holds state. */
+static void capture(struct wodan_db *db, struct wodan_view *view) {
+  view->db = db;
+  view->active = db->active.table;
+  view->frozen = db->frozen.table;
+  view->node = db->node;
+  view->sequence = atomic_load_explicit(&db->sequence, memory_order_relaxed);
+  memtable_ref(view->active);
+  if (view->frozen) memtable_ref(view->frozen);
+  node_ref(view->node);
+}
+
+int engine_view_init(struct wodan_db *db, struct wodan_view *view) {
+  rwlock_read(&db->state);
+  capture(db, view);
+  rwlock_read_leave(&db->state);
+  count(&db->pins, 1);
+  return 0;
+}
+
+void engine_view_release(struct wodan_view *view) {
+  struct wodan_db *db = view->db;
+  memtable_unref(view->active);
+  if (view->frozen) memtable_unref(view->frozen);
+  node_unref(view->node);
+  atomic_fetch_sub(&db->pins, 1);
+}
+
+/* In memory, newest first. WODAN_ENOTFOUND: ask the tree. On success *table gets a reference. */
+static int look_in_memory(struct memtable *active, struct memtable *frozen, struct wodan_slice key, uint64_t sequence,
+                          struct record *record, struct memtable **table) {
+  struct memtable *tables[2] = {active, frozen};
+  for (int i = 0; i < 2; i++) {
+    if (!tables[i] || memtable_get(tables[i], key, sequence, record) != 0) continue;
+    if (record->kind == RECORD_DELETE) return 0;
+    *table = tables[i];
+    memtable_ref(*table);
+    return 0;
+  }
+  return WODAN_ENOTFOUND;
+}
+
+int engine_get(struct wodan_db *db, struct wodan_view *view, struct wodan_slice key, struct wodan_slice *value,
+               struct frame **pin, struct memtable **table, struct wodan_error *error) {
+  struct record record;
+  struct node *node = NULL;
+  int status;
+  *pin = NULL;
+  *table = NULL;
+  rwlock_read(&db->state);
+  if (view) {
+    status = look_in_memory(view->active, view->frozen, key, view->sequence, &record, table);
+    node = view->node;
+  } else {
+    status = look_in_memory(db->active.table, db->frozen.table, key, UINT64_MAX, &record, table);
+    node = db->node;
+  }
+  if (status == WODAN_ENOTFOUND) node_ref(node);
+  rwlock_read_leave(&db->state);
+  if (status == WODAN_ENOTFOUND) {
+    status = node_get(node, key, &record, pin, error);
+    if (status == 0 && record.kind == RECORD_DELETE) {
+      cache_unpin(*pin);
+      *pin = NULL;
+    }
+    node_unref(node);
+  }
+  if (status < 0) return status;
+  if (record.kind == RECORD_DELETE) return WODAN_ENOTFOUND;
+  *value = record.value;
+  return 0;
+}

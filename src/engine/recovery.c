@@ -1,0 +1,220 @@
+/* Owns: what a mount reads: superblock, journal, newest and previous root, replay.
+ *
+ * Always true: nothing is written. Every block of the newest root is claimed exactly once; the previous root's blocks
+ * are deferred until the next checkpoint; damage there is logged, not fatal.
+ *
+ * Order: a writable mount first flushes the device, then reads: what a killed process left unflushed must not be taken
+ * for durable. Then ring -> checkpoint -> skeletons -> free space -> replay.
+ *
+ * See: FORMAT.md "Mount", tests/crash/. */
+#include "base/random.h"
+#include "engine/engine.h"
+
+/* ---- superblock -------------------------------------------------------------------------------------------------- */
+
+static int read_superblock_at(struct device *device, uint8_t *buffer, uint64_t offset, struct superblock *sb,
+                              struct wodan_error *error) {
+  uint32_t sector = device->raw->geometry.sector;
+  uint64_t start = offset / sector * sector, end = (offset + SUPERBLOCK_SIZE + sector - 1) / sector * sector;
+  int status = device_read(device, start, buffer, (size_t)(end - start), error);
+  return status < 0 ? status : superblock_decode(buffer + (offset - start), sb, error);
+}
+
+static bool find_copy(struct device *device, uint8_t *buffer, struct superblock *sb) {
+  uint64_t size = device->raw->geometry.size;
+  for (uint64_t block = 512; block <= 1u << 20; block *= 2) {
+    if (size / block < 2) break;
+    if (read_superblock_at(device, buffer, size / block * block - SUPERBLOCK_SIZE, sb, NULL) == 0 &&
+        sb->block_size == block)
+      return true;
+  }
+  return false;
+}
+
+int engine_read_superblock(struct device *device, struct mem *mem, struct superblock *superblock,
+                           struct wodan_error *error) {
+  const struct wodan_geometry *geometry = &device->raw->geometry;
+  size_t room = SUPERBLOCK_SIZE + 2u * geometry->sector;
+  if (geometry->size < 2 * SUPERBLOCK_SIZE || geometry->size < geometry->sector)
+    return status_set(error, WODAN_EFORMAT, 0, WODAN_NO_BLOCK, "not a Wodan image: only %llu bytes long",
+                      (unsigned long long)geometry->size);
+  uint8_t *buffer = mem_alloc_aligned(mem, room, BLOCK_IO_ALIGNMENT);
+  if (!buffer) return status_nomem(error);
+  int status = read_superblock_at(device, buffer, 0, superblock, error);
+  if (status < 0 && status != WODAN_EVERSION && find_copy(device, buffer, superblock)) status = 0;
+  mem_free(mem, buffer, room);
+  if (status < 0) return status;
+  uint64_t volume = superblock->device_blocks * superblock->block_size;
+  if (volume > geometry->size)
+    return status_corrupt(error, WODAN_NO_BLOCK,
+                          "the image is truncated: the volume has %llu bytes, the device only %llu",
+                          (unsigned long long)volume, (unsigned long long)geometry->size);
+  if (superblock->block_size % geometry->sector || superblock->journal_block_size % geometry->sector)
+    return status_set(error, WODAN_ENOTSUP, 0, WODAN_NO_BLOCK,
+                      "the device's sectors of %u bytes are larger than the volume's blocks", geometry->sector);
+  return 0;
+}
+
+/* ---- roots ------------------------------------------------------------------------------------------------------- */
+
+static int claim_image(struct wodan_db *db, const struct block_ptr *root, const struct node_image *image,
+                       struct wodan_error *error) {
+  int status = 0;
+  if (root->generation) status = space_claim(db->space, root->extents, root->extent_count, error);
+  for (uint32_t i = 0; i < image->leaf_count && status == 0; i++)
+    status = space_claim(db->space, image->leaves[i].entry.ptr.extents, image->leaves[i].entry.ptr.extent_count, error);
+  for (uint32_t i = 0; i < image->run_count && status == 0; i++)
+    status = space_claim(db->space, image->runs[i].extents, image->runs[i].extent_count, error);
+  return status;
+}
+
+static int load_newest(struct wodan_db *db, const struct checkpoint_record *record, struct wodan_error *error) {
+  struct node_image image;
+  int status = node_image_read(&db->io, &record->root, &image, error);
+  if (status < 0) return status;
+  status = claim_image(db, &record->root, &image, error);
+  if (status == 0) status = node_from_image(&db->env, &image, &db->node, error);
+  node_image_release(&image);
+  return status;
+}
+
+/* The previous root: its blocks stay until the next checkpoint. */
+static int load_previous(struct wodan_db *db, const struct journal_mounted *mounted, struct wodan_error *error) {
+  if (!mounted->has_older) {
+    if (mounted->older_problem[0])
+      engine_log(db, WODAN_LOG_WARNING, "the root before the newest is lost: %s", mounted->older_problem);
+    return 0;
+  }
+  struct node_image image;
+  struct wodan_error why;
+  const struct block_ptr *root = &mounted->older.root;
+  db->previous_generation = mounted->older.generation;
+  int status = node_image_read(&db->io, root, &image, &why);
+  if (status == WODAN_ENOMEM) return status_nomem(error);
+  if (status < 0) {
+    engine_log(db, WODAN_LOG_WARNING, "the root before the newest is damaged: %s", why.message);
+    db->previous_generation = mounted->newest.generation;
+    return 0;
+  }
+  if (root->generation) space_claim_previous(db->space, root->extents, root->extent_count);
+  for (uint32_t i = 0; i < image.leaf_count; i++)
+    space_claim_previous(db->space, image.leaves[i].entry.ptr.extents, image.leaves[i].entry.ptr.extent_count);
+  for (uint32_t i = 0; i < image.run_count; i++)
+    space_claim_previous(db->space, image.runs[i].extents, image.runs[i].extent_count);
+  node_image_release(&image);
+  return 0;
+}
+
+/* ---- replay ------------------------------------------------------------------------------------------------------ */
+
+static int apply(void *context, const struct record *record, uint64_t block, struct wodan_error *error) {
+  struct wodan_db *db = context;
+  int status = memtable_reserve(db->active.table, 1, record->key.size + record->value.size, error);
+  if (status < 0) return status;
+  memtable_insert(db->active.table, record);
+  if (db->active.first_block == 0) db->active.first_block = block;
+  atomic_store(&db->sequence, record->sequence);
+  db->replayed++;
+  return 0;
+}
+
+static int replay(struct wodan_db *db, const struct journal_mounted *mounted, bool older, struct wodan_error *error) {
+  struct journal_replay replay = {.mark = mounted->newest_mark,
+                                  .head = mounted->head,
+                                  .covered = mounted->newest.sequence,
+                                  .stop_at_checkpoint = older,
+                                  .apply = apply,
+                                  .context = db};
+  atomic_store(&db->sequence, mounted->newest.sequence);
+  int status = journal_replay(&db->journal, &replay, error);
+  struct memtable_walk end = {0};
+  struct record record;
+  while (memtable_walk(db->active.table, &end, &record)) {
+  }
+  db->active.walk = end; /* all of it is in the journal already */
+  db->drained = mounted->newest.sequence;
+  db->journaled = db->durable = atomic_load(&db->sequence);
+  return status;
+}
+
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
+
+static int fresh_space(struct wodan_db *db, struct wodan_error *error) {
+  node_unref(db->node);
+  db->node = NULL;
+  space_free(db->space);
+  db->env.space = db->space = space_create(&db->mem, db->io.bounds.data_first, db->io.bounds.data_end);
+  return db->space ? 0 : status_nomem(error);
+}
+
+/* Rule 15: the newest older root that is intact, with its whole chain. */
+static int fall_back(struct wodan_db *db, struct journal_mounted *mounted, bool have_newest, struct wodan_error *error) {
+  struct checkpoint_mark below = mounted->newest_mark;
+  uint64_t newest = mounted->generation_max;
+  for (bool have = have_newest;; have = true) {
+    int status = journal_older_root(&db->journal, &db->io.bounds, have ? &below : NULL, mounted, error);
+    if (status == 0) status = fresh_space(db, error);
+    if (status < 0) return status;
+    if (mounted->generation_max > newest) newest = mounted->generation_max;
+    db->dropped_generations = newest > mounted->newest.generation ? newest - mounted->newest.generation : 0;
+    status = load_newest(db, &mounted->newest, error);
+    if (status != WODAN_ECORRUPT && status != WODAN_EIO) return status;
+    below = mounted->newest_mark;
+  }
+}
+
+static int mount_roots(struct wodan_db *db, uint32_t flags, struct journal_mounted *mounted, bool *older,
+                       struct wodan_error *error) {
+  int status = journal_mount(&db->journal, &db->io.bounds, mounted, error);
+  bool found = status == 0;
+  if (found) {
+    status = fresh_space(db, error);
+    if (status == 0) status = load_newest(db, &mounted->newest, error);
+  }
+  *older = (status == WODAN_ECORRUPT || status == WODAN_EIO) && (flags & WODAN_OPEN_OLDER_ROOT);
+  if (*older) status = fall_back(db, mounted, found, error);
+  return status;
+}
+
+/* Features in use since format: what this version lacks it must not touch. */
+static int check_features(const struct wodan_db *db, const struct checkpoint_record *record,
+                          struct wodan_error *error) {
+  if (record->incompat || record->catalog.generation)
+    return status_set(error, WODAN_EVERSION, 0, WODAN_NO_BLOCK,
+                      "the volume uses features this version does not know (incompatible flags 0x%llx%s)",
+                      (unsigned long long)record->incompat, record->catalog.generation ? ", a catalog" : "");
+  if (record->read_only_compat && !db->read_only)
+    return status_set(error, WODAN_EVERSION, 0, WODAN_NO_BLOCK,
+                      "the volume uses features this version can only read; open it for reading");
+  return 0;
+}
+
+int engine_recover(struct wodan_db *db, uint32_t flags, struct wodan_error *error) {
+  struct journal_mounted mounted;
+  bool older = false;
+  int status = 0;
+#ifndef MUTANT_NO_MOUNT_FLUSH
+  if (!db->read_only) status = device_flush(&db->device, error);
+#endif
+  if (status == 0) status = mount_roots(db, flags, &mounted, &older, error);
+  if (status < 0) return status;
+  status = check_features(db, &mounted.newest, error);
+  if (status < 0) return status;
+  db->root = mounted.newest.root;
+  db->catalog = mounted.newest.catalog;
+  db->checkpoint_generation = db->previous_generation = mounted.newest.generation;
+  db->generation = mounted.generation_max;
+  if (!older) status = load_previous(db, &mounted, error);
+  if (status == 0) status = replay(db, &mounted, older, error);
+  if (status < 0) return status;
+  space_mounted(db->space, mounted.newest.generation);
+  struct epoch epoch = mounted.epoch_max;
+  db->epoch = epoch.number;
+  if (db->read_only) return 0;
+  epoch.number = ++db->epoch;
+  if (random_fill(&db->hooks, &epoch.random, sizeof epoch.random) < 0)
+    return status_set(error, WODAN_EIO, 0, WODAN_NO_BLOCK, "no random bytes for the epoch");
+  db->env.epoch = epoch;
+  journal_continue(&db->journal, &mounted, epoch);
+  return 0;
+}

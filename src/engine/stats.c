@@ -1,0 +1,98 @@
+/* Owns: wodan_stats and wodan_info as the engine knows them. Always true: reading a figure changes nothing.
+ * See: include/wodan/stats.h. */
+#include <string.h>
+#include "engine/engine.h"
+
+static uint64_t get(const _Atomic uint64_t *counter) { return atomic_load_explicit(counter, memory_order_relaxed); }
+
+static double ratio(uint64_t a, uint64_t b) { return b ? (double)a / (double)b : 0.0; }
+
+static void device_stats(struct wodan_db *db, struct wodan_stats *stats) {
+  const struct device_counters *c = &db->device.counters;
+  stats->device_reads = get(&c->reads);
+  stats->device_read_bytes = get(&c->read_bytes);
+  stats->device_writes = get(&c->writes);
+  stats->device_write_bytes = get(&c->write_bytes);
+  stats->device_barriers = get(&c->barriers);
+  stats->device_flushes = get(&c->flushes);
+  stats->device_discards = get(&c->discards);
+  stats->device_discard_bytes = get(&c->discard_bytes);
+  stats->write_amplification = ratio(stats->device_write_bytes, stats->user_bytes_written);
+  stats->read_amplification = ratio(stats->device_read_bytes, stats->user_bytes_read);
+}
+
+static void state_stats(struct wodan_db *db, struct wodan_stats *stats) {
+  uint64_t block = db->io.bounds.block_size;
+  lock_acquire(&db->write);
+  rwlock_read(&db->state);
+  struct space_counts space = space_counts(db->space);
+  stats->space_total = space.total * block;
+  stats->space_free = space.free * block;
+  stats->space_deferred = space.deferred * block;
+  stats->space_live = (space.total - space.free - space.deferred) * block;
+  stats->leaves = db->node->leaf_count;
+  stats->runs = db->node->run_count;
+  stats->records_buffered = memtable_count(db->active.table);
+  if (db->frozen.table && !db->frozen_drained) stats->records_buffered += memtable_count(db->frozen.table);
+  stats->journal_write_bytes = db->journal.bytes_written;
+  rwlock_read_leave(&db->state);
+  lock_leave(&db->write);
+}
+
+void engine_stats(struct wodan_db *db, struct wodan_stats *stats) {
+  const struct engine_counters *c = &db->counters;
+  stats->gets = get(&c->gets);
+  stats->gets_found = get(&c->gets_found);
+  stats->puts = get(&c->puts);
+  stats->deletes = get(&c->deletes);
+  stats->batches = get(&c->batches);
+  stats->syncs = get(&c->syncs);
+  stats->checkpoints = get(&c->checkpoints);
+  stats->cursor_moves = get(&c->cursor_moves);
+  stats->user_bytes_written = get(&c->user_bytes_written);
+  stats->user_bytes_read = get(&c->user_bytes_read);
+  stats->run_write_bytes = get(&c->run_bytes);
+  stats->leaf_write_bytes = get(&c->leaf_bytes);
+  stats->node_write_bytes = get(&c->node_bytes);
+  device_stats(db, stats);
+  state_stats(db, stats);
+  stats->pinned_views = atomic_load(&db->pins);
+  stats->memory_budget = db->memory_budget;
+  stats->memory_used = atomic_load(&db->mem.used);
+  stats->memory_peak = atomic_load(&db->mem.peak);
+  struct cache_counts cache = cache_counts(db->cache);
+  stats->cache_hits = cache.hits;
+  stats->cache_misses = cache.misses;
+  stats->cache_evictions = cache.evictions;
+}
+
+void engine_info(struct wodan_db *db, struct wodan_info *info) {
+  const struct superblock *sb = &db->superblock;
+  const struct wodan_geometry *geometry = &db->device.raw->geometry;
+  info->format_version = sb->version;
+  memcpy(info->fsid, sb->fsid, 16);
+  info->device_size = geometry->size;
+  info->blocks = sb->device_blocks;
+  info->block_size = sb->block_size;
+  info->sector = sb->sector;
+  info->page_size = sb->page_size;
+  info->leaf_size = sb->leaf_size;
+  info->journal_block_size = sb->journal_block_size;
+  info->ordering = geometry->ordering;
+  info->durable = geometry->durable;
+  info->read_only = db->read_only;
+  info->journal_size = sb->journal_blocks * sb->block_size;
+  info->memtable_size = sb->memtable_size;
+  info->key_size_max = sb->page_size / 8;
+  info->value_size_max = sb->page_size / 4;
+  info->batch_size_max = engine_batch_max(db);
+  info->sequence = atomic_load(&db->sequence);
+  info->replayed_operations = db->replayed;
+  info->dropped_generations = db->dropped_generations;
+  info->memory_needed = db->memory_needed;
+  info->epoch = db->epoch;
+  lock_acquire(&db->write);
+  info->generation = db->checkpoint_generation;
+  info->previous_generation = db->previous_generation;
+  lock_leave(&db->write);
+}

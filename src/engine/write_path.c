@@ -1,0 +1,215 @@
+/* Owns: commits, the pending list, and group commit.
+ *
+ * Always true:
+ *  - a commit is all in the active memtable or not at all: room is reserved before the first insert.
+ *  - pending = records newer than the last journaled one and than the last durable checkpoint, in commit order; one
+ *    journal record holds all of it, so what survives a crash is a prefix of whole batches.
+ *  - after the first failed write or flush nothing more is written in this epoch.
+ *
+ * Order: journal record, then flush, then `durable` moves. While the flush runs the write lock is free, so others
+ * commit and wait, and the next flush takes all of theirs together.
+ *
+ * See: DESIGN.md "A commit", tests/unit/test_engine.c, tests/crash/. */
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include "engine/engine.h"
+
+int engine_fail(struct wodan_db *db, int status, const struct wodan_error *cause) {
+  if (db->failed.code == 0) {
+    db->failed = *cause;
+    db->failed.code = status;
+    atomic_store(&db->is_failed, true);
+    engine_log(db, WODAN_LOG_WARNING, "a write failed, the database only reads from now on: %s", cause->message);
+  }
+  return status;
+}
+
+int engine_writable(struct wodan_db *db, struct wodan_error *error) {
+  if (db->read_only)
+    return status_set(error, WODAN_EREADONLY, 0, WODAN_NO_BLOCK, "the database is open for reading only");
+  if (db->failed.code == 0) return 0;
+  return status_set(error, WODAN_EFAILED, db->failed.device_errno, db->failed.block,
+                    "an earlier write failed, so this handle only reads: %.180s", db->failed.message);
+}
+
+void engine_log(struct wodan_db *db, int level, const char *format, ...) {
+  if (!db->hooks.log) return;
+  char line[512];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(line, sizeof line, format, arguments);
+  va_end(arguments);
+  db->hooks.log(db->hooks.context, level, line);
+}
+
+bool operations_next(const struct operations *operations, size_t *at, struct record *record) {
+  if (*at == operations->size) return false;
+  const uint8_t *p = operations->bytes + *at;
+  size_t key_size = load_u32(p + 1), value_size = load_u32(p + 5);
+  assert(operations->size - *at >= OPERATION_HEADER + key_size + value_size);
+  record->kind = p[0];
+  record->key = (struct wodan_slice){p + OPERATION_HEADER, key_size};
+  record->value = (struct wodan_slice){p + OPERATION_HEADER + key_size, value_size};
+  *at += OPERATION_HEADER + key_size + value_size;
+  return true;
+}
+
+uint64_t engine_batch_max(const struct wodan_db *db) { return db->superblock.memtable_size / 2; }
+
+/* Caller holds write and state exclusively; the memtable has room. */
+static void insert_all(struct wodan_db *db, const struct operations *operations) {
+  struct record record;
+  uint64_t sequence = atomic_load_explicit(&db->sequence, memory_order_relaxed), puts = 0;
+  struct table_slot *slot = &db->active;
+  for (size_t at = 0; operations_next(operations, &at, &record);) {
+    record.sequence = ++sequence;
+    memtable_insert(slot->table, &record);
+    if (slot->pending_count++ == 0) slot->pending_first = sequence;
+    slot->pending_bytes += journal_operation_size(record.key.size, record.value.size);
+    puts += record.kind == RECORD_PUT;
+  }
+  atomic_store_explicit(&db->sequence, sequence, memory_order_release);
+  count(&db->counters.puts, puts);
+  count(&db->counters.deletes, operations->count - puts);
+}
+
+static int apply_locked(struct wodan_db *db, const struct operations *operations, struct wodan_error *error) {
+  int status = engine_writable(db, error);
+  if (status == 0) status = engine_make_room(db, operations->encoded, operations->deletes_only, error);
+  if (status < 0) return status;
+  rwlock_write(&db->state);
+  status = memtable_reserve(db->active.table, operations->count, operations->payload, error);
+  if (status == 0) insert_all(db, operations);
+  rwlock_write_leave(&db->state);
+  return status;
+}
+
+int engine_commit(struct wodan_db *db, const struct operations *operations, struct wodan_commit *commit,
+                  struct wodan_error *error) {
+  bool durable = commit && commit->durability == WODAN_DURABLE;
+  if (commit) {
+    commit->reached = WODAN_BUFFERED;
+    commit->sequence = 0;
+  }
+  if (operations->encoded > engine_batch_max(db))
+    return status_set(error, WODAN_ETOOBIG, 0, WODAN_NO_BLOCK, "the batch has %llu bytes, %llu are allowed",
+                      (unsigned long long)operations->encoded, (unsigned long long)engine_batch_max(db));
+  lock_acquire(&db->write);
+  int status = operations->count ? apply_locked(db, operations, error) : engine_writable(db, error);
+  uint64_t sequence = atomic_load_explicit(&db->sequence, memory_order_relaxed);
+  if (status == 0) {
+    if (operations->count) {
+      count(&db->counters.batches, 1);
+      count(&db->counters.user_bytes_written, operations->user_bytes);
+      if (commit) commit->sequence = sequence;
+    }
+    if (durable) status = engine_sync_to(db, sequence, error);
+    if (durable && status == 0) commit->reached = WODAN_DURABLE;
+  }
+  lock_leave(&db->write);
+  return status;
+}
+
+/* ---- journal -------------------------------------------------------------------------------------------------- */
+
+void engine_wait_sync(struct wodan_db *db) {
+  while (db->sync_running) condition_wait(&db->synced, &db->write);
+}
+
+enum { RECORD_HEADER = 16 };
+
+static int journal_slot(struct wodan_db *db, struct table_slot *slot, uint64_t block, struct wodan_error *error) {
+  if (!slot->table || slot->pending_count == 0) return 0;
+  struct record record;
+  int status = 0;
+  while (status == 0 && memtable_walk(slot->table, &slot->walk, &record)) {
+    uint8_t header[1 + 10];
+    struct wire_writer w = wire_writer(header, sizeof header);
+    wire_put_u8(&w, record.kind);
+    wire_put_varint(&w, record.key.size);
+    status = journal_record_put(&db->journal, header, w.at, error);
+    if (status == 0) status = journal_record_put(&db->journal, record.key.data, record.key.size, error);
+    w = wire_writer(header, sizeof header);
+    wire_put_varint(&w, record.value.size);
+    if (status == 0) status = journal_record_put(&db->journal, header, w.at, error);
+    if (status == 0 && record.value.size)
+      status = journal_record_put(&db->journal, record.value.data, record.value.size, error);
+    db->journaled = record.sequence;
+  }
+  slot->pending_count = slot->pending_bytes = 0;
+  if (slot->first_block == 0) slot->first_block = block;
+  return status;
+}
+
+/* Everything pending as one record; not flushed. */
+static int journal_pending(struct wodan_db *db, uint64_t payload, struct wodan_error *error) {
+  uint64_t first = db->frozen.pending_count ? db->frozen.pending_first : db->active.pending_first;
+  uint64_t last = atomic_load_explicit(&db->sequence, memory_order_relaxed), block = db->journal.head;
+  uint8_t header[RECORD_HEADER];
+  store_u64(header, first);
+  store_u64(header + 8, last);
+  db->wrote = true;
+  int status = journal_record_begin(&db->journal, payload, error);
+  if (status == 0) status = journal_record_put(&db->journal, header, sizeof header, error);
+  if (status == 0) status = journal_slot(db, &db->frozen, block, error);
+  if (status == 0) status = journal_slot(db, &db->active, block, error);
+  if (status == 0) status = journal_record_end(&db->journal, error);
+  assert(status < 0 || db->journaled == last);
+  return status;
+}
+
+/* Flushes with the write lock free. */
+static int flush_journal(struct wodan_db *db, struct wodan_error *error) {
+  uint64_t covered = db->journaled;
+  db->sync_running = true;
+  lock_leave(&db->write);
+  int status = device_flush(&db->device, error);
+  lock_acquire(&db->write);
+  db->sync_running = false;
+  if (status < 0) {
+    engine_fail(db, status, error);
+  } else {
+    journal_flushed(&db->journal);
+    if (covered > db->durable) db->durable = covered;
+  }
+  condition_wake_all(&db->synced);
+  return status;
+}
+
+int engine_sync_to(struct wodan_db *db, uint64_t sequence, struct wodan_error *error) {
+  struct wodan_error unasked;
+  if (!error) error = &unasked;
+  for (;;) {
+    engine_wait_sync(db);
+    if (db->durable >= sequence) break;
+    int status = engine_writable(db, error);
+    if (status < 0) return status;
+    uint64_t payload = RECORD_HEADER + db->frozen.pending_bytes + db->active.pending_bytes;
+    uint64_t blocks = journal_record_blocks(&db->journal, payload);
+    if (blocks > db->journal.blocks / 4 || !journal_room(&db->journal, blocks)) {
+      status = engine_checkpoint_all(db, error);
+    } else {
+      status = journal_pending(db, payload, error);
+      if (status < 0)
+        engine_fail(db, status, error);
+      else
+        status = flush_journal(db, error);
+    }
+    if (status < 0) return status;
+  }
+  if (!db->device.raw->geometry.durable)
+    return status_set(error, WODAN_ENOTDURABLE, 0, WODAN_NO_BLOCK,
+                      "the device does not keep flushed data over a power cut");
+  return 0;
+}
+
+int engine_sync(struct wodan_db *db, struct wodan_error *error) {
+  lock_acquire(&db->write);
+  count(&db->counters.syncs, 1);
+  int status = engine_writable(db, error);
+  if (status == 0) status = engine_sync_to(db, atomic_load(&db->sequence), error);
+  lock_leave(&db->write);
+  return status;
+}

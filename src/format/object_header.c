@@ -1,0 +1,171 @@
+/* Owns: the header that starts every run and node.
+ *
+ * Always true: a decoded header carries this volume's fsid and a good checksum over all its bytes, holds exactly the
+ * blocks its length needs, has low <= high where both are given, and sections that cover the bytes from its own end to
+ * the object's end without gap or overlap, each tag at most once and of the right type. Bytes it does not need are
+ * zero.
+ *
+ * Order: the length of the header is proven against what was read before the checksum is computed over it.
+ *
+ * See: object_header.h for the layout; tests/unit/test_object_header.c. */
+#include "format/object_header.h"
+
+#include <assert.h>
+#include <string.h>
+#include "base/wire.h"
+#include "codec/checksum.h"
+#include "iter/record.h"
+
+static const uint8_t MAGIC_RUN[4] = {'W', 'R', 'U', 'N'};
+static const uint8_t MAGIC_NODE[4] = {'W', 'N', 'O', 'D'};
+enum {
+  FIXED_SIZE = 80,               /* up to the extents */
+  EXTENT_SIZE_MAX = 10 + 10,     /* two varints */
+  SECTION_SIZE_MAX = 1 + 20 + 8, /* tag, two varints, checksum */
+};
+
+uint32_t object_header_size_max(size_t low_size, size_t high_size, uint32_t extent_count, uint32_t section_count) {
+  assert(low_size < BLOCK_PTR_HEADER_MAX / 4 && high_size < BLOCK_PTR_HEADER_MAX / 4);
+  assert(extent_count <= BLOCK_PTR_EXTENTS_MAX && section_count <= OBJECT_SECTIONS_MAX);
+  size_t size = FIXED_SIZE + wire_varint_size(extent_count) + (size_t)extent_count * EXTENT_SIZE_MAX;
+  size += wire_varint_size(low_size) + low_size + wire_varint_size(high_size) + high_size;
+  size += wire_varint_size(section_count) + (size_t)section_count * SECTION_SIZE_MAX;
+  return (uint32_t)size;
+}
+
+/* Tags 1..5 belong to runs, 6..8 to nodes. */
+static bool tag_fits(uint8_t type, uint8_t tag) {
+  if (tag < SECTION_PAGES || tag > SECTION_CHILDREN) return false;
+  return (type == OBJECT_RUN) == (tag <= SECTION_RANGE_TOMBSTONES);
+}
+
+/* The rules of the section list that need no device bytes: used before writing and after reading. */
+static bool sections_valid(const struct object_header *header) {
+  uint64_t at = header->header_length;
+  unsigned seen = 0;
+  for (uint32_t i = 0; i < header->section_count; i++) {
+    const struct section *s = &header->sections[i];
+    if (!tag_fits(header->type, s->tag) || (seen & 1u << s->tag)) return false;
+    seen |= 1u << s->tag;
+    if (s->offset != at || s->length > header->length - at) return false;
+    if (s->tag == SECTION_PAGES && s->checksum) return false;
+    at += s->length;
+  }
+  return at == header->length;
+}
+
+static bool fields_valid(const struct object_header *header) {
+  if (header->generation == 0 || header->length < header->header_length) return false;
+  if (header->type == OBJECT_NODE && (header->record_count || header->sequence_max)) return false;
+  if (header->low.size && header->high.size && key_compare(header->low, header->high) > 0) return false;
+  return sections_valid(header);
+}
+
+static void key_encode(struct wire_writer *w, struct wodan_slice key) {
+  wire_put_varint(w, key.size);
+  wire_put_bytes(w, key.data, key.size);
+}
+
+bool object_header_encode(struct object_header *header, uint64_t seed, uint8_t *out) {
+  assert(header->type == OBJECT_RUN || header->type == OBJECT_NODE);
+  assert(header->section_count <= OBJECT_SECTIONS_MAX && fields_valid(header));
+  if (header->header_length > BLOCK_PTR_HEADER_MAX) return false;
+  struct wire_writer w = wire_writer(out, header->header_length);
+  wire_put_u64(&w, 0);
+  wire_put_bytes(&w, header->type == OBJECT_RUN ? MAGIC_RUN : MAGIC_NODE, 4);
+  wire_put_u32(&w, header->header_length);
+  wire_put_bytes(&w, header->fsid, sizeof header->fsid);
+  wire_put_u64(&w, header->generation);
+  wire_put_u64(&w, header->epoch.number);
+  wire_put_u64(&w, header->epoch.random);
+  wire_put_u64(&w, header->length);
+  wire_put_u64(&w, header->record_count);
+  wire_put_u64(&w, header->sequence_max);
+  extents_encode(&w, header->extents, header->extent_count);
+  key_encode(&w, header->low);
+  key_encode(&w, header->high);
+  wire_put_varint(&w, header->section_count);
+  for (uint32_t i = 0; i < header->section_count; i++) {
+    const struct section *s = &header->sections[i];
+    wire_put_u8(&w, s->tag);
+    wire_put_varint(&w, s->offset);
+    wire_put_varint(&w, s->length);
+    wire_put_u64(&w, s->checksum);
+  }
+  if (w.failed) return false;
+  memset(out + w.at, 0, w.size - w.at);
+  header->checksum = checksum(seed, out + 8, header->header_length - 8);
+  store_u64(out, header->checksum);
+  return true;
+}
+
+/* The fixed part, from the magic on; the reader is bounded to the header. */
+static bool fixed_decode(struct wire_reader *r, struct object_header *header) {
+  const uint8_t *magic = wire_get_bytes(r, 4);
+  if (!magic) return false;
+  if (memcmp(magic, MAGIC_RUN, 4) == 0)
+    header->type = OBJECT_RUN;
+  else if (memcmp(magic, MAGIC_NODE, 4) == 0)
+    header->type = OBJECT_NODE;
+  else
+    return false;
+  header->header_length = wire_get_u32(r);
+  const uint8_t *fsid = wire_get_bytes(r, sizeof header->fsid);
+  if (fsid) memcpy(header->fsid, fsid, sizeof header->fsid);
+  header->generation = wire_get_u64(r);
+  header->epoch.number = wire_get_u64(r);
+  header->epoch.random = wire_get_u64(r);
+  header->length = wire_get_u64(r);
+  header->record_count = wire_get_u64(r);
+  header->sequence_max = wire_get_u64(r);
+  return !r->failed;
+}
+
+static struct wodan_slice key_decode(struct wire_reader *r) {
+  uint64_t size = wire_get_varint(r);
+  if (!r->failed && size > r->size - r->at) r->failed = true;
+  if (r->failed || size == 0) return (struct wodan_slice){NULL, 0};
+  return (struct wodan_slice){wire_get_bytes(r, (size_t)size), (size_t)size};
+}
+
+static bool sections_decode(struct wire_reader *r, struct object_header *header) {
+  uint64_t count = wire_get_varint(r);
+  if (r->failed || count > OBJECT_SECTIONS_MAX) return false;
+  header->section_count = (uint32_t)count;
+  for (uint32_t i = 0; i < count; i++) {
+    struct section *s = &header->sections[i];
+    s->tag = wire_get_u8(r);
+    s->offset = wire_get_varint(r);
+    s->length = wire_get_varint(r);
+    s->checksum = wire_get_u64(r);
+  }
+  return !r->failed;
+}
+
+bool object_header_decode(const uint8_t *in, size_t size, uint64_t seed, const uint8_t fsid[16],
+                          const struct volume_bounds *bounds, struct object_header *header) {
+  memset(header, 0, sizeof *header);
+  uint32_t header_length = object_header_peek_length(in, size);
+  if (header_length < FIXED_SIZE || header_length > size || header_length > BLOCK_PTR_HEADER_MAX) return false;
+  struct wire_reader r = wire_reader(in, header_length);
+  header->checksum = wire_get_u64(&r);
+  if (!fixed_decode(&r, header)) return false;
+  if (checksum(seed, in + 8, header_length - 8) != header->checksum) return false;
+  if (memcmp(header->fsid, fsid, sizeof header->fsid) != 0) return false;
+  if (!extents_decode(&r, bounds, header->length, header->extents, &header->extent_count)) return false;
+  header->low = key_decode(&r);
+  header->high = key_decode(&r);
+  if (!sections_decode(&r, header) || !fields_valid(header)) return false;
+  for (; r.at < r.size; r.at++)
+    if (in[r.at]) return false;
+  return true;
+}
+
+const struct section *object_section(const struct object_header *header, uint8_t tag) {
+  assert(header->section_count <= OBJECT_SECTIONS_MAX);
+  for (uint32_t i = 0; i < header->section_count; i++)
+    if (header->sections[i].tag == tag) return &header->sections[i];
+  return NULL;
+}
+
+uint32_t object_header_peek_length(const uint8_t *in, size_t size) { return size < 16 ? 0 : load_u32(in + 12); }

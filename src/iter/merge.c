@@ -1,0 +1,277 @@
+/* Owns: the merge of many iterators into one, by a loser tree.
+ * Always true: while valid, the record is a copy of the champion's, and the champion has not been moved since. Moving
+ * forward, every other source stands on its first record at or after the champion's key (backward: its last at or
+ * before); one that stands on the very key is newer in no case. slots[0].loser is the champion; slots[i].loser, i >= 1,
+ * lost the match at inner node i, whose children are nodes 2i and 2i+1; node count + i is source i.
+ * All keys the sources stand on start with the same skip bytes; so does the key that a move leaves.
+ * Order: a move keeps a copy of the key it leaves, because the champion's own dies when it moves, and passes every
+ * source that still stands on that key. A change of direction first seeks the other sources anew, by the key of the
+ * champion, which must not have moved yet.
+ * See: tests/unit/test_merge.c. */
+#include "iter/merge.h"
+
+#include <assert.h>
+
+struct slot {
+  struct iterator *source;
+  uint64_t head; /* eight bytes of the key, so that less goes first; all ones when the source is at its end */
+  size_t loser;
+};
+
+struct merge {
+  struct iterator base;
+  struct mem *mem;
+  size_t count;
+  bool backward;
+  size_t skip;   /* bytes that the keys of all sources have in common; heads are taken behind them */
+  uint8_t *left; /* the key a move leaves */
+  size_t left_capacity;
+  struct slot slots[];
+};
+
+static const size_t NOBODY = SIZE_MAX;
+
+static struct merge *merge_of(struct iterator *base) { return (struct merge *)base; }
+
+/* ---- matches -------------------------------------------------------------------------------------------------- */
+
+static uint64_t key_head(const struct merge *m, struct wodan_slice key) {
+  assert(key.size >= m->skip);
+  size_t size = key.size - m->skip;
+  uint64_t head = 0;
+  if (size >= 8) {
+    const uint8_t *p = (const uint8_t *)key.data + m->skip;
+    head = (uint64_t)p[0] << 56 | (uint64_t)p[1] << 48 | (uint64_t)p[2] << 40 | (uint64_t)p[3] << 32 |
+           (uint64_t)p[4] << 24 | (uint64_t)p[5] << 16 | (uint64_t)p[6] << 8 | (uint64_t)p[7];
+  } else if (size > 0) {
+    const uint8_t *p = (const uint8_t *)key.data + m->skip;
+    for (size_t i = 0; i < size; i++) head |= (uint64_t)p[i] << (56 - 8 * i);
+  }
+  return m->backward ? ~head : head;
+}
+
+static void slot_update(const struct merge *m, struct slot *slot) {
+  slot->head = slot->source->valid ? key_head(m, slot->source->record.key) : UINT64_MAX;
+}
+
+static size_t common_prefix(struct wodan_slice a, struct wodan_slice b, size_t limit) {
+  const uint8_t *x = a.data, *y = b.data;
+  if (limit > a.size) limit = a.size;
+  if (limit > b.size) limit = b.size;
+  size_t i = 0;
+  while (i < limit && x[i] == y[i]) i++;
+  return i;
+}
+
+/* Equal heads: ends last, then whole keys, then the newer source. */
+static bool goes_first_slow(const struct merge *m, size_t a, size_t b) {
+  const struct iterator *x = m->slots[a].source, *y = m->slots[b].source;
+  if (x->valid != y->valid) return x->valid;
+  if (x->valid) {
+    int c = key_compare(x->record.key, y->record.key);
+    if (c) return (c < 0) != m->backward;
+  }
+  return a < b;
+}
+
+static inline bool goes_first(const struct merge *m, size_t a, size_t b) {
+  uint64_t x = m->slots[a].head, y = m->slots[b].head;
+  return x != y ? x < y : goes_first_slow(m, a, b);
+}
+
+/* The champion has moved: its matches again, from its leaf to the top. */
+static void replay(struct merge *m) {
+  size_t winner = m->slots[0].loser;
+  for (size_t node = (m->count + winner) / 2; node > 0; node /= 2) {
+    size_t other = m->slots[node].loser;
+    if (!goes_first(m, other, winner)) continue;
+    m->slots[node].loser = winner;
+    winner = other;
+  }
+  m->slots[0].loser = winner;
+}
+
+/* `key` is that of a source that has moved, `left` one that has the skipped bytes. Other heads change no order. */
+static void lower_skip(struct merge *m, struct wodan_slice key, struct wodan_slice left) {
+  if (m->skip == 0 || (key.size >= m->skip && memcmp(key.data, left.data, m->skip) == 0)) return;
+  m->skip = common_prefix(key, left, m->skip);
+  for (size_t i = 0; i < m->count; i++) slot_update(m, &m->slots[i]);
+}
+
+static void find_skip(struct merge *m) {
+  const struct iterator *some = NULL;
+  m->skip = 0;
+  for (size_t i = 0; i < m->count; i++) {
+    const struct iterator *source = m->slots[i].source;
+    if (!source->valid) continue;
+    m->skip = some ? common_prefix(some->record.key, source->record.key, m->skip) : source->record.key.size;
+    some = source;
+  }
+}
+
+/* All matches: the first to come to a node waits there for the second. */
+static void rebuild(struct merge *m) {
+  find_skip(m);
+  for (size_t i = 0; i < m->count; i++) {
+    m->slots[i].loser = NOBODY;
+    slot_update(m, &m->slots[i]);
+  }
+  for (size_t i = 0; i < m->count; i++) {
+    size_t winner = i, node = (m->count + i) / 2;
+    for (; node > 0 && m->slots[node].loser != NOBODY; node /= 2) {
+      size_t other = m->slots[node].loser;
+      if (!goes_first(m, other, winner)) continue;
+      m->slots[node].loser = winner;
+      winner = other;
+    }
+    m->slots[node].loser = winner;
+  }
+  assert(m->count == 0 || m->slots[0].loser < m->count);
+}
+
+/* ---- moves ---------------------------------------------------------------------------------------------------- */
+
+static struct iterator *champion(const struct merge *m) { return m->slots[m->slots[0].loser].source; }
+
+static void merge_yield(struct merge *m) {
+  m->base.valid = m->count > 0 && champion(m)->valid;
+  if (m->base.valid) m->base.record = champion(m)->record;
+}
+
+static int merge_fail(struct merge *m, int status) {
+  m->base.valid = false;
+  return status;
+}
+
+static int step(const struct merge *m, struct iterator *source, struct wodan_error *error) {
+  return m->backward ? iterator_prev(source, error) : iterator_next(source, error);
+}
+
+static int keep_left_key(struct merge *m, struct wodan_slice *left, struct wodan_error *error) {
+  struct wodan_slice key = champion(m)->record.key;
+  if (key.size > m->left_capacity) {
+    void *buffer = m->left;
+    if (!mem_array_grow(m->mem, &buffer, &m->left_capacity, key.size, 1)) return status_nomem(error);
+    m->left = buffer;
+  }
+  if (key.size) memcpy(m->left, key.data, key.size);
+  *left = (struct wodan_slice){m->left, key.size};
+  return 0;
+}
+
+/* The next record is one that was just left: an older version of it. */
+static bool stands_on(const struct merge *m, struct wodan_slice left) {
+  const struct slot *slot = &m->slots[m->slots[0].loser];
+  return slot->source->valid && slot->head == key_head(m, left) && key_compare(slot->source->record.key, left) == 0;
+}
+
+static int move_on(struct merge *m, struct wodan_error *error) {
+  struct wodan_slice left = {0};
+  int status = keep_left_key(m, &left, error);
+  if (status) return merge_fail(m, status);
+  do {
+    struct slot *slot = &m->slots[m->slots[0].loser];
+    if ((status = step(m, slot->source, error))) return merge_fail(m, status);
+    if (slot->source->valid) lower_skip(m, slot->source->record.key, left);
+    slot_update(m, slot);
+    replay(m);
+  } while (stands_on(m, left));
+  merge_yield(m);
+  return 0;
+}
+
+/* Every source past the champion's key in the new direction, the champion last. */
+static int turn(struct merge *m, bool backward, struct wodan_error *error) {
+  m->backward = backward;
+  struct iterator *current = champion(m);
+  struct wodan_slice key = current->record.key;
+  int status;
+  for (size_t i = 0; i < m->count; i++) {
+    struct iterator *source = m->slots[i].source;
+    if (source == current) continue;
+    status = backward ? iterator_seek_back(source, key, error) : iterator_seek(source, key, error);
+    if (status == 0 && source->valid && key_compare(source->record.key, key) == 0) status = step(m, source, error);
+    if (status) return merge_fail(m, status);
+  }
+  if ((status = step(m, current, error))) return merge_fail(m, status);
+  rebuild(m);
+  merge_yield(m);
+  return 0;
+}
+
+static int merge_next(struct iterator *base, struct wodan_error *error) {
+  struct merge *m = merge_of(base);
+  assert(base->valid);
+  return m->backward ? turn(m, false, error) : move_on(m, error);
+}
+
+static int merge_prev(struct iterator *base, struct wodan_error *error) {
+  struct merge *m = merge_of(base);
+  assert(base->valid);
+  return m->backward ? move_on(m, error) : turn(m, true, error);
+}
+
+/* Places every source by the same call; key NULL: at its first or last record. */
+static int place(struct merge *m, bool backward, const struct wodan_slice *key, struct wodan_error *error) {
+  m->backward = backward;
+  for (size_t i = 0; i < m->count; i++) {
+    struct iterator *source = m->slots[i].source;
+    int status;
+    if (key)
+      status = backward ? iterator_seek_back(source, *key, error) : iterator_seek(source, *key, error);
+    else
+      status = backward ? iterator_last(source, error) : iterator_first(source, error);
+    if (status) return merge_fail(m, status);
+  }
+  rebuild(m);
+  merge_yield(m);
+  return 0;
+}
+
+static int merge_first(struct iterator *base, struct wodan_error *error) {
+  return place(merge_of(base), false, NULL, error);
+}
+static int merge_last(struct iterator *base, struct wodan_error *error) {
+  return place(merge_of(base), true, NULL, error);
+}
+static int merge_seek(struct iterator *base, struct wodan_slice key, struct wodan_error *error) {
+  return place(merge_of(base), false, &key, error);
+}
+static int merge_seek_back(struct iterator *base, struct wodan_slice key, struct wodan_error *error) {
+  return place(merge_of(base), true, &key, error);
+}
+
+/* ---- life ----------------------------------------------------------------------------------------------------- */
+
+static size_t merge_size(size_t count) { return sizeof(struct merge) + count * sizeof(struct slot); }
+
+static void merge_close(struct iterator *base) {
+  struct merge *m = merge_of(base);
+  for (size_t i = 0; i < m->count; i++) iterator_close(m->slots[i].source);
+  mem_array_free(m->mem, m->left, m->left_capacity, 1);
+  mem_free(m->mem, m, merge_size(m->count));
+}
+
+struct iterator *merge_open(struct mem *mem, struct iterator **sources, size_t count) {
+  static const struct iterator_ops ops = {
+      .first = merge_first,
+      .last = merge_last,
+      .seek = merge_seek,
+      .seek_back = merge_seek_back,
+      .next = merge_next,
+      .prev = merge_prev,
+      .close = merge_close,
+  };
+  if (count == 1) return sources[0]; /* nothing to merge */
+  bool countable = count <= (SIZE_MAX - sizeof(struct merge)) / sizeof(struct slot);
+  struct merge *m = countable ? mem_zalloc(mem, merge_size(count)) : NULL;
+  if (!m) {
+    for (size_t i = 0; i < count; i++) iterator_close(sources[i]);
+    return NULL;
+  }
+  m->base.ops = &ops;
+  m->mem = mem;
+  m->count = count;
+  for (size_t i = 0; i < count; i++) m->slots[i].source = sources[i];
+  return &m->base;
+}

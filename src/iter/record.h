@@ -1,0 +1,27 @@
+/* Record: what every sorted thing in the engine holds. Tree keys start with an order-preserving table id (1 byte below
+ * 240; the default table is 1), which is not counted in key limits. */
+#ifndef ITER_RECORD_H
+#define ITER_RECORD_H
+
+#include <stdint.h>
+#include <string.h>
+#include <wodan/types.h>
+
+enum record_kind { RECORD_PUT = 0, RECORD_DELETE = 1 }; /* 2..7 reserved: blob and others */
+enum { TABLE_DEFAULT = 1, TABLE_ID_SIZE = 1 };
+
+struct record {
+  struct wodan_slice key;
+  uint64_t sequence;
+  uint8_t kind;
+  struct wodan_slice value; /* empty for a delete */
+};
+
+/* Unsigned bytes, a prefix before its extension: <0, 0, >0. */
+static inline int key_compare(struct wodan_slice a, struct wodan_slice b) {
+  size_t n = a.size < b.size ? a.size : b.size;
+  int c = n ? memcmp(a.data, b.data, n) : 0;
+  return c ? c : (a.size > b.size) - (a.size < b.size);
+}
+
+#endif

@@ -1,0 +1,127 @@
+/* Journal: a ring of blocks written in place, each chained to the one before (format/journal_block.h). Two halves:
+ * ring_append.c writes records, checkpoints and seals; ring_mount.c finds the newest root and what to replay.
+ *
+ * The rules both follow are numbered as in FORMAT.md, "Protocol". A checkpoint record is always one block (K = 1).
+ * Threads: the caller serialises; one thread at a time. */
+#ifndef JOURNAL_JOURNAL_H
+#define JOURNAL_JOURNAL_H
+
+#include "base/mem.h"
+#include "base/status.h"
+#include "dev/device.h"
+#include "format/checkpoint_record.h"
+#include "format/journal_block.h"
+#include "iter/record.h"
+
+/* A checkpoint record in the ring. */
+struct checkpoint_mark {
+  uint64_t sequence; /* of its block */
+  uint64_t hash;     /* of its block; 0 in the format's first checkpoint when it names itself */
+  uint64_t tail;     /* journal block where its replay starts */
+};
+
+struct journal {
+  /* fixed */
+  struct mem *mem;
+  struct device *device;
+  uint8_t fsid[16];
+  uint64_t seed;
+  uint32_t block_size;   /* bytes of a journal block */
+  uint32_t device_block; /* allocation block size in bytes, to name places */
+  uint64_t offset;       /* bytes: where the ring starts on the device */
+  uint64_t blocks;       /* R */
+  /* where the next block goes */
+  struct epoch epoch;
+  uint64_t head, head_hash; /* next sequence; hash of block head-1 */
+  uint64_t flushed_through; /* last block covered by a flush that returned */
+  struct checkpoint_mark durable, previous; /* the two newest durable checkpoints */
+  struct checkpoint_mark written;           /* appended, not yet durable (sequence 0: none) */
+  uint64_t bytes_written;
+  /* the record being appended */
+  uint8_t *buffer;      /* `buffered_max` blocks, aligned */
+  uint32_t buffered_max, buffered; /* blocks */
+  uint64_t buffer_first;           /* sequence of the first block in the buffer */
+  uint32_t fragment, fragments, filled; /* of the record; bytes of payload in `payload` */
+  uint8_t *payload;                     /* one block's payload */
+};
+
+struct journal_setup {
+  struct mem *mem;
+  struct device *device;
+  const uint8_t *fsid;
+  uint64_t seed;
+  uint32_t block_size, device_block;
+  uint64_t blocks; /* R */
+};
+int journal_init(struct journal *journal, const struct journal_setup *setup, struct wodan_error *error);
+void journal_release(struct journal *journal);
+/* Bytes journal_init will allocate. */
+uint64_t journal_memory(uint32_t block_size, uint64_t blocks);
+
+/* Format: the ring in full, valid chained empty blocks of lap 0 (not flushed). Leaves head at R. */
+int journal_format(struct journal *journal, struct wodan_error *error);
+
+/* ---- appending ------------------------------------------------------------------------------------------------ */
+
+uint32_t journal_payload_max(const struct journal *journal); /* bytes of payload in one block */
+/* Blocks a record with this payload takes. */
+uint64_t journal_record_blocks(const struct journal *journal, uint64_t payload);
+/* Rules 7 and 8: `blocks` more may be written and two checkpoint records still fit behind the previous durable
+ * checkpoint's tail. */
+bool journal_room(const struct journal *journal, uint64_t blocks);
+/* Rule 7 alone: one checkpoint record fits. Always true for a checkpoint that moves the tail to itself. */
+bool journal_room_for_checkpoint(const struct journal *journal);
+/* Journal blocks in use since the durable checkpoint's tail. */
+uint64_t journal_used(const struct journal *journal);
+
+/* A record of exactly `payload` bytes: begin, put in pieces, end. Nothing is flushed. On a failure the epoch is over:
+ * the caller writes nothing more (rule 16). */
+int journal_record_begin(struct journal *journal, uint64_t payload, struct wodan_error *error);
+int journal_record_put(struct journal *journal, const void *bytes, size_t size, struct wodan_error *error);
+int journal_record_end(struct journal *journal, struct wodan_error *error);
+int journal_append_checkpoint(struct journal *journal, const struct checkpoint_record *record,
+                              struct wodan_error *error);
+int journal_append_seal(struct journal *journal, struct wodan_error *error);
+/* Told by the caller: a device flush that started after everything appended so far returned. */
+void journal_flushed(struct journal *journal);
+
+/* ---- mounting ------------------------------------------------------------------------------------------------- */
+
+struct journal_mounted {
+  struct checkpoint_record newest, older; /* older: valid when has_older */
+  struct checkpoint_mark newest_mark, older_mark;
+  bool has_older;        /* there is a checkpoint before the newest and its record is intact */
+  bool linear;           /* the whole ring had to be read */
+  uint64_t head, head_hash; /* rule 1: first block of the first incomplete record */
+  struct epoch epoch_max;   /* greatest epoch number seen in any valid block */
+  uint64_t generation_max;  /* greatest generation seen in any valid checkpoint block */
+  uint64_t walked;          /* blocks on the chain */
+  char older_problem[96];   /* why has_older is false, empty when there never was one */
+};
+
+/* Rules 11 to 14. Reads only. WODAN_ECORRUPT names what is broken. */
+int journal_mount(struct journal *journal, const struct volume_bounds *bounds, struct journal_mounted *mounted,
+                  struct wodan_error *error);
+/* Rule 15: of every whole checkpoint record in the ring the newest one older than `below` (by epoch, then sequence)
+ * whose chain from its tail is whole. mounted->newest is set to it, head and so on as for a replay that stops at the
+ * next checkpoint. WODAN_ECORRUPT when there is none. */
+int journal_older_root(struct journal *journal, const struct volume_bounds *bounds, const struct checkpoint_mark *below,
+                       struct journal_mounted *mounted, struct wodan_error *error);
+
+/* One operation to apply; `block` is the first block of its record. Non-zero stops the replay with that status. */
+typedef int journal_apply(void *context, const struct record *record, uint64_t block, struct wodan_error *error);
+/* Applies the operations behind `covered` of the whole records from mark->tail up to head, in order; with
+ * stop_at_checkpoint only up to the next checkpoint record after mark (rule 14). A gap is WODAN_ECORRUPT. */
+struct journal_replay {
+  struct checkpoint_mark mark;
+  uint64_t head, covered;
+  bool stop_at_checkpoint;
+  journal_apply *apply;
+  void *context;
+};
+int journal_replay(struct journal *journal, const struct journal_replay *replay, struct wodan_error *error);
+
+/* Makes the journal ready to append after a mount, in a new epoch (rule 10). */
+void journal_continue(struct journal *journal, const struct journal_mounted *mounted, struct epoch epoch);
+
+#endif

@@ -1,0 +1,381 @@
+/* Owns: reading the ring: bisection, the walk along the chain, crash tail or corruption, older roots, replay.
+ *
+ * Always true: reads only; a block counts only when checksum, fsid and sequence are right and it lies at its position;
+ * a record counts only with all its fragments; blocks of format's empty lap are never part of the chain. A block that
+ * cannot be read (twice) counts as invalid: a torn sector may be unreadable after a power cut.
+ *
+ * Order: start (rule 11) -> walk (12) -> evidence (13) -> previous root (14); all of it is in FORMAT.md, "Protocol", and
+ * the traces that break without a rule are tests/crash/test_protocol.c.
+ *
+ * See: tests/unit/test_journal.c. */
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+#include "codec/checksum.h"
+#include "journal/journal.h"
+
+/* A window of consecutive ring positions held in the journal's buffer. */
+struct ring_reader {
+  struct journal *journal;
+  uint64_t first; /* position of the first block in the buffer */
+  uint32_t count; /* blocks in it */
+};
+
+struct ring_block {
+  struct journal_block block;
+  const uint8_t *payload; /* in the reader's buffer, until the next read */
+};
+
+static struct ring_reader ring_reader(struct journal *journal) {
+  return (struct ring_reader){.journal = journal, .first = 0, .count = 0};
+}
+
+/* The raw bytes of a position, reading `ahead` blocks at once; NULL when unreadable. */
+static const uint8_t *ring_raw(struct ring_reader *reader, uint64_t position, uint32_t ahead) {
+  struct journal *j = reader->journal;
+  if (position < reader->first || position - reader->first >= reader->count) {
+    uint64_t count = ahead < j->buffered_max ? ahead : j->buffered_max;
+    if (count > j->blocks - position) count = j->blocks - position;
+    uint64_t offset = j->offset + position * j->block_size;
+    reader->count = 0;
+    int status = device_read(j->device, offset, j->buffer, (size_t)count * j->block_size, NULL);
+    if (status < 0) {
+      count = 1;
+      status = device_read(j->device, offset, j->buffer, j->block_size, NULL);
+    }
+    if (status < 0) status = device_read(j->device, offset, j->buffer, j->block_size, NULL);
+    if (status < 0) return NULL;
+    reader->first = position;
+    reader->count = (uint32_t)count;
+  }
+  return j->buffer + (size_t)(position - reader->first) * j->block_size;
+}
+
+static bool ring_decode(struct ring_reader *reader, const uint8_t *raw, uint64_t position, struct ring_block *out) {
+  struct journal *j = reader->journal;
+  return raw && journal_block_decode(raw, j->block_size, j->seed, j->fsid, &out->block, &out->payload) &&
+         out->block.sequence % j->blocks == position;
+}
+
+/* The valid block of this very sequence, kind empty excluded. */
+static bool ring_get(struct ring_reader *reader, uint64_t sequence, struct ring_block *out) {
+  uint64_t position = sequence % reader->journal->blocks;
+  const uint8_t *raw = ring_raw(reader, position, UINT32_MAX);
+  if (!raw || journal_block_peek_sequence(raw) != sequence) return false;
+  return ring_decode(reader, raw, position, out) && out->block.kind != JOURNAL_EMPTY;
+}
+
+static bool load_checkpoint(struct ring_reader *reader, const struct volume_bounds *bounds, uint64_t sequence,
+                            uint64_t hash, struct checkpoint_record *record, struct checkpoint_mark *mark) {
+  struct ring_block got;
+  if (!ring_get(reader, sequence, &got) || got.block.kind != JOURNAL_CHECKPOINT) return false;
+  if (hash != 0 && got.block.hash != hash) return false;
+  if (!checkpoint_record_decode(got.payload, got.block.payload_length, bounds, record)) return false;
+  if (record->tail > sequence || record->previous > sequence || sequence - record->tail >= reader->journal->blocks)
+    return false;
+  *mark = (struct checkpoint_mark){.sequence = sequence, .hash = got.block.hash, .tail = record->tail};
+  return true;
+}
+
+/* A block of the newest lap by bisection; false when any probe is invalid. */
+static bool bisect(struct ring_reader *reader, struct ring_block *found) {
+  uint64_t blocks = reader->journal->blocks, low = 0, high = blocks;
+  struct ring_block probe;
+  if (!ring_decode(reader, ring_raw(reader, 0, 1), 0, found)) return false;
+  uint64_t lap = found->block.sequence / blocks;
+  while (high - low > 1) {
+    uint64_t middle = low + (high - low) / 2;
+    if (!ring_decode(reader, ring_raw(reader, middle, 1), middle, &probe)) return false;
+    if (probe.block.sequence / blocks >= lap) {
+      low = middle;
+      *found = probe;
+    } else {
+      high = middle;
+    }
+  }
+  return found->block.kind != JOURNAL_EMPTY;
+}
+
+static bool newer(const struct journal_block *a, const struct journal_block *b) {
+  int c = epoch_compare(a->epoch, b->epoch);
+  return c > 0 || (c == 0 && a->sequence > b->sequence);
+}
+
+static void note_block(struct journal_mounted *m, const struct ring_block *got, const struct volume_bounds *bounds) {
+  struct checkpoint_record record;
+  if (epoch_compare(got->block.epoch, m->epoch_max) > 0) m->epoch_max = got->block.epoch;
+  if (got->block.kind == JOURNAL_CHECKPOINT &&
+      checkpoint_record_decode(got->payload, got->block.payload_length, bounds, &record) &&
+      record.generation > m->generation_max)
+    m->generation_max = record.generation;
+}
+
+/* The valid block with the greatest (epoch, sequence) in the whole ring. */
+static bool scan_ring(struct ring_reader *reader, struct ring_block *found) {
+  bool have = false;
+  for (uint64_t p = 0; p < reader->journal->blocks; p++) {
+    struct ring_block got;
+    if (!ring_decode(reader, ring_raw(reader, p, UINT32_MAX), p, &got) || got.block.kind == JOURNAL_EMPTY) continue;
+    if (have && !newer(&got.block, &found->block)) continue;
+    *found = got;
+    have = true;
+  }
+  return have;
+}
+
+/* Rule 11: the checkpoint record to start from: the block itself, or the one it names. */
+static bool start_from(struct ring_reader *reader, const struct volume_bounds *bounds, const struct ring_block *found,
+                       struct checkpoint_record *record, struct checkpoint_mark *mark) {
+  const struct journal_block b = found->block; /* the payload goes away with the next read */
+  if (b.kind == JOURNAL_CHECKPOINT && load_checkpoint(reader, bounds, b.sequence, b.hash, record, mark)) return true;
+  if (b.checkpoint == b.sequence) return false; /* names itself, and is no checkpoint */
+  return load_checkpoint(reader, bounds, b.checkpoint, b.checkpoint_hash, record, mark);
+}
+
+/* The walk along the chain (rule 12). Everything about the last block accepted and the last whole record. */
+struct walk {
+  uint64_t next; /* sequence of the next block */
+  struct epoch epoch;
+  uint64_t hash;
+  bool any;
+  uint8_t kind;
+  uint32_t fragment, fragments; /* next fragment due; 0: a record starts */
+  /* behind the last whole record */
+  uint64_t whole, whole_hash;
+  struct epoch whole_epoch;
+};
+
+/* One step: the next block when it continues the chain. */
+static bool walk_step(struct ring_reader *reader, struct walk *walk, struct ring_block *got) {
+  if (!ring_get(reader, walk->next, got)) return false;
+  const struct journal_block *b = &got->block;
+  if (walk->any && (b->previous != walk->hash || epoch_compare(b->epoch, walk->epoch) < 0)) return false;
+  if (b->fragment != walk->fragment) return false;
+  if (walk->fragment && (b->kind != walk->kind || b->fragments != walk->fragments)) return false;
+  if (!walk->any) walk->whole_hash = b->previous;
+  walk->any = true;
+  walk->next++;
+  walk->epoch = b->epoch;
+  walk->hash = b->hash;
+  walk->kind = b->kind;
+  walk->fragments = b->fragments;
+  walk->fragment = b->fragment + 1 == b->fragments ? 0 : b->fragment + 1;
+  if (walk->fragment == 0) {
+    walk->whole = walk->next;
+    walk->whole_hash = b->hash;
+    walk->whole_epoch = b->epoch;
+  }
+  return true;
+}
+
+static void walk_chain(struct ring_reader *reader, const struct volume_bounds *bounds, struct journal_mounted *m,
+                       struct walk *walk) {
+  struct ring_block got;
+  uint64_t tail = m->newest_mark.tail, start = m->newest_mark.sequence;
+  *walk = (struct walk){.next = tail, .whole = tail};
+  while (walk->next < tail + reader->journal->blocks && walk_step(reader, walk, &got)) {
+    note_block(m, &got, bounds);
+    if (got.block.kind != JOURNAL_CHECKPOINT || got.block.sequence <= start) continue;
+    struct checkpoint_record record;
+    if (!checkpoint_record_decode(got.payload, got.block.payload_length, bounds, &record)) continue;
+    m->newest = record;
+    m->newest_mark =
+        (struct checkpoint_mark){.sequence = got.block.sequence, .hash = got.block.hash, .tail = record.tail};
+  }
+  m->walked = walk->next - tail;
+}
+
+/* Rule 13: does a valid block behind the last whole record say that the broken one was durable? Reads the whole ring. */
+static bool find_evidence(struct ring_reader *reader, const struct volume_bounds *bounds, struct journal_mounted *m,
+                          const struct walk *walk, uint64_t *witness) {
+  bool damage = false;
+  for (uint64_t i = 0; i < reader->journal->blocks; i++) {
+    uint64_t q = walk->whole + i, position = q % reader->journal->blocks;
+    struct ring_block got;
+    const uint8_t *raw = ring_raw(reader, position, UINT32_MAX);
+    if (!raw || journal_block_peek_sequence(raw) != q || !ring_decode(reader, raw, position, &got)) continue;
+    if (got.block.kind == JOURNAL_EMPTY) continue;
+    note_block(m, &got, bounds);
+    if (i == 0 || damage || epoch_compare(got.block.epoch, walk->whole_epoch) < 0) continue;
+    damage = got.block.flushed_through >= walk->whole;
+    *witness = q;
+  }
+  return damage;
+}
+
+static uint64_t ring_place(const struct journal *j, uint64_t sequence) {
+  return (j->offset + sequence % j->blocks * j->block_size) / j->device_block;
+}
+
+/* Rule 14: the checkpoint before the newest one and the chain from its tail. */
+static void find_older(struct ring_reader *reader, const struct volume_bounds *bounds, struct journal_mounted *m) {
+  m->has_older = false;
+  m->older_problem[0] = 0;
+  if (m->newest.previous == m->newest_mark.sequence) return; /* the first checkpoint has none before it */
+  if (!load_checkpoint(reader, bounds, m->newest.previous, m->newest.previous_hash, &m->older, &m->older_mark)) {
+    snprintf(m->older_problem, sizeof m->older_problem, "its checkpoint record in journal block %llu is unreadable",
+             (unsigned long long)m->newest.previous);
+    return;
+  }
+  struct walk walk = {.next = m->older_mark.tail};
+  struct ring_block got;
+  while (walk.next <= m->newest_mark.sequence && walk_step(reader, &walk, &got)) {
+  }
+  if (walk.next <= m->newest_mark.sequence) {
+    snprintf(m->older_problem, sizeof m->older_problem, "its journal is broken at journal block %llu",
+             (unsigned long long)walk.next);
+    return;
+  }
+  m->has_older = true;
+}
+
+static bool find_start(struct ring_reader *reader, const struct volume_bounds *bounds, struct journal_mounted *m) {
+  struct ring_block found;
+  if (bisect(reader, &found) && start_from(reader, bounds, &found, &m->newest, &m->newest_mark)) return true;
+  m->linear = true;
+  return scan_ring(reader, &found) && start_from(reader, bounds, &found, &m->newest, &m->newest_mark);
+}
+
+int journal_mount(struct journal *journal, const struct volume_bounds *bounds, struct journal_mounted *m,
+                  struct wodan_error *error) {
+  struct ring_reader reader = ring_reader(journal);
+  memset(m, 0, sizeof *m);
+  if (!find_start(&reader, bounds, m))
+    return status_corrupt(error, ring_place(journal, 0),
+                          "the journal names no checkpoint record that can be read; an older root may be intact");
+  uint64_t start = m->newest_mark.sequence, witness = 0;
+  struct walk walk;
+  walk_chain(&reader, bounds, m, &walk);
+  if (walk.next <= start)
+    return status_corrupt(error, ring_place(journal, walk.next),
+                          "journal block %llu is damaged, before the newest checkpoint record at %llu",
+                          (unsigned long long)walk.next, (unsigned long long)start);
+  if (find_evidence(&reader, bounds, m, &walk, &witness))
+    return status_corrupt(error, ring_place(journal, walk.next),
+                          "journal block %llu is damaged: block %llu behind it says it was durable",
+                          (unsigned long long)walk.next, (unsigned long long)witness);
+  m->head = walk.whole;
+  m->head_hash = walk.whole_hash;
+  if (m->newest.generation > m->generation_max) m->generation_max = m->newest.generation;
+  find_older(&reader, bounds, m);
+  return 0;
+}
+
+static bool chain_is_whole(struct ring_reader *reader, const struct checkpoint_mark *mark, struct walk *walk) {
+  struct ring_block got;
+  *walk = (struct walk){.next = mark->tail, .whole = mark->tail};
+  while (walk->next <= mark->sequence && walk_step(reader, walk, &got)) {
+  }
+  return walk->next > mark->sequence;
+}
+
+int journal_older_root(struct journal *journal, const struct volume_bounds *bounds, const struct checkpoint_mark *below,
+                       struct journal_mounted *m, struct wodan_error *error) {
+  struct ring_reader reader = ring_reader(journal);
+  struct journal_block best = {0};
+  bool have = false;
+  struct epoch below_epoch = {UINT64_MAX, UINT64_MAX};
+  struct ring_block got;
+  if (below && ring_get(&reader, below->sequence, &got)) below_epoch = got.block.epoch;
+  struct journal_block bar = {.epoch = below_epoch, .sequence = below ? below->sequence : UINT64_MAX};
+  for (uint64_t p = 0; p < journal->blocks; p++) {
+    if (!ring_decode(&reader, ring_raw(&reader, p, UINT32_MAX), p, &got) || got.block.kind == JOURNAL_EMPTY) continue;
+    note_block(m, &got, bounds);
+    if (got.block.kind != JOURNAL_CHECKPOINT || !newer(&bar, &got.block) || (have && !newer(&got.block, &best)))
+      continue;
+    struct checkpoint_record record;
+    struct checkpoint_mark mark;
+    struct walk walk;
+    const struct journal_block candidate = got.block;
+    if (!load_checkpoint(&reader, bounds, candidate.sequence, candidate.hash, &record, &mark) ||
+        !chain_is_whole(&reader, &mark, &walk))
+      continue;
+    best = candidate;
+    have = true;
+    m->newest = record;
+    m->newest_mark = mark;
+    while (walk.next < mark.tail + journal->blocks && walk_step(&reader, &walk, &got)) {
+    }
+    m->head = walk.whole;
+    m->head_hash = walk.whole_hash;
+  }
+  if (!have)
+    return status_corrupt(error, ring_place(journal, 0), "no older checkpoint record in the journal is intact");
+  find_older(&reader, bounds, m);
+  return 0;
+}
+
+/* ---- replay --------------------------------------------------------------------------------------------------- */
+
+/* Applies one whole record: payload as in format/journal_block.h. */
+static int apply_record(struct journal *journal, const struct journal_replay *replay, uint64_t *tip,
+                        const uint8_t *payload, uint64_t size, uint64_t block, struct wodan_error *error) {
+  struct wire_reader r = wire_reader(payload, (size_t)size);
+  uint64_t first = wire_get_u64(&r), last = wire_get_u64(&r);
+  uint64_t place = ring_place(journal, block);
+  if (r.failed || first == 0 || last < first)
+    return status_corrupt(error, place, "the journal record at block %llu has no valid header",
+                          (unsigned long long)block);
+  if (first > *tip + 1)
+    return status_corrupt(error, place, "the journal record at block %llu starts at operation %llu, but %llu is next",
+                          (unsigned long long)block, (unsigned long long)first, (unsigned long long)(*tip + 1));
+  for (uint64_t sequence = first; sequence <= last; sequence++) {
+    struct journal_operation operation;
+    if (!journal_operation_decode(&r, &operation))
+      return status_corrupt(error, place, "the journal record at block %llu has a malformed operation",
+                            (unsigned long long)block);
+    if (sequence <= *tip) continue; /* the checkpoint already holds it */
+    struct record record = {
+        .key = operation.key, .value = operation.value, .kind = operation.kind, .sequence = sequence};
+    int status = replay->apply(replay->context, &record, block, error);
+    if (status) return status;
+    *tip = sequence;
+  }
+  if (r.at != r.size)
+    return status_corrupt(error, place, "the journal record at block %llu is longer than its operations",
+                          (unsigned long long)block);
+  return 0;
+}
+
+int journal_replay(struct journal *journal, const struct journal_replay *replay, struct wodan_error *error) {
+  struct ring_reader reader = ring_reader(journal);
+  uint8_t *joined = NULL; /* payloads of the record's fragments */
+  uint64_t capacity = 0, filled = 0, tip = replay->covered;
+  int status = 0;
+  for (uint64_t q = replay->mark.tail; q < replay->head && status == 0; q++) {
+    struct ring_block got;
+    if (!ring_get(&reader, q, &got)) {
+      status = status_corrupt(error, ring_place(journal, q), "journal block %llu changed while it was read",
+                              (unsigned long long)q);
+      break;
+    }
+    const struct journal_block *b = &got.block;
+    if (b->kind == JOURNAL_CHECKPOINT && q > replay->mark.sequence && replay->stop_at_checkpoint) break;
+    if (b->kind != JOURNAL_RECORD) continue;
+    if (b->fragment == 0) {
+      filled = 0;
+      uint64_t wanted = (uint64_t)b->fragments * journal_payload_max(journal);
+      if (b->fragments > journal->blocks) wanted = 0;
+      if (wanted > capacity) {
+        mem_free(journal->mem, joined, (size_t)capacity);
+        joined = mem_alloc(journal->mem, (size_t)wanted);
+        capacity = joined ? wanted : 0;
+      }
+      if (!joined) {
+        status = status_nomem(error);
+        break;
+      }
+    }
+    if (b->payload_length > capacity - filled) {
+      status = status_corrupt(error, ring_place(journal, q), "journal block %llu does not fit its record",
+                              (unsigned long long)q);
+      break;
+    }
+    memcpy(joined + filled, got.payload, b->payload_length);
+    filled += b->payload_length;
+    if (b->fragment + 1 == b->fragments)
+      status = apply_record(journal, replay, &tip, joined, filled, q - b->fragment, error);
+  }
+  mem_free(journal->mem, joined, (size_t)capacity);
+  return status;
+}

@@ -1,0 +1,286 @@
+/* Owns: a memtable: entries in an arena in the order of commit, the ordered map over them, the filter of their keys,
+ * and its iterator.
+ * Always true: an entry never moves and never goes away before the memtable; records counts every insert, so it tells an
+ * iterator whether its place in the map is still good; every key of the table passes the filter.
+ * Order: memtable_reserve takes all memory that the inserts after it may need; memtable_insert cannot fail. While a
+ * bigger filter is being filled, each insert moves a few older records into it, in commit order, so no insert waits for
+ * all of them; records that the walk meets twice do no harm.
+ * See: tests/unit/test_memtable.c, bench/micro_memtable.c. */
+#include "memtable/memtable.h"
+
+#include <assert.h>
+
+#include "codec/checksum.h"
+#include "memtable/key_filter.h"
+#include "memtable/ordered_map.h"
+
+enum {
+  ENTRY_ALIGNMENT = 8,
+  FILTER_MOVES = 4, /* older records that go to the bigger filter with each insert */
+  STEPS_MAX = 8,    /* versions passed one by one; then a search is cheaper */
+};
+
+struct memtable {
+  struct mem *mem;
+  _Atomic uint64_t references;
+  struct arena entries;
+  struct ordered_map map;
+  struct key_filter filter;
+  struct memtable_walk moved; /* how far the bigger filter is filled */
+  uint64_t records, bytes, first_sequence, last_sequence;
+};
+
+struct memtable *memtable_create(struct mem *mem) {
+  struct memtable *table = mem_zalloc(mem, sizeof *table);
+  if (!table) return NULL;
+  table->mem = mem;
+  atomic_init(&table->references, 1);
+  arena_init(&table->entries, mem, ENTRY_ALIGNMENT);
+  ordered_map_init(&table->map, mem);
+  key_filter_init(&table->filter, mem);
+  return table;
+}
+
+void memtable_ref(struct memtable *table) {
+  uint64_t before = atomic_fetch_add_explicit(&table->references, 1, memory_order_relaxed);
+  assert(before > 0);
+  (void)before;
+}
+
+void memtable_unref(struct memtable *table) {
+  uint64_t before = atomic_fetch_sub_explicit(&table->references, 1, memory_order_acq_rel);
+  assert(before > 0);
+  if (before > 1) return;
+  key_filter_release(&table->filter);
+  ordered_map_release(&table->map);
+  arena_release(&table->entries);
+  mem_free(table->mem, table, sizeof *table);
+}
+
+uint64_t memtable_count(const struct memtable *table) { return table->records; }
+uint64_t memtable_bytes(const struct memtable *table) { return table->bytes; }
+uint64_t memtable_first_sequence(const struct memtable *table) { return table->first_sequence; }
+uint64_t memtable_last_sequence(const struct memtable *table) { return table->last_sequence; }
+
+/* ---- entries -------------------------------------------------------------------------------------------------- */
+
+static struct record entry_record(const struct map_entry *entry) {
+  return (struct record){.key = map_entry_key(entry),
+                         .sequence = entry->sequence,
+                         .kind = entry->kind,
+                         .value = {entry->bytes + entry->key_size, entry->value_size}};
+}
+
+static bool same_key(const struct map_entry *entry, struct wodan_slice key) {
+  return entry->key_size == key.size && (!key.size || memcmp(entry->bytes, key.data, key.size) == 0);
+}
+
+static uint64_t key_hash(struct wodan_slice key) { return checksum(0, key.data, key.size); }
+
+static const struct map_entry *walk_step(const struct memtable *table, struct memtable_walk *walk) {
+  struct arena_chunk *chunk = walk->chunk;
+  const struct map_entry *entry = arena_walk(&table->entries, &chunk, &walk->at);
+  walk->chunk = chunk;
+  if (!entry) return NULL;
+  walk->at += arena_piece(&table->entries, sizeof *entry + entry->key_size + entry->value_size);
+  return entry;
+}
+
+bool memtable_walk(const struct memtable *table, struct memtable_walk *walk, struct record *record) {
+  const struct map_entry *entry = walk_step(table, walk);
+  if (!entry) return false;
+  *record = entry_record(entry);
+  return true;
+}
+
+/* ---- insert --------------------------------------------------------------------------------------------------- */
+
+int memtable_reserve(struct memtable *table, size_t count, size_t bytes, struct wodan_error *error) {
+  size_t entry_overhead = sizeof(struct map_entry) + ENTRY_ALIGNMENT - 1;
+  if (count > (SIZE_MAX - bytes) / entry_overhead) return status_nomem(error);
+  if (!arena_reserve(&table->entries, count * entry_overhead + bytes)) return status_nomem(error);
+  if (!ordered_map_reserve(&table->map, count)) return status_nomem(error);
+  if (!key_filter_reserve(&table->filter, table->records, count)) return status_nomem(error);
+  return 0;
+}
+
+static void filter_grow(struct memtable *table) {
+  for (unsigned i = 0; i < FILTER_MOVES; i++) {
+    const struct map_entry *entry = walk_step(table, &table->moved);
+    if (!entry) {
+      key_filter_switch(&table->filter);
+      table->moved = (struct memtable_walk){0};
+      return;
+    }
+    key_filter_move(&table->filter, key_hash(map_entry_key(entry)));
+  }
+}
+
+void memtable_insert(struct memtable *table, const struct record *record) {
+  assert(record->key.size <= MAP_KEY_MAX && record->value.size <= UINT32_MAX);
+  assert(table->records == 0 || record->sequence > table->last_sequence);
+  assert(record->kind != RECORD_DELETE || record->value.size == 0);
+  struct map_entry *entry = arena_take(&table->entries, sizeof *entry + record->key.size + record->value.size);
+  *entry = (struct map_entry){.sequence = record->sequence,
+                              .value_size = (uint32_t)record->value.size,
+                              .key_size = (uint16_t)record->key.size,
+                              .kind = record->kind};
+  if (record->key.size) memcpy(entry->bytes, record->key.data, record->key.size);
+  if (record->value.size) memcpy(entry->bytes + record->key.size, record->value.data, record->value.size);
+  key_filter_add(&table->filter, key_hash(record->key));
+  if (table->filter.next) filter_grow(table);
+  ordered_map_insert(&table->map, entry);
+
+  if (table->records == 0) table->first_sequence = record->sequence;
+  table->last_sequence = record->sequence;
+  table->records++;
+  table->bytes += record_encoded_size(record->key.size, record->value.size);
+}
+
+int memtable_get(const struct memtable *table, struct wodan_slice key, uint64_t sequence, struct record *record) {
+  if (table->records == 0 || !key_filter_has(&table->filter, key_hash(key))) return WODAN_ENOTFOUND;
+  const struct map_entry *entry = map_position_entry(ordered_map_seek(&table->map, key, sequence));
+  if (!entry || !same_key(entry, key)) return WODAN_ENOTFOUND;
+  assert(entry->sequence <= sequence);
+  *record = entry_record(entry);
+  return 0;
+}
+
+/* ---- iterator ------------------------------------------------------------------------------------------------- */
+
+struct memtable_iterator {
+  struct iterator base;
+  struct memtable *table;
+  uint64_t sequence;             /* of the view: newer versions are not there */
+  struct map_position position;  /* of entry, when the table still has `records` */
+  const struct map_entry *entry; /* yielded; NULL when it stands nowhere */
+  uint64_t records;
+};
+
+static int iterator_yield(struct memtable_iterator *it, struct map_position position) {
+  it->position = position;
+  it->records = it->table->records;
+  it->entry = map_position_entry(position);
+  it->base.valid = it->entry != NULL;
+  if (it->entry) it->base.record = entry_record(it->entry);
+  return 0;
+}
+
+/* The place of the current entry, found again when inserts may have moved it. */
+static struct map_position iterator_place(const struct memtable_iterator *it) {
+  assert(it->entry);
+  if (it->records == it->table->records) return it->position;
+  struct map_position place = ordered_map_seek(&it->table->map, map_entry_key(it->entry), it->entry->sequence);
+  assert(map_position_entry(place) == it->entry);
+  return place;
+}
+
+/* The first visible version at `position` or behind it, of another key than that of `left` (NULL: of any). */
+static int settle_forward(struct memtable_iterator *it, struct map_position position, const struct map_entry *left) {
+  const struct map_entry *entry;
+  for (unsigned steps = 1; (entry = map_position_entry(position)); steps++) {
+    bool again = left && same_key(entry, map_entry_key(left));
+    if (!again && entry->sequence <= it->sequence) break;
+    if (steps % STEPS_MAX == 0)
+      position = ordered_map_seek(&it->table->map, map_entry_key(entry), again ? 0 : it->sequence);
+    else
+      position = map_position_next(position);
+  }
+  return iterator_yield(it, position);
+}
+
+/* Not visible, or a version of the key of `left` that was inserted after left was yielded. */
+static bool passed_backward(const struct memtable_iterator *it, const struct map_entry *entry,
+                            const struct map_entry *left) {
+  if (entry->sequence > it->sequence) return true;
+  return left && entry->sequence > left->sequence && same_key(entry, map_entry_key(left));
+}
+
+/* The newest visible version of the last key, not that of `left` (NULL: any), that has one at `position` or before it. */
+static int settle_backward(struct memtable_iterator *it, struct map_position position, const struct map_entry *left) {
+  const struct ordered_map *map = &it->table->map;
+  const struct map_entry *entry;
+  unsigned steps = 1;
+  for (; (entry = map_position_entry(position)) && passed_backward(it, entry, left); steps++) {
+    if (steps % STEPS_MAX == 0) position = ordered_map_seek(map, map_entry_key(entry), UINT64_MAX);
+    position = map_position_prev(map, position);
+  }
+  if (!entry) return iterator_yield(it, position);
+  for (steps = 1;; steps++) {
+    struct map_position before = map_position_prev(map, position);
+    const struct map_entry *newer = map_position_entry(before);
+    if (!newer || newer->sequence > it->sequence || !same_key(newer, map_entry_key(entry))) break;
+    position = before;
+    if (steps < STEPS_MAX) continue;
+    position = ordered_map_seek(map, map_entry_key(entry), it->sequence);
+    break;
+  }
+  return iterator_yield(it, position);
+}
+
+static int iterator_op_first(struct iterator *base, struct wodan_error *error) {
+  (void)error;
+  struct memtable_iterator *it = (struct memtable_iterator *)base;
+  return settle_forward(it, ordered_map_first(&it->table->map), NULL);
+}
+
+static int iterator_op_last(struct iterator *base, struct wodan_error *error) {
+  (void)error;
+  struct memtable_iterator *it = (struct memtable_iterator *)base;
+  return settle_backward(it, map_position_prev(&it->table->map, (struct map_position){NULL, 0}), NULL);
+}
+
+static int iterator_op_seek(struct iterator *base, struct wodan_slice key, struct wodan_error *error) {
+  (void)error;
+  struct memtable_iterator *it = (struct memtable_iterator *)base;
+  return settle_forward(it, ordered_map_seek(&it->table->map, key, it->sequence), NULL);
+}
+
+static int iterator_op_seek_back(struct iterator *base, struct wodan_slice key, struct wodan_error *error) {
+  (void)error;
+  struct memtable_iterator *it = (struct memtable_iterator *)base;
+  struct map_position position = ordered_map_seek(&it->table->map, key, it->sequence);
+  const struct map_entry *entry = map_position_entry(position);
+  if (entry && same_key(entry, key)) return iterator_yield(it, position);
+  return settle_backward(it, map_position_prev(&it->table->map, position), NULL);
+}
+
+static int iterator_op_next(struct iterator *base, struct wodan_error *error) {
+  (void)error;
+  struct memtable_iterator *it = (struct memtable_iterator *)base;
+  assert(base->valid);
+  return settle_forward(it, map_position_next(iterator_place(it)), it->entry);
+}
+
+static int iterator_op_prev(struct iterator *base, struct wodan_error *error) {
+  (void)error;
+  struct memtable_iterator *it = (struct memtable_iterator *)base;
+  assert(base->valid);
+  return settle_backward(it, map_position_prev(&it->table->map, iterator_place(it)), it->entry);
+}
+
+static void iterator_op_close(struct iterator *base) {
+  struct memtable_iterator *it = (struct memtable_iterator *)base;
+  struct memtable *table = it->table;
+  mem_free(table->mem, it, sizeof *it);
+  memtable_unref(table);
+}
+
+struct iterator *memtable_iterator(struct memtable *table, uint64_t sequence) {
+  static const struct iterator_ops ops = {
+      .first = iterator_op_first,
+      .last = iterator_op_last,
+      .seek = iterator_op_seek,
+      .seek_back = iterator_op_seek_back,
+      .next = iterator_op_next,
+      .prev = iterator_op_prev,
+      .close = iterator_op_close,
+  };
+  struct memtable_iterator *it = mem_zalloc(table->mem, sizeof *it);
+  if (!it) return NULL;
+  it->base.ops = &ops;
+  it->table = table;
+  it->sequence = sequence;
+  memtable_ref(table);
+  return &it->base;
+}

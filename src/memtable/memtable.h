@@ -1,0 +1,46 @@
+/* Memtable: the newest records, in memory: a B+tree in an arena, 64 wide, 8-byte key heads. Keeps every version of a
+ * key (key ascending, sequence descending) and the order of commit. Counted: a frozen memtable lives until the last
+ * reader and the checkpoint that covers it have let go.
+ *
+ * Threads: the caller holds a lock: shared for get and iteration, exclusive for reserve/insert. An iterator survives
+ * inserts made between its calls. Record bytes (key, value) stay where they are until the memtable is freed. */
+#ifndef MEMTABLE_MEMTABLE_H
+#define MEMTABLE_MEMTABLE_H
+
+#include "base/mem.h"
+#include "iter/iterator.h"
+
+struct memtable;
+
+struct memtable *memtable_create(struct mem *mem); /* one reference; NULL: no memory */
+void memtable_ref(struct memtable *table);         /* atomic, any thread */
+void memtable_unref(struct memtable *table);       /* frees at the last one */
+
+/* Makes sure that `count` more inserts with `bytes` of keys and values together cannot fail. */
+int memtable_reserve(struct memtable *table, size_t count, size_t bytes, struct wodan_error *error);
+/* Only after memtable_reserve; sequences rise with each insert. Copies key and value. */
+void memtable_insert(struct memtable *table, const struct record *record);
+
+/* The newest version at or below `sequence`: 0 and *record (kind may be a delete), or WODAN_ENOTFOUND. */
+int memtable_get(const struct memtable *table, struct wodan_slice key, uint64_t sequence, struct record *record);
+
+/* The newest version at or below `sequence` of each key. Holds a reference. NULL: no memory. */
+struct iterator *memtable_iterator(struct memtable *table, uint64_t sequence);
+
+uint64_t memtable_count(const struct memtable *table);      /* records, all versions */
+uint64_t memtable_bytes(const struct memtable *table);      /* encoded: sum of record_encoded_size */
+uint64_t memtable_first_sequence(const struct memtable *table); /* 0 when empty */
+uint64_t memtable_last_sequence(const struct memtable *table);  /* 0 when empty */
+
+/* Walk in commit order. Start with {0}; memtable_walk returns false at the end. A walk may be continued later, after
+ * more inserts. */
+struct memtable_walk {
+  void *chunk;
+  size_t at;
+};
+bool memtable_walk(const struct memtable *table, struct memtable_walk *walk, struct record *record);
+
+/* Bytes a record counts for in memtable sizes and batches: close to what it takes in a page. */
+static inline uint64_t record_encoded_size(size_t key_size, size_t value_size) { return key_size + value_size + 12; }
+
+#endif

@@ -1,0 +1,354 @@
+/* Owns: writing a run: cutting records into pages, streaming the pages out, then index, filter and header.
+ *
+ * Always true:
+ *  - bytes enter the object in order, through one chunk of whole blocks; full chunks but the first are written at once;
+ *  - the first chunk stays in memory until the end, because the header is at its start and is known last; its room is
+ *    fixed when the first record comes, for the longest last key there can be;
+ *  - space is taken once, before the first byte; no write leaves it, and what is not used goes back;
+ *  - until finish returns the pointer nothing names the blocks, so giving up is space_release.
+ *
+ * Order: every other byte is handed to the device before the header's chunk. Nothing here is a barrier: the checkpoint
+ * that first names the run orders and flushes it.
+ *
+ * See: FORMAT.md "Runs", tests/unit/test_run.c. */
+#include <assert.h>
+#include "codec/checksum.h"
+#include "format/node_header.h"
+#include "format/page.h"
+#include "run/filter.h"
+#include "run/run.h"
+
+enum { CHUNK_SIZE = 512 << 10, RUN_SECTIONS = 3 };
+
+struct run_builder {
+  struct run_env *env;
+  struct run_build_options options;
+  struct extent extents[BLOCK_PTR_EXTENTS_MAX];
+  uint32_t extent_count;
+  uint64_t blocks; /* taken */
+
+  uint8_t *first, *chunk; /* the same until the first is full; chunk_size bytes each */
+  size_t chunk_size, chunk_used;
+  uint64_t chunk_offset; /* of `chunk` in the object */
+
+  struct page_builder *page, *index;
+  uint8_t *scratch; /* page_size bytes: a finished page on its way into the chunk */
+  uint8_t *key;     /* key_size_max bytes: the last key of that page */
+  uint64_t *hashes; /* of the keys, when a filter is wanted */
+  size_t hashes_capacity;
+
+  struct wodan_slice low, high; /* own memory */
+  uint32_t header_length;       /* 0 before the first record */
+  uint64_t count, sequence_max;
+  struct section sections[RUN_SECTIONS];
+};
+
+static size_t key_size_max(const struct run_env *env) { return env->page_size / 8 + TABLE_ID_SIZE; }
+
+static uint32_t header_size_max(const struct run_env *env, size_t low_size, uint32_t extent_count) {
+  return object_header_size_max(low_size, key_size_max(env), extent_count, RUN_SECTIONS);
+}
+
+/* A record costs its key, its value and at most RECORD_OVERHEAD bytes; a page its header. A page is cut when the next
+ * record, at most 3/8 of a page, does not fit, so all pages but the last hold at least 5/8. An index record costs a key,
+ * an entry and as much overhead. */
+uint64_t run_size_bound(const struct run_env *env, uint64_t records, uint64_t bytes, bool filter) {
+  enum { RECORD_OVERHEAD = 4 + 4 + 3 + 3 + 10 };
+  uint64_t page = env->page_size, payload = bytes + records * RECORD_OVERHEAD;
+  uint64_t pages = payload / (page / 8 * 5 - PAGE_HEADER_SIZE - RECORD_OVERHEAD - TABLE_ID_SIZE) + 1;
+  if (pages > records) pages = records;
+  uint64_t keys = pages * key_size_max(env) < bytes ? pages * key_size_max(env) : bytes;
+  uint64_t size = header_size_max(env, key_size_max(env), BLOCK_PTR_EXTENTS_MAX) + payload + pages * PAGE_HEADER_SIZE;
+  size += PAGE_HEADER_SIZE + keys + pages * (RECORD_OVERHEAD + INDEX_ENTRY_SIZE_MAX);
+  if (filter) size += (uint64_t)filter_lines(records) * FILTER_LINE_SIZE;
+  return size;
+}
+
+/* ---- life ---------------------------------------------------------------------------------------------------- */
+
+static void slice_free(struct mem *mem, struct wodan_slice slice) {
+  mem_free(mem, (void *)(uintptr_t)slice.data, slice.size);
+}
+
+static bool slice_copy(struct mem *mem, struct wodan_slice from, struct wodan_slice *to) {
+  uint8_t *bytes = mem_alloc(mem, from.size);
+  if (!bytes) return false;
+  memcpy(bytes, from.data, from.size);
+  *to = (struct wodan_slice){.data = bytes, .size = from.size};
+  return true;
+}
+
+/* All but the space. */
+static void builder_free(struct run_builder *builder) {
+  struct mem *mem = builder->env->mem;
+  if (builder->chunk != builder->first) mem_free(mem, builder->chunk, builder->chunk_size);
+  mem_free(mem, builder->first, builder->chunk_size);
+  page_builder_free(builder->page);
+  page_builder_free(builder->index);
+  mem_free(mem, builder->scratch, builder->env->page_size);
+  mem_free(mem, builder->key, key_size_max(builder->env));
+  mem_array_free(mem, builder->hashes, builder->hashes_capacity, sizeof *builder->hashes);
+  slice_free(mem, builder->low);
+  slice_free(mem, builder->high);
+  mem_free(mem, builder, sizeof *builder);
+}
+
+void run_builder_abort(struct run_builder *builder) {
+  if (!builder) return;
+  if (builder->extent_count) space_release(builder->env->space, builder->extents, builder->extent_count);
+  builder_free(builder);
+}
+
+int run_builder_create(struct run_env *env, const struct run_build_options *options, struct run_builder **out,
+                       struct wodan_error *error) {
+  uint64_t block = env->io->bounds.block_size;
+  assert(options->generation > 0 && options->size_max > 0);
+  *out = NULL;
+  struct run_builder *builder = mem_zalloc(env->mem, sizeof *builder);
+  if (!builder) return status_nomem(error);
+  builder->env = env;
+  builder->options = *options;
+  builder->blocks = options->size_max / block + (options->size_max % block != 0);
+  int status = space_allocate(env->space, builder->blocks, builder->extents, &builder->extent_count, error);
+  if (status) {
+    builder->extent_count = 0;
+    builder_free(builder);
+    return status;
+  }
+  uint64_t chunk_blocks = block < CHUNK_SIZE ? CHUNK_SIZE / block : 1;
+  builder->chunk_size = (size_t)((chunk_blocks < builder->blocks ? chunk_blocks : builder->blocks) * block);
+  builder->first = builder->chunk = mem_alloc_aligned(env->mem, builder->chunk_size, BLOCK_IO_ALIGNMENT);
+  builder->page = page_builder_create(env->mem);
+  builder->index = page_builder_create(env->mem);
+  builder->scratch = mem_alloc(env->mem, env->page_size);
+  builder->key = mem_alloc(env->mem, key_size_max(env));
+  if (!builder->first || !builder->page || !builder->index || !builder->scratch || !builder->key) {
+    run_builder_abort(builder);
+    return status_nomem(error);
+  }
+  *out = builder;
+  return 0;
+}
+
+/* ---- bytes into the object ----------------------------------------------------------------------------------- */
+
+static uint64_t offset_now(const struct run_builder *builder) { return builder->chunk_offset + builder->chunk_used; }
+
+static int write_chunk(struct run_builder *builder, const uint8_t *chunk, uint64_t offset, size_t size,
+                       struct wodan_error *error) {
+  return block_io_write(builder->env->io, builder->extents, builder->extent_count, offset, chunk, size, error);
+}
+
+/* The chunk is full: writes it, or keeps it when it is the first, and starts the next. */
+static int next_chunk(struct run_builder *builder, struct wodan_error *error) {
+  if (builder->chunk == builder->first) {
+    uint8_t *chunk = mem_alloc_aligned(builder->env->mem, builder->chunk_size, BLOCK_IO_ALIGNMENT);
+    if (!chunk) return status_nomem(error);
+    builder->chunk = chunk;
+  } else {
+    int status = write_chunk(builder, builder->chunk, builder->chunk_offset, builder->chunk_size, error);
+    if (status) return status;
+  }
+  builder->chunk_offset += builder->chunk_size;
+  builder->chunk_used = 0;
+  return 0;
+}
+
+/* bytes NULL: zeros. */
+static int append(struct run_builder *builder, const uint8_t *bytes, size_t size, struct wodan_error *error) {
+  uint64_t room = builder->blocks * builder->env->io->bounds.block_size - offset_now(builder);
+  if (size > room)
+    return status_set(error, WODAN_ENOSPC, 0, WODAN_NO_BLOCK, "a run grew beyond the %llu bytes taken for it",
+                      (unsigned long long)builder->options.size_max);
+  while (size) {
+    if (builder->chunk_used == builder->chunk_size) {
+      int status = next_chunk(builder, error);
+      if (status) return status;
+    }
+    size_t left = builder->chunk_size - builder->chunk_used, n = size < left ? size : left;
+    if (bytes)
+      memcpy(builder->chunk + builder->chunk_used, bytes, n);
+    else
+      memset(builder->chunk + builder->chunk_used, 0, n);
+    builder->chunk_used += n;
+    if (bytes) bytes += n;
+    size -= n;
+  }
+  return 0;
+}
+
+/* Appends a section whose bytes are at hand and notes it. */
+static int append_section(struct run_builder *builder, uint32_t slot, uint8_t tag, const uint8_t *bytes, size_t size,
+                          struct wodan_error *error) {
+  builder->sections[slot] = (struct section){.tag = tag,
+                                             .offset = offset_now(builder),
+                                             .length = size,
+                                             .checksum = checksum(builder->env->io->seed, bytes, size)};
+  return append(builder, bytes, size, error);
+}
+
+/* ---- records ------------------------------------------------------------------------------------------------- */
+
+static int flush_page(struct run_builder *builder, struct wodan_error *error) {
+  size_t size = page_builder_size(builder->page);
+  assert(size > 0 && size <= builder->env->page_size);
+  page_builder_finish(builder->page, builder->scratch);
+  struct page page = page_view(builder->scratch);
+  struct index_entry entry = {.offset = offset_now(builder),
+                              .length = (uint32_t)size,
+                              .size = (uint32_t)size,
+                              .checksum = checksum(builder->env->io->seed, builder->scratch, size)};
+  uint8_t value[INDEX_ENTRY_SIZE_MAX];
+  struct record record = {.key = {builder->key, page_key(&page, page.count - 1, builder->key)},
+                          .kind = RECORD_PUT,
+                          .value = {value, index_entry_encode(&entry, value, sizeof value)}};
+  if (!page_builder_add(builder->index, &record)) return status_nomem(error);
+  return append(builder, builder->scratch, size, error);
+}
+
+/* The first record fixes the header's room. */
+static int start(struct run_builder *builder, struct wodan_slice low, struct wodan_error *error) {
+  if (!slice_copy(builder->env->mem, low, &builder->low)) return status_nomem(error);
+  builder->header_length = header_size_max(builder->env, low.size, builder->extent_count);
+  int status = append(builder, NULL, builder->header_length, error);
+  builder->sections[0] = (struct section){.tag = SECTION_PAGES, .offset = builder->header_length};
+  return status;
+}
+
+static bool keep_hash(struct run_builder *builder, struct wodan_slice key) {
+  void *hashes = builder->hashes;
+  bool room = mem_array_grow(builder->env->mem, &hashes, &builder->hashes_capacity, (size_t)builder->count + 1,
+                             sizeof *builder->hashes);
+  builder->hashes = hashes;
+  if (room) builder->hashes[builder->count] = run_key_hash(builder->env, key);
+  return room;
+}
+
+int run_builder_add(struct run_builder *builder, const struct record *record, struct wodan_error *error) {
+  uint32_t page_size = builder->env->page_size;
+  assert(record->key.size > 0);
+  if (record->key.size > key_size_max(builder->env) || record->value.size > page_size)
+    return status_set(error, WODAN_ETOOBIG, 0, WODAN_NO_BLOCK, "a key of %zu or a value of %zu bytes is too big",
+                      record->key.size, record->value.size);
+  int status = builder->header_length ? 0 : start(builder, record->key, error);
+  if (status) return status;
+  size_t size = page_builder_size_with(builder->page, record);
+  if (size > page_size && page_builder_count(builder->page)) {
+    status = flush_page(builder, error);
+    if (status) return status;
+    assert(key_compare(page_builder_last_key(builder->index), record->key) < 0);
+    size = page_builder_size_with(builder->page, record);
+  }
+  if (size > page_size)
+    return status_set(error, WODAN_ETOOBIG, 0, WODAN_NO_BLOCK, "a record of %zu bytes does not fit into a page", size);
+  if (builder->options.filter && !keep_hash(builder, record->key)) return status_nomem(error);
+  if (!page_builder_add(builder->page, record)) return status_nomem(error);
+  builder->count++;
+  if (record->sequence > builder->sequence_max) builder->sequence_max = record->sequence;
+  return 0;
+}
+
+uint64_t run_builder_size(const struct run_builder *builder) {
+  return offset_now(builder) + page_builder_size(builder->page);
+}
+
+uint64_t run_builder_count(const struct run_builder *builder) { return builder->count; }
+
+/* ---- finish -------------------------------------------------------------------------------------------------- */
+
+static int finish_index(struct run_builder *builder, struct wodan_error *error) {
+  struct mem *mem = builder->env->mem;
+  if (!slice_copy(mem, page_builder_last_key(builder->index), &builder->high)) return status_nomem(error);
+  size_t size = page_builder_size(builder->index);
+  uint8_t *bytes = mem_alloc(mem, size);
+  if (!bytes) return status_nomem(error);
+  page_builder_finish(builder->index, bytes);
+  int status = append_section(builder, 1, SECTION_INDEX, bytes, size, error);
+  mem_free(mem, bytes, size);
+  return status;
+}
+
+static int finish_filter(struct run_builder *builder, struct wodan_error *error) {
+  struct mem *mem = builder->env->mem;
+  uint32_t lines = filter_lines(builder->count);
+  assert(lines > 0);
+  size_t size = (size_t)lines * FILTER_LINE_SIZE;
+  uint8_t *filter = mem_zalloc(mem, size);
+  if (!filter) return status_nomem(error);
+  for (uint64_t i = 0; i < builder->count; i++) filter_add(filter, lines, builder->hashes[i]);
+  int status = append_section(builder, 2, SECTION_FILTER, filter, size, error);
+  mem_free(mem, filter, size);
+  return status;
+}
+
+/* The extents cut to the first `blocks` blocks go to kept, the rest to spare. */
+static void cut_extents(const struct run_builder *builder, uint64_t blocks, struct object_header *kept,
+                        struct extent *spare, uint32_t *spare_count) {
+  *spare_count = 0;
+  for (uint32_t e = 0; e < builder->extent_count; e++) {
+    struct extent extent = builder->extents[e];
+    uint64_t n = extent.count < blocks ? extent.count : blocks;
+    if (n) kept->extents[kept->extent_count++] = (struct extent){.first = extent.first, .count = n};
+    if (n < extent.count)
+      spare[(*spare_count)++] = (struct extent){.first = extent.first + n, .count = extent.count - n};
+    blocks -= n;
+  }
+  assert(blocks == 0);
+}
+
+/* Pads the last block, writes the tail and then the first chunk with its header, gives the spare blocks back. */
+static int finish_object(struct run_builder *builder, struct object_header *header, struct wodan_error *error) {
+  uint64_t block = builder->env->io->bounds.block_size;
+  struct extent spare[BLOCK_PTR_EXTENTS_MAX];
+  uint32_t spare_count;
+  header->length = offset_now(builder);
+  cut_extents(builder, (header->length + block - 1) / block, header, spare, &spare_count);
+  int status = append(builder, NULL, (size_t)((block - header->length % block) % block), error);
+  if (!status && builder->chunk != builder->first)
+    status = write_chunk(builder, builder->chunk, builder->chunk_offset, builder->chunk_used, error);
+  if (status) return status;
+  bool fits = object_header_encode(header, builder->env->io->seed, builder->first);
+  if (!fits) return status_set(error, WODAN_ETOOBIG, 0, WODAN_NO_BLOCK, "the header of a run does not fit");
+  size_t size = builder->chunk == builder->first ? builder->chunk_used : builder->chunk_size;
+  status = write_chunk(builder, builder->first, 0, size, error);
+  if (!status && spare_count) space_release(builder->env->space, spare, spare_count);
+  return status;
+}
+
+static int finish(struct run_builder *builder, struct block_ptr *ptr, struct wodan_error *error) {
+  if (!builder->count) return status_set(error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "a run needs at least one record");
+  int status = flush_page(builder, error);
+  builder->sections[0].length = offset_now(builder) - builder->sections[0].offset;
+  if (!status) status = finish_index(builder, error);
+  if (!status && builder->options.filter) status = finish_filter(builder, error);
+  if (status) return status;
+  struct object_header header = {.type = OBJECT_RUN,
+                                 .generation = builder->options.generation,
+                                 .epoch = builder->env->epoch,
+                                 .header_length = builder->header_length,
+                                 .record_count = builder->count,
+                                 .sequence_max = builder->sequence_max,
+                                 .low = builder->low,
+                                 .high = builder->high,
+                                 .section_count = builder->options.filter ? 3 : 2};
+  memcpy(header.fsid, builder->env->io->fsid, sizeof header.fsid);
+  memcpy(header.sections, builder->sections, sizeof builder->sections);
+  status = finish_object(builder, &header, error);
+  if (status) return status;
+  *ptr = (struct block_ptr){.generation = header.generation,
+                            .checksum = header.checksum,
+                            .length = header.length,
+                            .header_length = header.header_length,
+                            .extent_count = header.extent_count};
+  memcpy(ptr->extents, header.extents, sizeof ptr->extents);
+  return 0;
+}
+
+int run_builder_finish(struct run_builder *builder, struct block_ptr *ptr, struct wodan_error *error) {
+  int status = finish(builder, ptr, error);
+  if (status)
+    run_builder_abort(builder);
+  else
+    builder_free(builder);
+  return status;
+}

@@ -1,0 +1,194 @@
+/* Owns: the iterator over one run, both ways.
+ *
+ * Always true:
+ *  - while valid, `frame` is pinned and holds data page `page_index`, and the record shown is its record `at`;
+ *  - the first page.prefix_size bytes of the key buffer are that page's prefix, so a step inside a page copies only the
+ *    suffix; the value stays in the page.
+ *
+ * Order: a seek finds its place before it touches the key buffer, so the wanted key may be the iterator's own.
+ *
+ * See: tests/unit/test_run.c. */
+#include <assert.h>
+#include "run/run_private.h"
+
+enum { KEY_SLACK = 16, KEY_CAPACITY_MIN = 64 };
+
+struct run_iterator {
+  struct iterator base;
+  struct run *run;
+  struct frame *frame; /* NULL: stands nowhere */
+  struct page page;
+  uint32_t page_index, at;
+  uint8_t *key; /* KEY_SLACK bytes more than any key shown */
+  size_t key_capacity;
+};
+
+static struct run_iterator *self(struct iterator *it) { return (struct run_iterator *)it; }
+
+static int stand_nowhere(struct run_iterator *it) {
+  it->base.valid = false;
+  if (it->frame) cache_unpin(it->frame);
+  it->frame = NULL;
+  return 0;
+}
+
+/* Grows the key buffer, keeping the prefix in it. */
+static int key_room(struct run_iterator *it, size_t size, struct wodan_error *error) {
+  struct mem *mem = it->run->env->mem;
+  size_t wanted = size + KEY_SLACK < KEY_CAPACITY_MIN ? KEY_CAPACITY_MIN : (size + KEY_SLACK) * 2;
+  uint8_t *bigger = mem_alloc(mem, wanted);
+  if (!bigger) {
+    stand_nowhere(it);
+    return status_nomem(error);
+  }
+  struct wodan_slice prefix = page_prefix(&it->page);
+  if (prefix.size) memcpy(bigger, prefix.data, prefix.size);
+  mem_free(mem, it->key, it->key_capacity);
+  it->key = bigger;
+  it->key_capacity = wanted;
+  return 0;
+}
+
+/* Shows record `at` of the page at hand. */
+static inline int show(struct run_iterator *it, uint32_t at, struct wodan_error *error) {
+  struct page_record record = page_record(&it->page, at);
+  size_t prefix_size = it->page.prefix_size, size = prefix_size + record.suffix.size;
+  if (size + KEY_SLACK > it->key_capacity) {
+    int status = key_room(it, size, error);
+    if (status) return status;
+  }
+  const uint8_t *suffix = record.suffix.data;
+  uint8_t *out = it->key + prefix_size;
+  /* Most suffixes are short: one fixed copy, where the page has the bytes behind it, beats a call. */
+  if (record.suffix.size <= KEY_SLACK && suffix + KEY_SLACK <= it->page.data + it->page.size)
+    memcpy(out, suffix, KEY_SLACK);
+  else
+    memcpy(out, suffix, record.suffix.size);
+  it->at = at;
+  it->base.record =
+      (struct record){.key = {it->key, size}, .sequence = record.sequence, .kind = record.kind, .value = record.value};
+  it->base.valid = true;
+  return 0;
+}
+
+/* Moves to a page; nothing of it is shown yet. */
+static int enter(struct run_iterator *it, uint32_t page_index, struct wodan_error *error) {
+  if (it->frame && it->page_index == page_index) return 0;
+  stand_nowhere(it);
+  struct frame *frame;
+  int status = run_pin_page(it->run, page_index, &frame, error);
+  if (status) return status;
+  it->frame = frame;
+  it->page_index = page_index;
+  it->page = page_view(cache_data(frame));
+  return 0;
+}
+
+/* Shows record `at` of the page just entered. */
+static int show_entered(struct run_iterator *it, uint32_t at, struct wodan_error *error) {
+  struct wodan_slice prefix = page_prefix(&it->page);
+  if (prefix.size + KEY_SLACK > it->key_capacity) {
+    int status = key_room(it, prefix.size, error);
+    if (status) return status;
+  }
+  if (prefix.size) memcpy(it->key, prefix.data, prefix.size);
+  return show(it, at, error);
+}
+
+static int enter_first(struct run_iterator *it, uint32_t page_index, struct wodan_error *error) {
+  int status = enter(it, page_index, error);
+  return status ? status : show_entered(it, 0, error);
+}
+
+static int enter_last(struct run_iterator *it, uint32_t page_index, struct wodan_error *error) {
+  int status = enter(it, page_index, error);
+  return status ? status : show_entered(it, it->page.count - 1, error);
+}
+
+static int move_first(struct iterator *base, struct wodan_error *error) {
+  base->valid = false;
+  int status = run_ready(self(base)->run, error);
+  return status ? status : enter_first(self(base), 0, error);
+}
+
+static int move_last(struct iterator *base, struct wodan_error *error) {
+  base->valid = false;
+  int status = run_ready(self(base)->run, error);
+  return status ? status : enter_last(self(base), self(base)->run->index.count - 1, error);
+}
+
+static int move_seek(struct iterator *base, struct wodan_slice key, struct wodan_error *error) {
+  struct run_iterator *it = self(base);
+  base->valid = false;
+  int status = run_ready(it->run, error);
+  if (status) return status;
+  bool exact;
+  uint32_t page_index = page_lower_bound(&it->run->index, key, &exact);
+  if (page_index == it->run->index.count) return stand_nowhere(it);
+  status = enter(it, page_index, error);
+  if (status) return status;
+  uint32_t at = page_lower_bound(&it->page, key, &exact);
+  assert(at < it->page.count); /* the page's last key is the one the index holds */
+  return show_entered(it, at, error);
+}
+
+static int move_seek_back(struct iterator *base, struct wodan_slice key, struct wodan_error *error) {
+  struct run_iterator *it = self(base);
+  base->valid = false;
+  int status = run_ready(it->run, error);
+  if (status) return status;
+  bool exact;
+  uint32_t page_index = page_lower_bound(&it->run->index, key, &exact);
+  if (page_index == it->run->index.count) return enter_last(it, page_index - 1, error);
+  status = enter(it, page_index, error);
+  if (status) return status;
+  uint32_t at = page_lower_bound(&it->page, key, &exact);
+  if (exact) return show_entered(it, at, error);
+  if (at > 0) return show_entered(it, at - 1, error);
+  return page_index > 0 ? enter_last(it, page_index - 1, error) : stand_nowhere(it);
+}
+
+static int move_next(struct iterator *base, struct wodan_error *error) {
+  struct run_iterator *it = self(base);
+  assert(base->valid);
+  if (it->at + 1 < it->page.count) return show(it, it->at + 1, error);
+  if (it->page_index + 1 == it->run->index.count) return stand_nowhere(it);
+  return enter_first(it, it->page_index + 1, error);
+}
+
+static int move_prev(struct iterator *base, struct wodan_error *error) {
+  struct run_iterator *it = self(base);
+  assert(base->valid);
+  if (it->at > 0) return show(it, it->at - 1, error);
+  if (it->page_index == 0) return stand_nowhere(it);
+  return enter_last(it, it->page_index - 1, error);
+}
+
+static void close_iterator(struct iterator *base) {
+  struct run_iterator *it = self(base);
+  struct run *run = it->run;
+  struct mem *mem = run->env->mem;
+  stand_nowhere(it);
+  mem_free(mem, it->key, it->key_capacity);
+  mem_free(mem, it, sizeof *it);
+  run_unref(run);
+}
+
+static const struct iterator_ops run_iterator_ops = {
+    .first = move_first,
+    .last = move_last,
+    .seek = move_seek,
+    .seek_back = move_seek_back,
+    .next = move_next,
+    .prev = move_prev,
+    .close = close_iterator,
+};
+
+struct iterator *run_iterator(struct run *run) {
+  struct run_iterator *it = mem_zalloc(run->env->mem, sizeof *it);
+  if (!it) return NULL;
+  it->base.ops = &run_iterator_ops;
+  it->run = run;
+  run_ref(run);
+  return &it->base;
+}

@@ -1,0 +1,50 @@
+/* Space: which block is free. Derived at mount, never read from the device. Knows nothing of journal or tree.
+ *
+ * Life of a block: free -> reserved (allocated, nothing durable names it) -> live (claimed at mount, or covered by a
+ * checkpoint) -> deferred (given up, but a durable root may still name it) -> free again after two checkpoints.
+ *
+ * Threads: every function takes its own lock; any thread. */
+#ifndef SPACE_SPACE_H
+#define SPACE_SPACE_H
+
+#include "base/mem.h"
+#include "base/status.h"
+#include "format/block_ptr.h"
+
+struct space;
+
+/* Blocks [first, end) are the data area, all free. NULL: no memory. */
+struct space *space_create(struct mem *mem, uint64_t first, uint64_t end);
+void space_free(struct space *space);
+/* Bytes space_create will allocate for so many blocks. */
+uint64_t space_memory(uint64_t blocks);
+
+/* Mount: an extent is owned. WODAN_ECORRUPT when a block of it is outside or owned already. */
+int space_claim(struct space *space, const struct extent *extents, uint32_t count, struct wodan_error *error);
+/* Mount: extents of the previous root. Blocks the newest root owns are left; others are deferred until the next
+ * checkpoint. Blocks outside are ignored and make it return false. */
+bool space_claim_previous(struct space *space, const struct extent *extents, uint32_t count);
+
+/* Mount, after the claims: the generation of the newest durable checkpoint (objects up to it are named by a root). */
+void space_mounted(struct space *space, uint64_t generation);
+
+/* Takes `blocks` free blocks as at most BLOCK_PTR_EXTENTS_MAX extents, contiguous where possible, moving on round the
+ * device from the last allocation. WODAN_ENOSPC (nothing changed), WODAN_ENOMEM. */
+int space_allocate(struct space *space, uint64_t blocks, struct extent *extents, uint32_t *count,
+                   struct wodan_error *error);
+/* Gives back blocks that nothing durable ever named: free at once. */
+void space_release(struct space *space, const struct extent *extents, uint32_t count);
+/* Gives up an object born in `generation`: free at once when younger than the last durable checkpoint, else deferred.
+ * Never fails (a block's state is kept in bitmaps, not lists). */
+void space_defer(struct space *space, const struct extent *extents, uint32_t count, uint64_t generation);
+/* A checkpoint of this generation is durable: what was deferred before the previous call becomes free, what was
+ * deferred since waits for the next. `discard` (may be NULL) is told each extent that became free. */
+void space_checkpoint_durable(struct space *space, uint64_t generation,
+                              void (*discard)(void *context, uint64_t first, uint64_t count), void *context);
+
+struct space_counts {
+  uint64_t total, free, deferred; /* blocks; live = total - free - deferred */
+};
+struct space_counts space_counts(struct space *space);
+
+#endif

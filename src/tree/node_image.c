@@ -1,0 +1,188 @@
+/* Owns: the bytes of a node as a whole: header, leaf table, run list.
+ *
+ * Always true after node_image_read: pivots ascend, runs are newest first with distinct generations, every pointer lies
+ * inside the data area and is older than the node.
+ *
+ * See: format/object_header.h, format/node_header.h, tests/unit/test_node_image.c. */
+#include "tree/node_image.h"
+
+#include <assert.h>
+#include <string.h>
+#include "codec/checksum.h"
+#include "format/page.h"
+
+void node_image_release(struct node_image *image) {
+  if (!image->mem) return;
+  mem_array_free(image->mem, image->leaves, image->leaf_capacity, sizeof *image->leaves);
+  mem_array_free(image->mem, image->runs, image->run_count, sizeof *image->runs);
+  mem_free(image->mem, image->header, image->header_size);
+  mem_free(image->mem, image->page, image->page_size);
+  mem_free(image->mem, image->list, image->list_size);
+  mem_free(image->mem, image->pivots, image->pivots_size);
+  memset(image, 0, sizeof *image);
+}
+
+static int damaged(const struct block_ptr *ptr, struct wodan_error *error, const char *what) {
+  return status_corrupt(error, ptr->extents[0].first, "node of generation %llu: %s",
+                        (unsigned long long)ptr->generation, what);
+}
+
+static int decode_leaves(struct block_io *io, const struct block_ptr *ptr, struct node_image *image,
+                         struct wodan_error *error) {
+  if (!page_validate(image->page, image->page_size)) return damaged(ptr, error, "its leaf table is malformed");
+  struct page page = page_view(image->page);
+  struct wodan_slice prefix = page_prefix(&page);
+  size_t total = 0;
+  for (uint32_t i = 0; i < page.count; i++) total += prefix.size + page_record(&page, i).suffix.size;
+  image->leaf_count = 0;
+  image->leaf_capacity = page.count;
+  image->leaves = mem_array(image->mem, page.count, sizeof *image->leaves);
+  image->pivots_size = total ? total : 1;
+  image->pivots = mem_alloc(image->mem, image->pivots_size);
+  if (!image->leaves || !image->pivots) return status_nomem(error);
+  uint8_t *at = image->pivots;
+  for (uint32_t i = 0; i < page.count; i++) {
+    struct page_record record = page_record(&page, i);
+    struct node_image_leaf *leaf = &image->leaves[i];
+    if (record.kind != RECORD_PUT ||
+        !leaf_entry_decode(record.value.data, record.value.size, &io->bounds, &leaf->entry))
+      return damaged(ptr, error, "a leaf entry is malformed");
+    if (leaf->entry.ptr.generation >= ptr->generation || leaf->entry.flushed_upto >= ptr->generation)
+      return damaged(ptr, error, "a leaf is not older than the node");
+    size_t size = page_key(&page, i, at);
+    leaf->pivot = (struct wodan_slice){at, size};
+    at += size;
+    image->leaf_count++;
+  }
+  return 0;
+}
+
+static int decode_runs(struct block_io *io, const struct block_ptr *ptr, struct node_image *image,
+                       struct wodan_error *error) {
+  struct wire_reader r = wire_reader(image->list, image->list_size);
+  uint64_t count = wire_get_varint(&r);
+  if (r.failed || count > image->list_size) return damaged(ptr, error, "its run list is malformed");
+  image->runs = mem_array(image->mem, (size_t)count, sizeof *image->runs);
+  if (!image->runs) return status_nomem(error);
+  image->run_count = (uint32_t)count; /* the array's size, for release */
+  uint64_t newer = ptr->generation;
+  for (uint64_t i = 0; i < count; i++) {
+    if (!block_ptr_decode(&r, &io->bounds, &image->runs[i]) || image->runs[i].generation == 0)
+      return damaged(ptr, error, "a run pointer is malformed");
+    if (image->runs[i].generation >= newer) return damaged(ptr, error, "its runs are not ordered newest first");
+    newer = image->runs[i].generation;
+  }
+  if (r.at != r.size) return damaged(ptr, error, "its run list is longer than it says");
+  return 0;
+}
+
+static int read_node(struct block_io *io, const struct block_ptr *ptr, struct node_image *image,
+                     struct wodan_error *error) {
+  struct object_header header;
+  int status = block_io_read_header(io, ptr, OBJECT_NODE, &header, &image->header, error);
+  if (status < 0) return status;
+  image->header_size = ptr->header_length;
+  const struct section *leaves = object_section(&header, SECTION_LEAVES), *runs = object_section(&header, SECTION_RUNS);
+  if (!runs || header.section_count != (leaves ? 2u : 1u))
+    return damaged(ptr, error, "it has sections this version does not know");
+  if (leaves) {
+    image->page_size = (size_t)leaves->length;
+    status = block_io_read_section(io, ptr, leaves, &image->page, error);
+    if (status == 0) status = decode_leaves(io, ptr, image, error);
+    if (status < 0) return status;
+  }
+  image->list_size = (size_t)runs->length;
+  status = block_io_read_section(io, ptr, runs, &image->list, error);
+  return status < 0 ? status : decode_runs(io, ptr, image, error);
+}
+
+int node_image_read(struct block_io *io, const struct block_ptr *ptr, struct node_image *image,
+                    struct wodan_error *error) {
+  *image = (struct node_image){.mem = io->mem};
+  if (ptr->generation == 0) return 0;
+  int status = read_node(io, ptr, image, error);
+  if (status < 0) node_image_release(image);
+  return status;
+}
+
+/* ---- encoding --------------------------------------------------------------------------------------------------- */
+
+static struct page_builder *leaf_table(struct block_io *io, const struct node_image *image) {
+  struct page_builder *builder = page_builder_create(io->mem);
+  for (uint32_t i = 0; builder && i < image->leaf_count; i++) {
+    uint8_t value[LEAF_ENTRY_SIZE_MAX];
+    uint32_t size = leaf_entry_encode(&image->leaves[i].entry, value, sizeof value);
+    assert(size > 0);
+    struct record record = {.key = image->leaves[i].pivot, .kind = RECORD_PUT, .value = {value, size}};
+    if (!page_builder_add(builder, &record)) {
+      page_builder_free(builder);
+      builder = NULL;
+    }
+  }
+  return builder;
+}
+
+static uint8_t *run_list(struct block_io *io, const struct node_image *image, size_t *capacity, size_t *size) {
+  *capacity = 16 + (size_t)image->run_count * LEAF_ENTRY_SIZE_MAX;
+  uint8_t *bytes = mem_alloc(io->mem, *capacity);
+  if (!bytes) return NULL;
+  struct wire_writer w = wire_writer(bytes, *capacity);
+  wire_put_varint(&w, image->run_count);
+  for (uint32_t i = 0; i < image->run_count; i++) block_ptr_encode(&w, &image->runs[i]);
+  assert(!w.failed);
+  *size = w.at;
+  return bytes;
+}
+
+/* Lays the object out, takes its space and fills it. */
+static int assemble(struct block_io *io, const struct node_image *image, const struct node_image_target *target,
+                    struct page_builder *table, const uint8_t *list, size_t list_size, uint8_t **bytes, size_t *size,
+                    struct block_ptr *ptr, struct wodan_error *error) {
+  size_t table_size = image->leaf_count ? page_builder_size(table) : 0;
+  struct object_header header = {.type = OBJECT_NODE, .generation = target->generation, .epoch = target->epoch};
+  memcpy(header.fsid, io->fsid, 16);
+  header.header_length = object_header_size_max(0, 0, BLOCK_PTR_EXTENTS_MAX, 2);
+  header.length = header.header_length + table_size + list_size;
+  uint64_t blocks = (header.length + io->bounds.block_size - 1) / io->bounds.block_size;
+  *size = (size_t)(blocks * io->bounds.block_size);
+  *bytes = mem_alloc_aligned(io->mem, *size, BLOCK_IO_ALIGNMENT);
+  if (!*bytes) return status_nomem(error);
+  memset(*bytes, 0, *size);
+  uint8_t *page = *bytes + header.header_length, *runs = page + table_size;
+  if (table_size) {
+    page_builder_finish(table, page);
+    header.sections[header.section_count++] = (struct section){
+        SECTION_LEAVES, header.header_length, table_size, checksum(io->seed, page, table_size)};
+  }
+  memcpy(runs, list, list_size);
+  header.sections[header.section_count++] = (struct section){
+      SECTION_RUNS, header.header_length + table_size, list_size, checksum(io->seed, runs, list_size)};
+  int status = target->allocate(target->context, blocks, header.extents, &header.extent_count, error);
+  if (status < 0) {
+    mem_free(io->mem, *bytes, *size);
+    *bytes = NULL;
+    return status;
+  }
+  bool fits = object_header_encode(&header, io->seed, *bytes);
+  assert(fits);
+  (void)fits;
+  *ptr = (struct block_ptr){.generation = header.generation,
+                            .checksum = header.checksum,
+                            .length = header.length,
+                            .header_length = header.header_length,
+                            .extent_count = header.extent_count};
+  memcpy(ptr->extents, header.extents, sizeof header.extents);
+  return 0;
+}
+
+int node_image_encode(struct block_io *io, const struct node_image *image, const struct node_image_target *target,
+                      uint8_t **bytes, size_t *size, struct block_ptr *ptr, struct wodan_error *error) {
+  size_t list_capacity = 0, list_size = 0;
+  struct page_builder *table = leaf_table(io, image);
+  uint8_t *list = run_list(io, image, &list_capacity, &list_size);
+  int status = table && list ? assemble(io, image, target, table, list, list_size, bytes, size, ptr, error)
+                             : status_nomem(error);
+  page_builder_free(table);
+  mem_free(io->mem, list, list_capacity);
+  return status;
+}

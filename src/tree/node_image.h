@@ -1,0 +1,43 @@
+/* Node image: what a node says on the device, decoded and proven, before any run is touched. The one reader and writer of
+ * nodes, shared by mount and check (format/node_header.h has the bytes). */
+#ifndef TREE_NODE_IMAGE_H
+#define TREE_NODE_IMAGE_H
+
+#include "format/node_header.h"
+#include "io/block_io.h"
+
+struct node_image_leaf {
+  struct wodan_slice pivot;
+  struct leaf_entry entry;
+};
+
+struct node_image {
+  struct mem *mem;
+  struct node_image_leaf *leaves; /* by rising pivot */
+  uint32_t leaf_count, leaf_capacity;
+  struct block_ptr *runs; /* newest first */
+  uint32_t run_count;
+  uint8_t *header, *page, *list; /* backing of decoded slices */
+  size_t header_size, page_size, list_size;
+  uint8_t *pivots; /* backing of the pivots, whole keys */
+  size_t pivots_size;
+};
+
+/* Reads and proves the node behind ptr: header, sections, ascending pivots, every pointer valid and older than the node,
+ * runs by falling generation. A null ptr is the empty tree. Release the image on success. */
+int node_image_read(struct block_io *io, const struct block_ptr *ptr, struct node_image *image,
+                    struct wodan_error *error);
+void node_image_release(struct node_image *image);
+
+/* Encodes the node as one object in fresh memory: *size bytes (a multiple of the block size) at *bytes, aligned for
+ * block_io_write. The extents are taken with `allocate` once the size is known. ptr is filled. */
+struct node_image_target {
+  uint64_t generation;
+  struct epoch epoch;
+  int (*allocate)(void *context, uint64_t blocks, struct extent *extents, uint32_t *count, struct wodan_error *error);
+  void *context;
+};
+int node_image_encode(struct block_io *io, const struct node_image *image, const struct node_image_target *target,
+                      uint8_t **bytes, size_t *size, struct block_ptr *ptr, struct wodan_error *error);
+
+#endif

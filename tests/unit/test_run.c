@@ -1,0 +1,980 @@
+/* Runs: built and read back through a memory device; geometry from 512-byte blocks up, damage, faults, threads. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include "codec/checksum.h"
+#include "format/node_header.h"
+#include "format/page.h"
+#include "run/run.h"
+
+/* ---- a small world ------------------------------------------------------------------------------------------- */
+
+struct world {
+  struct mem mem;
+  struct wodan_device *raw;
+  struct device device;
+  struct block_io io;
+  struct space *space;
+  struct cache *cache;
+  struct run_env env;
+};
+
+static void world_open(struct world *w, uint32_t block, uint32_t page, uint64_t blocks, size_t frames) {
+  memset(w, 0, sizeof *w);
+  mem_init(&w->mem, NULL);
+  assert_int_equal(wodan_memory_device(blocks * block, 512, &w->raw), 0);
+  assert_int_equal(device_init(&w->device, w->raw, NULL), 0);
+  w->io = (struct block_io){
+      .device = &w->device, .mem = &w->mem, .bounds = {.block_size = block, .data_first = 3, .data_end = blocks - 1}};
+  memcpy(w->io.fsid, "0123456789abcdef", 16);
+  w->io.seed = checksum_seed(w->io.fsid);
+  w->space = space_create(&w->mem, 3, blocks - 1);
+  w->cache = cache_create(&w->mem, page, frames);
+  assert_non_null(w->space);
+  assert_non_null(w->cache);
+  w->env = (struct run_env){
+      .mem = &w->mem, .io = &w->io, .cache = w->cache, .space = w->space, .page_size = page, .epoch = {7, 99}};
+}
+
+static void world_close(struct world *w) {
+  cache_free(w->cache);
+  space_free(w->space);
+  assert_int_equal(atomic_load(&w->mem.used), 0);
+  assert_int_equal(wodan_device_close(w->raw), 0);
+}
+
+static uint64_t random_state;
+static uint64_t random_next(void) {
+  random_state += 0x9E3779B97F4A7C15ull;
+  uint64_t z = random_state;
+  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9ull;
+  z = (z ^ z >> 27) * 0x94D049BB133111EBull;
+  return z ^ z >> 31;
+}
+
+/* Key i of a test: ascending in i, of several lengths, with gaps so that key_between is absent. */
+static struct wodan_slice key_of(uint64_t i, char *out) {
+  int n = snprintf(out, 64, "\x01key/%07llu%.*s", (unsigned long long)i * 2, (int)(i % 9), "/tail/of/it");
+  return (struct wodan_slice){out, (size_t)n};
+}
+static struct wodan_slice key_between(uint64_t i, char *out) { /* after key i, before key i + 1 */
+  int n = snprintf(out, 64, "\x01key/%07llu", (unsigned long long)i * 2 + 1);
+  return (struct wodan_slice){out, (size_t)n};
+}
+static struct record record_of(uint64_t i, char *key, char *value) {
+  struct record record = {.key = key_of(i, key), .sequence = 1000 + i * 7919 % 4096};
+  if (i % 11 == 5) {
+    record.kind = RECORD_DELETE;
+    return record;
+  }
+  size_t size = i % 97;
+  for (size_t n = 0; n < size; n++) value[n] = (char)(i + n);
+  record.value = (struct wodan_slice){value, size};
+  return record;
+}
+
+static void assert_record(const struct record *record, uint64_t i) {
+  char key[64], value[128];
+  struct record wanted = record_of(i, key, value);
+  assert_int_equal(key_compare(record->key, wanted.key), 0);
+  assert_int_equal(record->kind, wanted.kind);
+  assert_int_equal(record->sequence, wanted.sequence);
+  assert_int_equal(record->value.size, wanted.value.size);
+  assert_memory_equal(record->value.data ? record->value.data : "", value, wanted.value.size);
+}
+
+static int try_build(struct world *w, uint64_t count, bool filter, struct block_ptr *ptr) {
+  uint64_t bytes = 0;
+  char key[64], value[128];
+  for (uint64_t i = 0; i < count; i++) {
+    struct record record = record_of(i, key, value);
+    bytes += record.key.size + record.value.size;
+  }
+  struct run_build_options options = {
+      .size_max = run_size_bound(&w->env, count, bytes, filter), .generation = 5, .filter = filter};
+  struct run_builder *builder;
+  int status = run_builder_create(&w->env, &options, &builder, NULL);
+  if (status) return status;
+  for (uint64_t i = 0; i < count; i++) {
+    struct record record = record_of(i, key, value);
+    status = run_builder_add(builder, &record, NULL);
+    if (status) {
+      run_builder_abort(builder);
+      return status;
+    }
+  }
+  assert_int_equal(run_builder_count(builder), count);
+  return run_builder_finish(builder, ptr, NULL);
+}
+
+static struct block_ptr build(struct world *w, uint64_t count, bool filter) {
+  struct block_ptr ptr = {0};
+  assert_int_equal(try_build(w, count, filter, &ptr), 0);
+  return ptr;
+}
+
+static int get(struct world *w, struct run *run, struct wodan_slice key, struct record *record, struct frame **pin,
+               struct wodan_error *error) {
+  return run_get(run, key, run_key_hash(&w->env, key), record, pin, error);
+}
+
+/* Every record by get, both ways by iterator, and absent keys. */
+static void assert_run(struct world *w, struct run *run, uint64_t count) {
+  char key[64];
+  struct record record;
+  struct frame *pin;
+  for (uint64_t i = 0; i < count; i++) {
+    assert_int_equal(get(w, run, key_of(i, key), &record, &pin, NULL), 0);
+    assert_record(&record, i);
+    cache_unpin(pin);
+    assert_int_equal(get(w, run, key_between(i, key), &record, &pin, NULL), WODAN_ENOTFOUND);
+  }
+  assert_int_equal(get(w, run, (struct wodan_slice){"\x00", 1}, &record, &pin, NULL), WODAN_ENOTFOUND);
+  struct iterator *it = run_iterator(run);
+  assert_int_equal(iterator_first(it, NULL), 0);
+  for (uint64_t i = 0; i < count; i++) {
+    assert_true(it->valid);
+    assert_record(&it->record, i);
+    assert_int_equal(iterator_next(it, NULL), 0);
+  }
+  assert_false(it->valid);
+  assert_int_equal(iterator_last(it, NULL), 0);
+  for (uint64_t i = count; i-- > 0;) {
+    assert_true(it->valid);
+    assert_record(&it->record, i);
+    assert_int_equal(iterator_prev(it, NULL), 0);
+  }
+  assert_false(it->valid);
+  iterator_close(it);
+}
+
+/* ---- building and reading ------------------------------------------------------------------------------------ */
+
+static const struct {
+  uint32_t block, page;
+} geometries[] = {{512, 512}, {512, 2048}, {4096, 512}, {4096, 4096}, {4096, 16384}, {65536, 16384}, {1 << 20, 16384}};
+enum { GEOMETRIES = sizeof geometries / sizeof *geometries };
+
+static void test_run__roundtrip_in_every_geometry(void **state) {
+  (void)state;
+  static const uint64_t counts[] = {1, 2, 37, 3000};
+  for (size_t g = 0; g < GEOMETRIES; g++) {
+    for (size_t c = 0; c < 4; c++) {
+      for (int filter = 0; filter < 2; filter++) {
+        struct world w;
+        uint64_t blocks = (8u << 20) / geometries[g].block;
+        world_open(&w, geometries[g].block, geometries[g].page, blocks < 64 ? 64 : blocks, 16);
+        struct block_ptr ptr = build(&w, counts[c], filter);
+        assert_int_equal(block_ptr_blocks(&ptr), (ptr.length + geometries[g].block - 1) / geometries[g].block);
+        struct space_counts space = space_counts(w.space);
+        assert_int_equal(space.total - space.free, block_ptr_blocks(&ptr));
+        struct run *run = run_create(&w.env, &ptr);
+        assert_run(&w, run, counts[c]);
+        assert_true(block_ptr_equal(run_ptr(run), &ptr));
+        run_unref(run);
+        world_close(&w);
+      }
+    }
+  }
+}
+
+static void test_run__shape_tells_range_and_counts(void **state) {
+  (void)state;
+  struct world w;
+  world_open(&w, 4096, 4096, 1024, 64);
+  struct block_ptr ptr = build(&w, 500, true);
+  struct run *run = run_create(&w.env, &ptr);
+  struct run_shape shape;
+  assert_int_equal(run_load(run, &shape, NULL), 0);
+  char key[64];
+  assert_int_equal(key_compare(shape.low, key_of(0, key)), 0);
+  assert_int_equal(key_compare(shape.high, key_of(499, key)), 0);
+  assert_int_equal(shape.record_count, 500);
+  assert_true(shape.page_count > 5 && shape.page_count < 50);
+  uint64_t greatest = 0;
+  for (uint64_t i = 0; i < 500; i++)
+    if (1000 + i * 7919 % 4096 > greatest) greatest = 1000 + i * 7919 % 4096;
+  assert_int_equal(shape.sequence_max, greatest);
+  run_unref(run);
+  world_close(&w);
+}
+
+static void test_run__seeks_find_neighbours(void **state) {
+  (void)state;
+  struct world w;
+  enum { COUNT = 700 };
+  world_open(&w, 512, 512, 4096, 16);
+  struct block_ptr ptr = build(&w, COUNT, false);
+  struct run *run = run_create(&w.env, &ptr);
+  struct iterator *it = run_iterator(run);
+  char key[64];
+  for (uint64_t i = 0; i < COUNT; i++) {
+    assert_int_equal(iterator_seek(it, key_of(i, key), NULL), 0);
+    assert_record(&it->record, i);
+    assert_int_equal(iterator_seek_back(it, key_of(i, key), NULL), 0);
+    assert_record(&it->record, i);
+    assert_int_equal(iterator_seek_back(it, key_between(i, key), NULL), 0);
+    assert_record(&it->record, i);
+    assert_int_equal(iterator_seek(it, key_between(i, key), NULL), 0);
+    assert_int_equal(it->valid, i + 1 < COUNT);
+    if (it->valid) assert_record(&it->record, i + 1);
+  }
+  struct wodan_slice below = {"\x00", 1}, above = {"\xff", 1};
+  assert_int_equal(iterator_seek(it, below, NULL), 0);
+  assert_record(&it->record, 0);
+  assert_int_equal(iterator_seek_back(it, below, NULL), 0);
+  assert_false(it->valid);
+  assert_int_equal(iterator_seek(it, above, NULL), 0);
+  assert_false(it->valid);
+  assert_int_equal(iterator_seek_back(it, above, NULL), 0);
+  assert_record(&it->record, COUNT - 1);
+  iterator_close(it);
+  run_unref(run);
+  world_close(&w);
+}
+
+/* Random walk of next, prev and seeks with the iterator's own key, against the index of the record. */
+static void test_run__iterator_turns_anywhere(void **state) {
+  (void)state;
+  struct world w;
+  enum { COUNT = 400 };
+  world_open(&w, 512, 512, 4096, 16);
+  struct block_ptr ptr = build(&w, COUNT, false);
+  struct run *run = run_create(&w.env, &ptr);
+  struct iterator *it = run_iterator(run);
+  random_state = 42;
+  uint64_t at = 0;
+  assert_int_equal(iterator_first(it, NULL), 0);
+  for (int step = 0; step < 20000; step++) {
+    uint64_t r = random_next() % 100;
+    if (r < 45 && at + 1 < COUNT) {
+      at++;
+      assert_int_equal(iterator_next(it, NULL), 0);
+    } else if (r < 90 && at > 0) {
+      at--;
+      assert_int_equal(iterator_prev(it, NULL), 0);
+    } else if (r < 95) {
+      assert_int_equal(iterator_seek(it, it->record.key, NULL), 0);
+    } else if (r < 98) {
+      assert_int_equal(iterator_seek_back(it, it->record.key, NULL), 0);
+    } else {
+      char key[64];
+      at = random_next() % COUNT;
+      assert_int_equal(iterator_seek(it, key_of(at, key), NULL), 0);
+    }
+    assert_true(it->valid);
+    assert_record(&it->record, at);
+  }
+  iterator_close(it);
+  run_unref(run);
+  world_close(&w);
+}
+
+static void test_run__longest_keys_and_values_fit_the_bound(void **state) {
+  (void)state;
+  for (size_t g = 0; g < GEOMETRIES; g++) {
+    struct world w;
+    uint32_t page = geometries[g].page;
+    world_open(&w, geometries[g].block, page, (64u << 20) / geometries[g].block, 16);
+    enum { COUNT = 300 };
+    size_t key_size = page / 8 + 1, value_size = page / 4;
+    char *key = malloc(key_size), *value = malloc(value_size);
+    memset(value, 'v', value_size);
+    struct run_build_options options = {
+        .size_max = run_size_bound(&w.env, COUNT, COUNT * (key_size + value_size), true), .generation = 9, .filter = 1};
+    struct run_builder *builder;
+    assert_int_equal(run_builder_create(&w.env, &options, &builder, NULL), 0);
+    for (unsigned i = 0; i < COUNT; i++) {
+      memset(key, (int)i / 256 + 1, key_size); /* no shared prefix at first, all but one byte shared later */
+      key[i % 2 ? 0 : key_size - 1] = (char)1;
+      key[0] = (char)(1 + i / 100);
+      key[1] = (char)(i % 100);
+      struct record record = {
+          .key = {key, key_size}, .sequence = i ? UINT64_MAX / i : UINT64_MAX, .value = {value, value_size}};
+      assert_int_equal(run_builder_add(builder, &record, NULL), 0);
+    }
+    struct block_ptr ptr;
+    assert_int_equal(run_builder_finish(builder, &ptr, NULL), 0);
+    struct run *run = run_create(&w.env, &ptr);
+    struct run_shape shape;
+    assert_int_equal(run_load(run, &shape, NULL), 0);
+    assert_int_equal(shape.record_count, COUNT);
+    assert_int_equal(shape.sequence_max, UINT64_MAX);
+    struct iterator *it = run_iterator(run);
+    unsigned seen = 0;
+    for (int status = iterator_first(it, NULL); it->valid; status = iterator_next(it, NULL), seen++) {
+      assert_int_equal(status, 0);
+      assert_int_equal(it->record.value.size, value_size);
+      assert_int_equal(it->record.sequence, seen ? UINT64_MAX / seen : UINT64_MAX);
+    }
+    assert_int_equal(seen, COUNT);
+    iterator_close(it);
+    run_unref(run);
+    free(key);
+    free(value);
+    world_close(&w);
+  }
+}
+
+/* Random shapes: what was bounded is never refused. */
+static void test_run__size_bound_holds(void **state) {
+  (void)state;
+  for (uint64_t seed = 1; seed <= 150; seed++) {
+    random_state = seed;
+    struct world w;
+    uint32_t page = 512u << random_next() % 4;
+    world_open(&w, 512, page, 8192, 16);
+    uint64_t count = 1 + random_next() % 200, spread = 1 + random_next() % (page / 8 - 7);
+    uint64_t values = 1 + random_next() % (page / 4), bytes = 0;
+    uint8_t(*keys)[1025] = calloc(count, sizeof *keys);
+    size_t *sizes = calloc(count, sizeof *sizes), *lengths = calloc(count, sizeof *lengths);
+    uint8_t filler[4096] = {0};
+    for (uint64_t i = 0; i < count; i++) {
+      sizes[i] = 8 + random_next() % spread;
+      lengths[i] = random_next() % values;
+      memset(keys[i], (int)(random_next() % 2), sizes[i]);
+      keys[i][random_next() % 2 ? 0 : 1] = 1;
+      keys[i][2] = (uint8_t)(i >> 8);
+      keys[i][3] = (uint8_t)i;
+      keys[i][0] = keys[i][1] = 1; /* ascending through bytes 2 and 3 */
+      bytes += sizes[i] + lengths[i];
+    }
+    struct run_build_options options = {
+        .size_max = run_size_bound(&w.env, count, bytes, seed % 2), .generation = 1, .filter = seed % 2};
+    struct run_builder *builder;
+    assert_int_equal(run_builder_create(&w.env, &options, &builder, NULL), 0);
+    int status = 0;
+    for (uint64_t i = 0; i < count && !status; i++) {
+      struct record record = {.key = {keys[i], sizes[i]}, .sequence = random_next(), .value = {filler, lengths[i]}};
+      status = run_builder_add(builder, &record, NULL);
+    }
+    if (status) fail_msg("seed %llu: add answered %d", (unsigned long long)seed, status);
+    struct block_ptr ptr;
+    status = run_builder_finish(builder, &ptr, NULL);
+    if (status) fail_msg("seed %llu: finish answered %d", (unsigned long long)seed, status);
+    free(keys);
+    free(sizes);
+    free(lengths);
+    world_close(&w);
+  }
+}
+
+static void test_run__reads_back_over_many_extents(void **state) {
+  (void)state;
+  struct world w;
+  world_open(&w, 512, 2048, 4096, 16);
+  /* Leave 15 holes of growing size and a rest too small for the whole run. */
+  struct extent all[BLOCK_PTR_EXTENTS_MAX];
+  uint32_t n;
+  assert_int_equal(space_allocate(w.space, space_counts(w.space).free, all, &n, NULL), 0);
+  assert_int_equal(n, 1);
+  uint64_t at = all[0].first, holes = 0;
+  for (uint64_t i = 0; i < 15; i++) {
+    struct extent hole = {.first = at, .count = 3 + i};
+    space_release(w.space, &hole, 1);
+    holes += hole.count;
+    at += hole.count + 1;
+  }
+  uint64_t count = 0, bytes = 0;
+  char key[64], value[128];
+  for (;; count++) {
+    struct record record = record_of(count, key, value);
+    bytes += record.key.size + record.value.size;
+    if (run_size_bound(&w.env, count + 1, bytes, true) > holes * 512) break;
+  }
+  struct block_ptr ptr = build(&w, count, true);
+  assert_true(ptr.extent_count >= 5);
+  struct run *run = run_create(&w.env, &ptr);
+  assert_run(&w, run, count);
+  run_unref(run);
+  world_close(&w);
+}
+
+static void test_run__several_chunks_are_streamed(void **state) {
+  (void)state;
+  struct world w;
+  enum { COUNT = 40000 };
+  world_open(&w, 4096, 16384, 4096, 64);
+  struct block_ptr ptr = build(&w, COUNT, true);
+  assert_true(ptr.length > 3 * (512u << 10));
+  struct run *run = run_create(&w.env, &ptr);
+  assert_run(&w, run, COUNT);
+  run_unref(run);
+  world_close(&w);
+}
+
+static void test_run__builder_takes_no_empty_run_and_gives_space_back(void **state) {
+  (void)state;
+  struct world w;
+  world_open(&w, 512, 512, 256, 16);
+  struct run_build_options options = {.size_max = 20000, .generation = 1};
+  struct run_builder *builder;
+  struct block_ptr ptr;
+  assert_int_equal(run_builder_create(&w.env, &options, &builder, NULL), 0);
+  assert_int_equal(run_builder_finish(builder, &ptr, NULL), WODAN_EINVAL);
+  assert_int_equal(space_counts(w.space).free, space_counts(w.space).total);
+  assert_int_equal(run_builder_create(&w.env, &options, &builder, NULL), 0);
+  run_builder_abort(builder);
+  run_builder_abort(NULL);
+  assert_int_equal(space_counts(w.space).free, space_counts(w.space).total);
+  options.size_max = 1 << 20;
+  struct wodan_error error;
+  assert_int_equal(run_builder_create(&w.env, &options, &builder, &error), WODAN_ENOSPC);
+  assert_null(builder);
+  world_close(&w);
+}
+
+static void test_run__growing_beyond_the_space_taken_is_refused(void **state) {
+  (void)state;
+  struct world w;
+  world_open(&w, 512, 512, 256, 16);
+  struct run_build_options options = {.size_max = 2048, .generation = 1};
+  struct run_builder *builder;
+  assert_int_equal(run_builder_create(&w.env, &options, &builder, NULL), 0);
+  char key[64], value[128];
+  int status = 0;
+  for (uint64_t i = 0; !status && i < 1000; i++) {
+    struct record record = record_of(i, key, value);
+    status = run_builder_add(builder, &record, NULL);
+  }
+  assert_int_equal(status, WODAN_ENOSPC);
+  run_builder_abort(builder);
+  assert_int_equal(space_counts(w.space).free, space_counts(w.space).total);
+  world_close(&w);
+}
+
+static void test_run__too_big_records_are_refused(void **state) {
+  (void)state;
+  struct world w;
+  world_open(&w, 512, 512, 256, 16);
+  struct run_build_options options = {.size_max = 20000, .generation = 1};
+  struct run_builder *builder;
+  assert_int_equal(run_builder_create(&w.env, &options, &builder, NULL), 0);
+  char bytes[600];
+  memset(bytes, 1, sizeof bytes);
+  struct record key = {.key = {bytes, 66}}, value = {.key = {bytes, 5}, .value = {bytes, 500}};
+  assert_int_equal(run_builder_add(builder, &key, NULL), WODAN_ETOOBIG);
+  assert_int_equal(run_builder_add(builder, &value, NULL), WODAN_ETOOBIG);
+  run_builder_abort(builder);
+  world_close(&w);
+}
+
+static void test_run__dead_run_gives_its_extents_up_at_the_last_reference(void **state) {
+  (void)state;
+  struct world w;
+  world_open(&w, 512, 512, 1024, 16);
+  struct block_ptr ptr = build(&w, 100, false);
+  space_mounted(w.space, 4); /* the run's generation, 5, is younger than any durable root */
+  struct run *run = run_create(&w.env, &ptr);
+  struct iterator *it = run_iterator(run);
+  assert_int_equal(iterator_first(it, NULL), 0);
+  run_mark_dead(run);
+  run_unref(run);
+  uint64_t free_blocks = space_counts(w.space).free;
+  assert_int_equal(iterator_next(it, NULL), 0); /* still readable */
+  assert_record(&it->record, 1);
+  iterator_close(it);
+  assert_int_equal(space_counts(w.space).free, free_blocks + block_ptr_blocks(&ptr));
+
+  ptr = build(&w, 100, false);
+  space_checkpoint_durable(w.space, 5, NULL, NULL);
+  run = run_create(&w.env, &ptr);
+  run_mark_dead(run);
+  run_unref(run);
+  assert_int_equal(space_counts(w.space).deferred, block_ptr_blocks(&ptr));
+  world_close(&w);
+}
+
+static void test_run__pinned_value_outlives_run_and_eviction(void **state) {
+  (void)state;
+  struct world w;
+  world_open(&w, 512, 512, 4096, 16);
+  struct block_ptr ptr = build(&w, 800, false);
+  struct run *run = run_create(&w.env, &ptr);
+  struct record record;
+  struct frame *pin;
+  char key[64];
+  assert_int_equal(get(&w, run, key_of(96, key), &record, &pin, NULL), 0);
+  run_unref(run);
+  run = run_create(&w.env, &ptr);
+  assert_run(&w, run, 800); /* far more pages than frames */
+  run_unref(run);
+  assert_record(&record, 96);
+  cache_unpin(pin);
+  world_close(&w);
+}
+
+/* ---- a hit costs nothing ------------------------------------------------------------------------------------- */
+
+struct counting {
+  size_t allocations;
+  size_t fail_at; /* 0: never */
+};
+static void *counting_allocate(void *context, size_t size, size_t alignment) {
+  struct counting *c = context;
+  if (++c->allocations == c->fail_at) return NULL;
+  return aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+}
+static void counting_release(void *context, void *memory, size_t size) {
+  (void)context;
+  memset(memory, 0xdd, size); /* a use after the release shows */
+  free(memory);
+}
+
+static void test_run__hit_allocates_and_reads_nothing(void **state) {
+  (void)state;
+  struct counting counting = {0};
+  struct wodan_allocator hooks = {&counting, counting_allocate, counting_release};
+  struct world w;
+  world_open(&w, 512, 2048, 4096, 256);
+  struct block_ptr ptr = build(&w, 500, true);
+  struct mem mem;
+  mem_init(&mem, &hooks);
+  w.env.mem = w.io.mem = &mem;
+  struct run *run = run_create(&w.env, &ptr);
+  assert_run(&w, run, 500);
+  size_t allocations = counting.allocations;
+  uint64_t reads = atomic_load(&w.device.counters.reads);
+  char key[64];
+  struct record record;
+  struct frame *pin;
+  for (uint64_t i = 0; i < 500; i++) {
+    run_prefetch(run, run_key_hash(&w.env, key_of(i, key)));
+    assert_int_equal(get(&w, run, key_of(i, key), &record, &pin, NULL), 0);
+    cache_unpin(pin);
+  }
+  assert_int_equal(counting.allocations, allocations);
+  assert_int_equal(atomic_load(&w.device.counters.reads), reads);
+  run_unref(run);
+  assert_int_equal(atomic_load(&mem.used), 0);
+  world_close(&w);
+}
+
+static void test_run__every_allocation_may_fail(void **state) {
+  (void)state;
+  for (size_t fail_at = 1;; fail_at++) {
+    struct counting counting = {0};
+    struct wodan_allocator hooks = {&counting, counting_allocate, counting_release};
+    struct world w;
+    world_open(&w, 512, 512, 2048, 16);
+    struct mem mem;
+    mem_init(&mem, &hooks);
+    w.env.mem = w.io.mem = &mem;
+    counting.fail_at = fail_at;
+    struct block_ptr ptr;
+    int status = try_build(&w, 120, true, &ptr);
+    if (status) {
+      assert_int_equal(status, WODAN_ENOMEM);
+      assert_int_equal(space_counts(w.space).free, space_counts(w.space).total);
+    }
+    struct run *run = status ? NULL : run_create(&w.env, &ptr);
+    if (!run) status = WODAN_ENOMEM;
+    struct record record;
+    struct frame *pin;
+    char key[64];
+    if (run) status = get(&w, run, key_of(50, key), &record, &pin, NULL);
+    if (run && !status) {
+      assert_record(&record, 50);
+      cache_unpin(pin);
+      struct iterator *it = run_iterator(run);
+      if (it) {
+        for (status = iterator_first(it, NULL); !status && it->valid;) status = iterator_next(it, NULL);
+        assert_false(it->valid);
+        iterator_close(it);
+      } else {
+        status = WODAN_ENOMEM;
+      }
+    }
+    bool untouched = counting.allocations < fail_at;
+    assert_int_equal(status, untouched ? 0 : WODAN_ENOMEM);
+    if (run) {
+      counting.fail_at = 0;
+      assert_run(&w, run, 120); /* a failure leaves nothing behind */
+      run_unref(run);
+    }
+    assert_int_equal(atomic_load(&mem.used), 0);
+    world_close(&w);
+    if (untouched) return;
+  }
+}
+
+/* ---- damage -------------------------------------------------------------------------------------------------- */
+
+static void patch(struct world *w, const struct block_ptr *ptr, uint64_t offset, uint8_t mask) {
+  uint64_t block = block_io_locate(&w->io, ptr->extents, ptr->extent_count, offset), size = w->io.bounds.block_size;
+  uint8_t *bytes = aligned_alloc(4096, 1 << 20);
+  assert_int_equal(device_read(&w->device, block * size, bytes, size, NULL), 0);
+  bytes[offset % size] ^= mask;
+  assert_int_equal(device_write(&w->device, block * size, bytes, size, NULL), 0);
+  free(bytes);
+}
+
+static void test_run__any_flipped_bit_is_found_and_located(void **state) {
+  (void)state;
+  struct world w;
+  enum { COUNT = 60 };
+  world_open(&w, 512, 512, 1024, 16);
+  struct block_ptr ptr = build(&w, COUNT, true);
+  for (uint64_t offset = 0; offset < ptr.length; offset += 1) {
+    patch(&w, &ptr, offset, (uint8_t)(1u << offset % 8));
+    struct run *run = run_create(&w.env, &ptr);
+    struct wodan_error error = {0};
+    int status = run_load(run, NULL, &error);
+    struct iterator *it = run_iterator(run);
+    if (!status) status = iterator_first(it, &error);
+    while (!status && it->valid) status = iterator_next(it, &error);
+    if (status != WODAN_ECORRUPT) fail_msg("flip at byte %llu: answered %d", (unsigned long long)offset, status);
+    assert_false(it->valid);
+    bool inside = false;
+    for (uint32_t e = 0; e < ptr.extent_count; e++)
+      inside |= error.block >= ptr.extents[e].first && error.block < ptr.extents[e].first + ptr.extents[e].count;
+    assert_true(inside);
+    iterator_close(it);
+    run_unref(run);
+    patch(&w, &ptr, offset, (uint8_t)(1u << offset % 8));
+  }
+  struct run *run = run_create(&w.env, &ptr);
+  assert_run(&w, run, COUNT);
+  run_unref(run);
+  world_close(&w);
+}
+
+static void test_run__pointer_must_name_exactly_this_run(void **state) {
+  (void)state;
+  struct world w;
+  world_open(&w, 512, 512, 1024, 16);
+  struct block_ptr good = build(&w, 60, true), wrong[6];
+  for (int i = 0; i < 6; i++) wrong[i] = good;
+  wrong[0].generation++;
+  wrong[1].checksum ^= 1;
+  wrong[2].length--;
+  wrong[3].header_length--;
+  wrong[4].extents[0].first++;
+  wrong[5].generation = 0;
+  for (int i = 0; i < 6; i++) {
+    struct run *run = run_create(&w.env, &wrong[i]);
+    struct wodan_error error;
+    assert_int_equal(run_load(run, NULL, &error), WODAN_ECORRUPT);
+    assert_int_not_equal(error.block, WODAN_NO_BLOCK);
+    run_unref(run);
+  }
+  struct object_header header;
+  uint8_t *buffer = NULL;
+  assert_int_equal(block_io_read_header(&w.io, &good, OBJECT_NODE, &header, &buffer, NULL), WODAN_ECORRUPT);
+  assert_null(buffer);
+  world_close(&w);
+}
+
+/* Rewrites the index with `change` applied to record `which`, checksums made good: only the rules can object. */
+struct index_change {
+  uint32_t which;
+  void (*change)(struct index_entry *entry, uint8_t *key);
+};
+static void change_offset(struct index_entry *entry, uint8_t *key) { (void)key, entry->offset--; }
+static void change_length(struct index_entry *entry, uint8_t *key) { (void)key, entry->length = --entry->size; }
+static void change_key(struct index_entry *entry, uint8_t *key) { (void)entry, key[11]++; }
+
+static void forge_index(struct world *w, struct block_ptr *ptr, const struct index_change *change) {
+  struct object_header header;
+  uint8_t *bytes, *old;
+  assert_int_equal(block_io_read_header(&w->io, ptr, OBJECT_RUN, &header, &bytes, NULL), 0);
+  assert_int_equal(block_io_read_section(&w->io, ptr, object_section(&header, SECTION_INDEX), &old, NULL), 0);
+  struct section *section = &header.sections[1];
+  struct page page = page_view(old);
+  struct page_builder *builder = page_builder_create(&w->mem);
+  for (uint32_t i = 0; i < page.count; i++) {
+    uint8_t key[64], value[INDEX_ENTRY_SIZE_MAX];
+    size_t size = page_key(&page, i, key);
+    struct index_entry entry;
+    struct wodan_slice from = page_record(&page, i).value;
+    assert_true(index_entry_decode(from.data, from.size, &entry));
+    if (i == change->which) change->change(&entry, key);
+    struct record record = {.key = {key, size}, .value = {value, index_entry_encode(&entry, value, sizeof value)}};
+    assert_true(page_builder_add(builder, &record));
+  }
+  /* Same length: put it into the same place, the whole object through memory. */
+  assert_int_equal(page_builder_size(builder), section->length);
+  uint64_t block = w->io.bounds.block_size, room = (ptr->length + block - 1) / block * block;
+  uint8_t *object = aligned_alloc(4096, (room + 4095) / 4096 * 4096);
+  assert_int_equal(block_io_read(&w->io, ptr->extents, ptr->extent_count, 0, object, room, NULL), 0);
+  page_builder_finish(builder, object + section->offset);
+  section->checksum = checksum(w->io.seed, object + section->offset, section->length);
+  assert_true(object_header_encode(&header, w->io.seed, object));
+  ptr->checksum = header.checksum;
+  assert_int_equal(block_io_write(&w->io, ptr->extents, ptr->extent_count, 0, object, room, NULL), 0);
+  free(object);
+  page_builder_free(builder);
+  mem_free(&w->mem, old, section->length);
+  mem_free(&w->mem, bytes, ptr->header_length);
+}
+
+static void test_run__forged_index_breaks_the_rules(void **state) {
+  (void)state;
+  static const struct index_change changes[] = {
+      {0, change_offset}, {1, change_offset}, {0, change_length}, {2, change_length}, {1, change_key}};
+  for (size_t c = 0; c < sizeof changes / sizeof *changes; c++) {
+    struct world w;
+    world_open(&w, 512, 512, 1024, 16);
+    struct block_ptr ptr = build(&w, 60, false);
+    forge_index(&w, &ptr, &changes[c]);
+    struct run *run = run_create(&w.env, &ptr);
+    struct iterator *it = run_iterator(run);
+    struct wodan_error error;
+    int status = iterator_first(it, &error);
+    while (!status && it->valid) status = iterator_next(it, &error);
+    assert_int_equal(status, WODAN_ECORRUPT);
+    iterator_close(it);
+    run_unref(run);
+    world_close(&w);
+  }
+}
+
+/* ---- a device that fails ------------------------------------------------------------------------------------- */
+
+struct faulty {
+  struct wodan_device base;
+  struct wodan_device *inner;
+  int fail_from, fail_count; /* requests of `kind`, counted from 0 */
+  uint8_t kind;
+  int seen;
+  bool corrupt; /* a read is answered with a flipped bit instead */
+};
+static int faulty_transfer(struct wodan_device *device, struct wodan_io *requests, size_t count) {
+  struct faulty *f = (struct faulty *)device;
+  int status = 0;
+  for (size_t i = 0; i < count; i++) {
+    bool hit = requests[i].kind == f->kind && f->seen >= f->fail_from && f->seen < f->fail_from + f->fail_count;
+    if (requests[i].kind == f->kind) f->seen++;
+    if (hit && !f->corrupt) {
+      requests[i].status = status = WODAN_EIO;
+      requests[i].device_errno = 5;
+      continue;
+    }
+    int one = f->inner->ops->transfer(f->inner, &requests[i], 1);
+    if (hit) ((uint8_t *)requests[i].data)[requests[i].size / 2] ^= 4;
+    if (one) status = one;
+  }
+  return status;
+}
+static int faulty_order(struct wodan_device *device) {
+  (void)device;
+  return 0;
+}
+static const struct wodan_device_ops faulty_ops = {.size = sizeof(struct wodan_device_ops),
+                                                   .transfer = faulty_transfer,
+                                                   .barrier = faulty_order,
+                                                   .flush = faulty_order,
+                                                   .close = faulty_order};
+
+static void world_make_faulty(struct world *w, struct faulty *f) {
+  *f = (struct faulty){.base = {.ops = &faulty_ops, .geometry = w->raw->geometry}, .inner = w->raw};
+  w->device.raw = &f->base;
+}
+
+static void test_run__one_bad_read_is_read_again(void **state) {
+  (void)state;
+  for (int corrupt = 0; corrupt < 2; corrupt++) {
+    for (int at = 0; at < 12; at++) {
+      struct world w;
+      struct faulty faulty;
+      world_open(&w, 512, 512, 1024, 16);
+      struct block_ptr ptr = build(&w, 60, true);
+      world_make_faulty(&w, &faulty);
+      faulty.kind = WODAN_IO_READ;
+      faulty.corrupt = corrupt;
+      faulty.fail_from = at;
+      faulty.fail_count = 1;
+      struct run *run = run_create(&w.env, &ptr);
+      assert_run(&w, run, 60);
+      run_unref(run);
+      world_close(&w);
+    }
+  }
+}
+
+static void test_run__persistent_read_errors_are_reported_and_not_kept(void **state) {
+  (void)state;
+  for (int at = 0; at < 8; at++) {
+    struct world w;
+    struct faulty faulty;
+    world_open(&w, 512, 512, 1024, 16);
+    struct block_ptr ptr = build(&w, 60, true);
+    world_make_faulty(&w, &faulty);
+    faulty.kind = WODAN_IO_READ;
+    faulty.fail_from = at;
+    faulty.fail_count = 1 << 30;
+    struct run *run = run_create(&w.env, &ptr);
+    struct iterator *it = run_iterator(run);
+    struct wodan_error error = {0};
+    int status = iterator_first(it, &error);
+    while (!status && it->valid) status = iterator_next(it, &error);
+    assert_int_equal(status, WODAN_EIO);
+    assert_int_equal(error.code, WODAN_EIO);
+    assert_false(it->valid);
+    faulty.fail_count = 0;
+    iterator_close(it);
+    assert_run(&w, run, 60);
+    run_unref(run);
+    world_close(&w);
+  }
+}
+
+static void test_run__failed_write_gives_the_space_back(void **state) {
+  (void)state;
+  for (int at = 0; at < 3; at++) {
+    struct world w;
+    struct faulty faulty;
+    world_open(&w, 4096, 16384, 2048, 16);
+    world_make_faulty(&w, &faulty);
+    faulty.kind = WODAN_IO_WRITE;
+    faulty.fail_from = at;
+    faulty.fail_count = 1;
+    struct block_ptr ptr;
+    assert_int_equal(try_build(&w, 20000, true, &ptr), WODAN_EIO);
+    assert_int_equal(space_counts(w.space).free, space_counts(w.space).total);
+    world_close(&w);
+  }
+}
+
+/* ---- block_io ------------------------------------------------------------------------------------------------ */
+
+static void test_block_io__any_range_over_extents(void **state) {
+  (void)state;
+  struct world w;
+  world_open(&w, 1024, 1024, 64, 16);
+  w.raw->geometry.memory_alignment = 256;
+  struct extent extents[] = {{40, 1}, {10, 3}, {30, 2}, {5, 1}};
+  enum { SIZE = 7 * 1024 };
+  static _Alignas(4096) uint8_t bytes[SIZE], back[SIZE + 256];
+  random_state = 3;
+  for (size_t i = 0; i < SIZE; i++) bytes[i] = (uint8_t)random_next();
+  assert_int_equal(block_io_write(&w.io, extents, 4, 0, bytes, SIZE, NULL), 0);
+  for (int round = 0; round < 20000; round++) {
+    size_t offset = random_next() % SIZE, size = 1 + random_next() % (SIZE - offset), shift = random_next() % 256;
+    if (round % 4 == 0) offset &= ~(size_t)511, size = (SIZE - offset) & ~(size_t)511, shift = 0;
+    memset(back, 0xee, sizeof back);
+    assert_int_equal(block_io_read(&w.io, extents, 4, offset, back + shift, size, NULL), 0);
+    assert_memory_equal(back + shift, bytes + offset, size);
+    for (size_t i = 0; i < shift; i++) assert_int_equal(back[i], 0xee);
+    for (size_t i = shift + size; i < sizeof back; i++) assert_int_equal(back[i], 0xee);
+  }
+  for (uint64_t offset = 0; offset < SIZE; offset += 100) {
+    static const uint64_t blocks[] = {40, 10, 11, 12, 30, 31, 5};
+    assert_int_equal(block_io_locate(&w.io, extents, 4, offset), blocks[offset / 1024]);
+  }
+  assert_int_equal(block_io_locate(&w.io, extents, 4, SIZE), WODAN_NO_BLOCK);
+  assert_int_equal(block_io_read(&w.io, extents, 4, SIZE - 10, back, 11, NULL), WODAN_EINVAL);
+  assert_int_equal(block_io_read(&w.io, extents, 4, UINT64_MAX, back, 1, NULL), WODAN_EINVAL);
+  world_close(&w);
+}
+
+static void test_block_io__large_unaligned_reads_go_in_parts(void **state) {
+  (void)state;
+  struct world w;
+  world_open(&w, 4096, 4096, 2048, 16);
+  struct extent extents[] = {{1000, 900}, {3, 100}};
+  size_t size = 1000 * 4096;
+  uint8_t *bytes = aligned_alloc(4096, size), *back = malloc(size);
+  random_state = 4;
+  for (size_t i = 0; i < size; i++) bytes[i] = (uint8_t)random_next();
+  assert_int_equal(block_io_write(&w.io, extents, 2, 0, bytes, size, NULL), 0);
+  size_t before = atomic_load(&w.mem.used);
+  atomic_store(&w.mem.peak, before);
+  assert_int_equal(block_io_read(&w.io, extents, 2, 7, back, size - 9, NULL), 0);
+  assert_memory_equal(back, bytes + 7, size - 9);
+  assert_true(atomic_load(&w.mem.peak) - before <= (1 << 20) + 8192);
+  free(bytes);
+  free(back);
+  world_close(&w);
+}
+
+/* ---- threads ------------------------------------------------------------------------------------------------- */
+
+struct reader {
+  struct world *world;
+  struct run *run;
+  uint64_t seed, count;
+};
+
+static void *reader_main(void *argument) {
+  struct reader *reader = argument;
+  uint64_t s = reader->seed;
+  struct iterator *it = run_iterator(reader->run);
+  for (int round = 0; round < 3000; round++) {
+    s = s * 6364136223846793005ull + 1442695040888963407ull;
+    uint64_t i = (s >> 33) % reader->count;
+    char key[64];
+    struct record record;
+    struct frame *pin;
+    if (get(reader->world, reader->run, key_of(i, key), &record, &pin, NULL)) return "get failed";
+    char wanted_key[64], wanted[128];
+    struct record should = record_of(i, wanted_key, wanted);
+    bool same = record.value.size == should.value.size && !memcmp(record.value.data, wanted, should.value.size);
+    cache_unpin(pin);
+    if (!same) return "wrong value";
+    if (iterator_seek(it, key_of(i, key), NULL) || !it->valid || it->record.sequence != should.sequence)
+      return "wrong seek";
+  }
+  iterator_close(it);
+  return NULL;
+}
+
+static void test_run__many_threads_load_read_and_evict(void **state) {
+  (void)state;
+  struct world w;
+  enum { COUNT = 2000, THREADS = 4 };
+  world_open(&w, 512, 512, 8192, 24);
+  struct block_ptr ptr = build(&w, COUNT, true);
+  struct run *run = run_create(&w.env, &ptr);
+  pthread_t threads[THREADS];
+  struct reader readers[THREADS];
+  for (uint64_t t = 0; t < THREADS; t++) {
+    readers[t] = (struct reader){&w, run, t + 1, COUNT};
+    assert_int_equal(pthread_create(&threads[t], NULL, reader_main, &readers[t]), 0);
+  }
+  for (int t = 0; t < THREADS; t++) {
+    void *fault = NULL;
+    pthread_join(threads[t], &fault);
+    if (fault) fail_msg("%s", (char *)fault);
+  }
+  struct cache_counts counts = cache_counts(w.cache);
+  assert_true(counts.evictions > 100);
+  assert_true(counts.frames <= 24 + 64);
+  run_unref(run);
+  world_close(&w);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_run__roundtrip_in_every_geometry),
+      cmocka_unit_test(test_run__shape_tells_range_and_counts),
+      cmocka_unit_test(test_run__seeks_find_neighbours),
+      cmocka_unit_test(test_run__iterator_turns_anywhere),
+      cmocka_unit_test(test_run__longest_keys_and_values_fit_the_bound),
+      cmocka_unit_test(test_run__size_bound_holds),
+      cmocka_unit_test(test_run__reads_back_over_many_extents),
+      cmocka_unit_test(test_run__several_chunks_are_streamed),
+      cmocka_unit_test(test_run__builder_takes_no_empty_run_and_gives_space_back),
+      cmocka_unit_test(test_run__growing_beyond_the_space_taken_is_refused),
+      cmocka_unit_test(test_run__too_big_records_are_refused),
+      cmocka_unit_test(test_run__dead_run_gives_its_extents_up_at_the_last_reference),
+      cmocka_unit_test(test_run__pinned_value_outlives_run_and_eviction),
+      cmocka_unit_test(test_run__hit_allocates_and_reads_nothing),
+      cmocka_unit_test(test_run__every_allocation_may_fail),
+      cmocka_unit_test(test_run__any_flipped_bit_is_found_and_located),
+      cmocka_unit_test(test_run__pointer_must_name_exactly_this_run),
+      cmocka_unit_test(test_run__forged_index_breaks_the_rules),
+      cmocka_unit_test(test_run__one_bad_read_is_read_again),
+      cmocka_unit_test(test_run__persistent_read_errors_are_reported_and_not_kept),
+      cmocka_unit_test(test_run__failed_write_gives_the_space_back),
+      cmocka_unit_test(test_block_io__any_range_over_extents),
+      cmocka_unit_test(test_block_io__large_unaligned_reads_go_in_parts),
+      cmocka_unit_test(test_run__many_threads_load_read_and_evict),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,264 @@
+/* What: `wodan bench`: measures workloads on the image as it stands, each with an open of its own.
+ *
+ * Always true: a wrong value ends the run with exit code 3; read workloads open for reading only; what a write
+ * workload owes is paid before its amplification is told (one checkpoint after the timed work).
+ *
+ * Order: work, time, settle, counters, close.
+ *
+ * See: bench_work.c, bench_records.c; tests/cli/test_cli.sh. */
+#include <json-c/json.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "bench_work.h"
+#include "commands.h"
+#include "image.h"
+#include "progress.h"
+#include "report.h"
+
+enum { KEY_WORKLOAD = 'w', KEY_NUM = 'n', KEY_THREADS = 't', KEY_SEED = 's', KEY_KEY_SIZE = 0x2000, KEY_VALUE_SIZE };
+enum { WORKLOADS_MAX = 32, THREADS_MAX = 256 };
+
+struct bench_options {
+  struct options common;
+  const struct bench_workload *workloads[WORKLOADS_MAX];
+  size_t workload_count;
+  uint64_t num, seed;
+  uint32_t key_size, value_size;
+  unsigned threads;
+};
+
+static const struct argp_option option_list[] = {
+    {"workload", KEY_WORKLOAD, "W[,W...]", 0, "What to run, one after the other: see above", 0},
+    {"num", KEY_NUM, "N", 0, "Number of records (default 1000000)", 0},
+    {"key-size", KEY_KEY_SIZE, "BYTES", 0, "Size of a key, 8 or more (default 16)", 0},
+    {"value-size", KEY_VALUE_SIZE, "BYTES", 0, "Size of a value (default 100)", 0},
+    {"seed", KEY_SEED, "S", 0, "Another seed, other records and another order (default 1)", 0},
+    {"threads", KEY_THREADS, "T", 0, "Threads for reading workloads and fillsync (default 1)", 0},
+    {0}};
+
+static const struct argp_child children[] = {{&options_argp, 0, NULL, 0}, {0}};
+
+static void parse_workloads(struct bench_options *bench, const char *list, const struct argp_state *state) {
+  bench->workload_count = 0;
+  for (const char *name = list;; name++) {
+    size_t size = strcspn(name, ",");
+    const struct bench_workload *workload = bench_workload_find(name, size);
+    if (workload == NULL) {
+      argp_error(state, "--workload: '%.*s' is none of %s", (int)size, name, bench_workload_names);
+    } else if (bench->workload_count == WORKLOADS_MAX) {
+      argp_error(state, "--workload: at most %d in one run", WORKLOADS_MAX);
+    } else {
+      bench->workloads[bench->workload_count++] = workload;
+    }
+    name += size;
+    if (*name == '\0') return;
+  }
+}
+
+static unsigned parse_threads(const char *argument, const struct argp_state *state) {
+  uint64_t threads = options_count(state, "--threads", argument, 1);
+  if (threads > THREADS_MAX) argp_error(state, "--threads: at most %d", THREADS_MAX);
+#ifdef WODAN_NO_THREADS
+  if (threads > 1) argp_error(state, "--threads: this build of the library is for one thread");
+#endif
+  return (unsigned)threads;
+}
+
+static error_t parse(int key, char *argument, struct argp_state *state) {
+  struct bench_options *bench = state->input;
+  switch (key) {
+  case ARGP_KEY_INIT:
+    state->child_inputs[0] = &bench->common;
+    return 0;
+  case KEY_WORKLOAD:
+    parse_workloads(bench, argument, state);
+    return 0;
+  case KEY_NUM:
+    bench->num = options_count(state, "--num", argument, 1);
+    if (bench->num > UINT64_C(1) << 40) argp_error(state, "--num: %s is too large", argument);
+    return 0;
+  case KEY_KEY_SIZE:
+    bench->key_size = (uint32_t)options_size_within(state, "--key-size", argument, BENCH_KEY_SIZE_MAX);
+    if (bench->key_size < BENCH_KEY_SIZE_MIN) argp_error(state, "--key-size: at least %d", BENCH_KEY_SIZE_MIN);
+    return 0;
+  case KEY_VALUE_SIZE:
+    bench->value_size = (uint32_t)options_size_within(state, "--value-size", argument, BENCH_VALUE_SIZE_MAX);
+    return 0;
+  case KEY_SEED:
+    bench->seed = options_count(state, "--seed", argument, 0);
+    return 0;
+  case KEY_THREADS:
+    bench->threads = parse_threads(argument, state);
+    return 0;
+  case ARGP_KEY_ARG:
+    if (state->arg_num > 0) argp_error(state, "one image is enough");
+    bench->common.image = argument;
+    return 0;
+  case ARGP_KEY_END:
+    if (bench->common.image == NULL) argp_error(state, "the image is missing");
+    if (bench->workload_count == 0) argp_error(state, "--workload is missing");
+    return 0;
+  default:
+    return ARGP_ERR_UNKNOWN;
+  }
+}
+
+static const struct argp argp = {
+    .options = option_list,
+    .parser = parse,
+    .args_doc = "IMAGE",
+    .doc = "Runs workloads on the image as it stands. fillseq, fillrandom and fillsync leave the same N records in it "
+           "(ascending, in random order, each durable by itself); overwrite puts N random ones of them again; "
+           "deleterandom removes half of them; readrandom, readmissing, readseq and scan100 (N/100 scans of 100 "
+           "records) read them and verify every value, so they need a fill with the same --num, sizes and --seed. "
+           "Values are half compressible. Write amplification is told after one checkpoint that settles the work. "
+           "With --json one object, or an array of them for several workloads.",
+    .children = children};
+
+/* One line of the answer. */
+struct bench_result {
+  const struct bench_workload *workload;
+  uint64_t operations, seconds_ns, settle_ns;
+  unsigned threads;
+  uint64_t p50_ns, p99_ns, max_ns;
+  uint64_t written, read, user_bytes, peak_rss;
+  double write_amplification; /* 0 for reads */
+  double space_amplification;
+};
+
+static int explain(const struct image *image, const struct bench_outcome *outcome) {
+  const struct options *options = image->options;
+  unsigned long long record = outcome->record;
+  switch (outcome->status) {
+  case BENCH_WRONG:
+    return report_failure(options->json, options->image, WODAN_ECORRUPT, EXIT_CODE_DAMAGED,
+                          "record %llu: the value read is not the value that belongs to its key", record);
+  case BENCH_UNEXPECTED:
+    return report_failure(options->json, options->image, WODAN_ECORRUPT, EXIT_CODE_DAMAGED,
+                          "behind record %llu: a key was found that no workload puts there", record);
+  case BENCH_MISSING:
+    return report_failure(options->json, options->image, WODAN_ENOTFOUND, EXIT_CODE_NEGATIVE,
+                          "record %llu is not there: fill the image first, with the same --num, sizes and --seed",
+                          record);
+  default:
+    return image_fail(image, outcome->status);
+  }
+}
+
+static void summarise(const struct bench_options *bench, const struct wodan_stats *stats,
+                      const struct bench_outcome *outcome, struct bench_result *result) {
+  uint64_t live = bench->num - (result->workload->leaves_half ? bench->num / 2 : 0);
+  double live_bytes = (double)live * ((double)bench->key_size + (double)bench->value_size);
+  struct rusage usage = {0};
+  getrusage(RUSAGE_SELF, &usage);
+  result->operations = outcome->operations;
+  result->threads = outcome->threads;
+  result->seconds_ns = outcome->nanoseconds;
+  result->p50_ns = histogram_quantile(&outcome->latency, 500);
+  result->p99_ns = histogram_quantile(&outcome->latency, 990);
+  result->max_ns = outcome->latency.largest;
+  result->written = stats->device_write_bytes;
+  result->read = stats->device_read_bytes;
+  result->user_bytes = result->workload->writes ? stats->user_bytes_written : stats->user_bytes_read;
+  result->peak_rss = (uint64_t)usage.ru_maxrss * 1024;
+  if (result->workload->writes && result->user_bytes > 0) {
+    result->write_amplification = (double)result->written / (double)result->user_bytes;
+  }
+  if (live_bytes > 0) result->space_amplification = (double)stats->space_live / live_bytes;
+}
+
+static int run_open(const struct bench_options *bench, const struct image *image, struct bench_result *result) {
+  struct bench_records records;
+  struct bench_outcome outcome;
+  bench_records_init(&records, bench->num, bench->key_size, bench->value_size, bench->seed);
+  int status = bench_work_run(result->workload, &records, image->db, bench->threads, &outcome);
+  if (status < 0) return image_fail(image, status);
+  if (outcome.status != 0) return explain(image, &outcome);
+  uint64_t start = progress_clock_ns();
+  if (result->workload->writes) status = wodan_checkpoint(image->db, NULL);
+  result->settle_ns = progress_clock_ns() - start;
+  struct wodan_stats stats = {.size = sizeof stats};
+  if (status == 0) status = wodan_stats(image->db, &stats);
+  if (status < 0) return image_fail(image, status);
+  summarise(bench, &stats, &outcome, result);
+  return EXIT_CODE_OK;
+}
+
+static int run_workload(const struct bench_options *bench, struct bench_result *result) {
+  struct image image;
+  int exit_code = image_open(&image, &bench->common, result->workload->writes);
+  if (exit_code != EXIT_CODE_OK) return exit_code;
+  return image_close(&image, run_open(bench, &image, result));
+}
+
+static double per_second(const struct bench_result *result) {
+  return result->seconds_ns == 0 ? 0 : (double)result->operations * 1e9 / (double)result->seconds_ns;
+}
+
+static void add_number(struct json_object *object, const char *name, uint64_t value) {
+  json_object_object_add(object, name, json_object_new_uint64(value));
+}
+
+static void add_real(struct json_object *object, const char *name, double value) {
+  char text[64];
+  snprintf(text, sizeof text, "%.3f", value);
+  json_object_object_add(object, name, json_object_new_double_s(value, text));
+}
+
+static struct json_object *describe(const struct bench_result *result) {
+  struct json_object *object = json_object_new_object();
+  json_object_object_add(object, "workload", json_object_new_string(result->workload->name));
+  add_number(object, "num", result->operations);
+  add_number(object, "threads", result->threads);
+  add_real(object, "seconds", (double)result->seconds_ns / 1e9);
+  add_real(object, "settle_seconds", (double)result->settle_ns / 1e9);
+  add_real(object, "ops_per_second", per_second(result));
+  add_real(object, "p50_us", (double)result->p50_ns / 1e3);
+  add_real(object, "p99_us", (double)result->p99_ns / 1e3);
+  add_real(object, "max_us", (double)result->max_ns / 1e3);
+  add_number(object, "device_bytes_written", result->written);
+  add_number(object, "device_bytes_read", result->read);
+  add_number(object, "user_bytes", result->user_bytes);
+  add_real(object, "write_amplification", result->write_amplification);
+  add_real(object, "space_amplification", result->space_amplification);
+  add_number(object, "peak_rss_bytes", result->peak_rss);
+  return object;
+}
+
+static void print_json(const struct bench_result *results, size_t count) {
+  struct json_object *answer = count == 1 ? describe(&results[0]) : json_object_new_array();
+  for (size_t i = 0; count > 1 && i < count; i++) json_object_array_add(answer, describe(&results[i]));
+  report_object(true, answer);
+}
+
+static void print_table_row(const struct bench_result *result) {
+  char peak[24];
+  report_size_text(peak, result->peak_rss);
+  printf("%-13s %10llu %3u %12.0f %9.2f %9.2f %11.1f %7.2f %7.2f  %s\n", result->workload->name,
+         (unsigned long long)result->operations, result->threads, per_second(result), (double)result->p50_ns / 1e3,
+         (double)result->p99_ns / 1e3, (double)result->max_ns / 1e3, result->write_amplification,
+         result->space_amplification, peak);
+  fflush(stdout);
+}
+
+int cmd_bench(int argc, char **argv) {
+  struct bench_options bench = {.num = 1000000, .seed = 1, .key_size = 16, .value_size = 100, .threads = 1};
+  argp_parse(&argp, argc, argv, 0, NULL, &bench);
+  struct bench_result results[WORKLOADS_MAX] = {0};
+  bool json = bench.common.json;
+  int exit_code = EXIT_CODE_OK;
+  for (size_t i = 0; exit_code == EXIT_CODE_OK && i < bench.workload_count; i++) {
+    results[i].workload = bench.workloads[i];
+    exit_code = run_workload(&bench, &results[i]);
+    if (json || exit_code != EXIT_CODE_OK) continue;
+    if (i == 0) {
+      printf("%-13s %10s %3s %12s %9s %9s %11s %7s %7s  %s\n", "workload", "num", "thr", "ops/s", "p50 us", "p99 us",
+             "max us", "w.amp", "space", "peak memory");
+    }
+    print_table_row(&results[i]);
+  }
+  if (json && exit_code == EXIT_CODE_OK) print_json(results, bench.workload_count);
+  return report_flush(exit_code);
+}

@@ -1,0 +1,170 @@
+/* What: `wodan del`: one key, a prefix, or everything.
+ *
+ * Always true: durable when the exit code is 0; a mass deletion goes in bounded batches, each atomic, so memory does
+ * not grow with what is deleted; doing it again is harmless.
+ *
+ * Order: the cursor that collects a batch is closed before the batch is committed: an open one would hold the space
+ * that the deletion frees.
+ *
+ * See: key_range.c; tests/cli/test_cli.sh. */
+#include <errno.h>
+#include <json-c/json.h>
+#include <stdio.h>
+
+#include "commands.h"
+#include "image.h"
+#include "key_range.h"
+#include "progress.h"
+#include "report.h"
+
+enum { KEY_PREFIX = 'p', KEY_ALL = 0x2000, BATCH_KEYS = 1000, RECORD_OVERHEAD = 64 };
+
+struct del_options {
+  struct options common;
+  struct options_encoding encoding;
+  const char *key, *prefix;
+  bool all;
+};
+
+static const struct argp_option option_list[] = {
+    {"prefix", KEY_PREFIX, "P", 0, "Remove every key that starts with P", 0},
+    {"all", KEY_ALL, NULL, 0, "Remove every key", 0},
+    {0}};
+
+static const struct argp_child children[] = {{&options_argp, 0, NULL, 0}, {&options_encoding_argp, 0, NULL, 0}, {0}};
+
+static error_t parse(int key, char *argument, struct argp_state *state) {
+  struct del_options *del = state->input;
+  switch (key) {
+  case ARGP_KEY_INIT:
+    state->child_inputs[0] = &del->common;
+    state->child_inputs[1] = &del->encoding;
+    return 0;
+  case KEY_PREFIX:
+    del->prefix = argument;
+    return 0;
+  case KEY_ALL:
+    del->all = true;
+    return 0;
+  case ARGP_KEY_ARG:
+    if (state->arg_num == 0) {
+      del->common.image = argument;
+    } else if (state->arg_num == 1) {
+      del->key = argument;
+    } else {
+      argp_error(state, "one key is enough");
+    }
+    return 0;
+  case ARGP_KEY_END:
+    if (del->common.image == NULL) argp_error(state, "the image is missing");
+    if ((del->key != NULL) + (del->prefix != NULL) + (del->all ? 1 : 0) != 1) {
+      argp_error(state, "give one of KEY, --prefix P and --all");
+    }
+    return 0;
+  default:
+    return ARGP_ERR_UNKNOWN;
+  }
+}
+
+static const struct argp argp = {.options = option_list,
+                                 .parser = parse,
+                                 .args_doc = "IMAGE KEY\nIMAGE --prefix P\nIMAGE --all",
+                                 .doc = "Removes keys, durably. Exit code 1 when KEY is not there. --prefix and --all "
+                                        "go in batches and tell how many keys they removed.",
+                                 .children = children};
+
+static int delete_key(const struct image *image, struct wodan_slice key) {
+  struct wodan_pinned pinned;
+  int status = wodan_get_pinned(image->db, NULL, key, &pinned);
+  if (status == 0) {
+    wodan_unpin(image->db, &pinned);
+    struct wodan_commit commit = {.durability = WODAN_DURABLE};
+    status = wodan_delete(image->db, key, &commit);
+  }
+  return image_fail(image, status);
+}
+
+/* Collects deletions of the range's first keys and moves the range behind them. Adds nothing when it is empty. */
+static int collect(const struct image *image, struct key_range *range, struct wodan_batch *batch, uint64_t bytes_max) {
+  struct wodan_cursor *cursor = NULL;
+  int status = wodan_cursor_open(image->db, NULL, &cursor);
+  if (status == 0) status = key_range_first(range, cursor, false);
+  while (status == 0) {
+    struct wodan_slice key = wodan_cursor_key(cursor);
+    status = wodan_batch_delete(batch, key);
+    if (status != 0) break;
+    size_t count = wodan_batch_count(batch);
+    bool full = count >= BATCH_KEYS || wodan_batch_bytes(batch) + key.size + RECORD_OVERHEAD > bytes_max / 2;
+    if (full) {
+      if (!key_range_continue_after(range, key)) status = WODAN_ENOMEM;
+      break;
+    }
+    status = key_range_next(range, cursor, false);
+  }
+  wodan_cursor_close(cursor);
+  return status;
+}
+
+static int delete_range(const struct image *image, struct key_range *range, uint64_t *deleted) {
+  struct wodan_info info = {.size = sizeof info};
+  struct wodan_batch *batch = NULL;
+  struct progress progress;
+  progress_start(&progress, "keys removed", 0);
+  int status = wodan_info(image->db, &info);
+  if (status == 0) status = wodan_batch_create(image->db, &batch);
+  bool more = true;
+  while (status == 0 && more) {
+    status = collect(image, range, batch, info.batch_size_max);
+    more = status == 0;
+    if (status == WODAN_DONE) status = 0;
+    size_t count = wodan_batch_count(batch);
+    if (status == 0 && count > 0) {
+      status = image_commit(image, batch);
+      if (status == 0) *deleted += count;
+    }
+    progress_step(&progress, *deleted);
+  }
+  wodan_batch_free(batch);
+  progress_end(&progress);
+  return image_fail(image, status);
+}
+
+static void print_count(bool json, uint64_t deleted) {
+  if (!json) {
+    printf("%llu deleted\n", (unsigned long long)deleted);
+    return;
+  }
+  struct json_object *object = json_object_new_object();
+  json_object_object_add(object, "deleted", json_object_new_uint64(deleted));
+  report_object(true, object);
+}
+
+int cmd_del(int argc, char **argv) {
+  struct del_options del = {0};
+  argp_parse(&argp, argc, argv, 0, NULL, &del);
+  struct buffer bytes = {0};
+  struct key_range range = {0};
+  struct image image = {0};
+  uint64_t deleted = 0;
+  int exit_code = EXIT_CODE_OK;
+  const char *given = del.key != NULL ? del.key : del.prefix;
+  if (given != NULL) {
+    exit_code = options_decode(&del.common, &del.encoding, del.key != NULL ? "KEY" : "--prefix", given, &bytes);
+  }
+  if (exit_code == EXIT_CODE_OK && del.prefix != NULL && !key_range_of_prefix(&range, buffer_slice(&bytes))) {
+    exit_code = report_errno(del.common.json, "--prefix", ENOMEM);
+  }
+  if (exit_code == EXIT_CODE_OK) exit_code = image_open(&image, &del.common, true);
+  if (exit_code == EXIT_CODE_OK) {
+    exit_code = del.key != NULL ? delete_key(&image, buffer_slice(&bytes)) : delete_range(&image, &range, &deleted);
+    if (exit_code == EXIT_CODE_OK && del.key != NULL) deleted = 1;
+  }
+  exit_code = image_close(&image, exit_code);
+  if (exit_code == EXIT_CODE_OK && (del.key == NULL || del.common.json)) {
+    print_count(del.common.json, deleted);
+    exit_code = report_flush(exit_code);
+  }
+  buffer_release(&bytes);
+  key_range_release(&range);
+  return exit_code;
+}

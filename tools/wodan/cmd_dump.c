@@ -1,0 +1,89 @@
+/* What: `wodan dump`: every record, as text that `wodan load` takes.
+ *
+ * Always true: reads only; one stable moment; one record a line in key order and nothing else on standard output (a
+ * failure in --json adds one last line {"error":…}).
+ *
+ * Order: the cursor is closed before the image.
+ *
+ * See: text_format.c; tests/cli/test_cli.sh. */
+#include <stdio.h>
+
+#include "commands.h"
+#include "image.h"
+#include "progress.h"
+#include "report.h"
+#include "text_format.h"
+
+struct dump_options {
+  struct options common;
+  const struct text_format *format;
+};
+
+static const struct argp_option option_list[] = {
+    {"format", 'f', "FORMAT", 0, "tsv (default), base64 (as MirageOS wodanc writes it) or jsonl", 0}, {0}};
+
+static const struct argp_child children[] = {{&options_read_argp, 0, NULL, 0}, {0}};
+
+static error_t parse(int key, char *argument, struct argp_state *state) {
+  struct dump_options *dump = state->input;
+  switch (key) {
+  case ARGP_KEY_INIT:
+    state->child_inputs[0] = &dump->common;
+    return 0;
+  case 'f':
+    dump->format = text_format_find(argument);
+    if (dump->format == NULL) argp_error(state, "--format: '%s' is none of tsv, base64, jsonl", argument);
+    return 0;
+  case ARGP_KEY_ARG:
+    if (state->arg_num > 0) argp_error(state, "one image is enough");
+    dump->common.image = argument;
+    return 0;
+  case ARGP_KEY_NO_ARGS:
+    argp_error(state, "the image is missing");
+    return 0;
+  default:
+    return ARGP_ERR_UNKNOWN;
+  }
+}
+
+static const struct argp argp = {
+    .options = option_list,
+    .parser = parse,
+    .args_doc = "IMAGE",
+    .doc = "Prints every record in key order, one a line. tsv: key<TAB>value with the escapes \\\\ \\t \\n \\r \\xHH; "
+           "base64: both fields in base64; jsonl: {\"key\":…,\"value\":…}, where bytes that are not UTF-8 are given as "
+           "\"key_base64\" and \"value_base64\". --json means --format jsonl. Reads only.",
+    .children = children};
+
+static int dump_records(const struct image *image, const struct text_format *format) {
+  struct progress progress;
+  struct buffer out = {0};
+  struct wodan_cursor *cursor = NULL;
+  bool written = true;
+  uint64_t count = 0;
+  progress_start(&progress, "records dumped", 0);
+  int status = wodan_cursor_open(image->db, NULL, &cursor);
+  if (status == 0) status = wodan_cursor_first(cursor);
+  while (status == 0) {
+    buffer_clear(&out);
+    format->append(&out, wodan_cursor_key(cursor), wodan_cursor_value(cursor));
+    written = report_bytes(image->options->json, &out);
+    if (!written) break;
+    progress_step(&progress, ++count);
+    status = wodan_cursor_next(cursor);
+  }
+  wodan_cursor_close(cursor);
+  buffer_release(&out);
+  progress_end(&progress);
+  return written ? image_fail(image, status) : EXIT_CODE_IO;
+}
+
+int cmd_dump(int argc, char **argv) {
+  struct dump_options dump = {0};
+  argp_parse(&argp, argc, argv, 0, NULL, &dump);
+  if (dump.format == NULL) dump.format = text_format_find(dump.common.json ? "jsonl" : "tsv");
+  struct image image = {0};
+  int exit_code = image_open(&image, &dump.common, false);
+  if (exit_code == EXIT_CODE_OK) exit_code = dump_records(&image, dump.format);
+  return image_close(&image, exit_code);
+}

@@ -1,0 +1,253 @@
+/* What: `wodan load`: records from lines of text, committed durably every so many lines.
+ *
+ * Always true: lines are committed in their order; `acked N` on standard output means that lines 1..N survive any
+ * crash from now on; a line is whole in the image or not at all; a bad line stops the load after everything before
+ * it is durable; loading the same file again changes nothing.
+ *
+ * Order: commit durably, then count, then print and flush the acknowledgement. Never the other way round.
+ *
+ * See: text_format.c, line_reader.c; tests/cli/test_cli.sh. */
+#include <errno.h>
+#include <fcntl.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "commands.h"
+#include "image.h"
+#include "line_reader.h"
+#include "progress.h"
+#include "report.h"
+#include "text_format.h"
+
+enum { KEY_BATCH = 'b', KEY_ACK = 0x2000, LINES_PER_BATCH = 1000 };
+enum { RECORD_OVERHEAD = 64 }; /* at least what a batch adds to the bytes of a key and its value */
+
+struct load_options {
+  struct options common;
+  const struct text_format *format;
+  const char *file; /* NULL or "-": standard input */
+  uint64_t batch_lines;
+  bool ack;
+};
+
+static const struct argp_option option_list[] = {
+    {"format", 'f', "FORMAT", 0, "tsv (default), base64 (as MirageOS wodanc writes it) or jsonl", 0},
+    {"batch", KEY_BATCH, "N", 0, "Commit durably every N lines (default 1000)", 0},
+    {"ack", KEY_ACK, NULL, 0, "After each commit print `acked LINES': that many input lines are durable", 0},
+    {0}};
+
+static const struct argp_child children[] = {{&options_argp, 0, NULL, 0}, {0}};
+
+static error_t parse(int key, char *argument, struct argp_state *state) {
+  struct load_options *load = state->input;
+  switch (key) {
+  case ARGP_KEY_INIT:
+    state->child_inputs[0] = &load->common;
+    return 0;
+  case 'f':
+    load->format = text_format_find(argument);
+    if (load->format == NULL) argp_error(state, "--format: '%s' is none of tsv, base64, jsonl", argument);
+    return 0;
+  case KEY_BATCH:
+    load->batch_lines = options_count(state, "--batch", argument, 1);
+    return 0;
+  case KEY_ACK:
+    load->ack = true;
+    return 0;
+  case ARGP_KEY_ARG:
+    if (state->arg_num == 0) {
+      load->common.image = argument;
+    } else if (state->arg_num == 1) {
+      load->file = argument;
+    } else {
+      argp_error(state, "one file is enough");
+    }
+    return 0;
+  case ARGP_KEY_NO_ARGS:
+    argp_error(state, "the image is missing");
+    return 0;
+  default:
+    return ARGP_ERR_UNKNOWN;
+  }
+}
+
+static const struct argp argp = {
+    .options = option_list,
+    .parser = parse,
+    .args_doc = "IMAGE [FILE]",
+    .doc = "Loads records, one a line, from FILE or standard input, in a format of `wodan dump'. A batch that is too "
+           "big for the image is committed earlier. A malformed line ends the load with exit code 1 and its number; "
+           "the lines before it are loaded. With --json the acknowledgements are objects {\"acked\":LINES}, and the "
+           "last line is {\"lines\":N,\"batches\":M}.",
+    .children = children};
+
+struct loader {
+  const struct load_options *options;
+  struct image image;
+  struct wodan_info info;
+  struct wodan_batch *batch;
+  const char *source; /* name of the input in messages */
+  uint64_t pending_lines;
+  uint64_t acked_lines;
+  uint64_t batches;
+  struct progress progress;
+};
+
+static int fail(struct loader *loader, int status) {
+  progress_end(&loader->progress);
+  return image_fail(&loader->image, status);
+}
+
+static int acknowledge(const struct loader *loader) {
+  if (!loader->options->ack) return EXIT_CODE_OK;
+  unsigned long long lines = loader->acked_lines;
+  if (loader->options->common.json) {
+    printf("{\"acked\":%llu}\n", lines);
+  } else {
+    printf("acked %llu\n", lines);
+  }
+  return report_flush(EXIT_CODE_OK);
+}
+
+/* Makes the pending lines durable. 0 or an exit code. */
+static int commit(struct loader *loader) {
+  if (loader->pending_lines == 0) return EXIT_CODE_OK;
+  int status = image_commit(&loader->image, loader->batch);
+  if (status < 0) {
+    progress_end(&loader->progress);
+    struct wodan_error error;
+    image_error(&loader->image, status, &error);
+    const char *sentence = error.message[0] != '\0' ? error.message : wodan_strerror(status);
+    return report_failure(loader->options->common.json, loader->options->common.image, status, report_exit_code(status),
+                          "%s (the first %llu lines are durable)", sentence, (unsigned long long)loader->acked_lines);
+  }
+  loader->acked_lines += loader->pending_lines;
+  loader->pending_lines = 0;
+  loader->batches++;
+  progress_step(&loader->progress, loader->acked_lines);
+  return acknowledge(loader);
+}
+
+/* Commits what comes before the bad line, then reports it. column 0: the whole line. */
+static int refuse_line(struct loader *loader, uint64_t line, size_t column, const char *message) {
+  int exit_code = commit(loader);
+  if (exit_code != EXIT_CODE_OK) return exit_code;
+  progress_end(&loader->progress);
+  char place[48] = "";
+  if (column != 0) snprintf(place, sizeof place, ", column %zu", column);
+  return report_failure(loader->options->common.json, loader->source, WODAN_EINVAL, EXIT_CODE_NEGATIVE,
+                        "line %llu%s: %s (the lines before it are loaded)", (unsigned long long)line, place, message);
+}
+
+static int refuse_size(struct loader *loader, uint64_t line, const char *what, size_t size, uint64_t limit) {
+  char message[120];
+  snprintf(message, sizeof message, "the %s has %zu bytes, this image takes at most %llu", what, size,
+           (unsigned long long)limit);
+  return refuse_line(loader, line, 0, message);
+}
+
+static int add_record(struct loader *loader, uint64_t line, const struct text_record *record) {
+  struct wodan_slice key = buffer_slice(&record->key);
+  struct wodan_slice value = buffer_slice(&record->value);
+  const struct wodan_info *info = &loader->info;
+  if (key.size > info->key_size_max) return refuse_size(loader, line, "key", key.size, info->key_size_max);
+  if (value.size > info->value_size_max) return refuse_size(loader, line, "value", value.size, info->value_size_max);
+  uint64_t bytes = wodan_batch_bytes(loader->batch) + key.size + value.size + RECORD_OVERHEAD;
+  if (loader->pending_lines > 0 && bytes > info->batch_size_max) {
+    int exit_code = commit(loader);
+    if (exit_code != EXIT_CODE_OK) return exit_code;
+  }
+  int status = wodan_batch_put(loader->batch, key, value);
+  if (status == WODAN_ETOOBIG && loader->pending_lines > 0) {
+    int exit_code = commit(loader);
+    if (exit_code != EXIT_CODE_OK) return exit_code;
+    status = wodan_batch_put(loader->batch, key, value);
+  }
+  if (status == WODAN_ETOOBIG) return refuse_line(loader, line, 0, wodan_strerror(status));
+  if (status < 0) return fail(loader, status);
+  loader->pending_lines++;
+  return loader->pending_lines >= loader->options->batch_lines ? commit(loader) : EXIT_CODE_OK;
+}
+
+static int load_line(struct loader *loader, uint64_t number, struct wodan_slice line, struct text_record *record) {
+  struct text_fault fault = {0};
+  text_record_clear(record);
+  if (!loader->options->format->parse(line, record, &fault)) {
+    return refuse_line(loader, number, fault.column, fault.message);
+  }
+  if (text_record_failed(record)) return report_errno(loader->options->common.json, loader->source, ENOMEM);
+  return add_record(loader, number, record);
+}
+
+static int load_lines(struct loader *loader, struct line_reader *reader) {
+  struct text_record record = {0};
+  struct wodan_slice line;
+  int exit_code = EXIT_CODE_OK;
+  enum line_result result = LINE_READ;
+  while (exit_code == EXIT_CODE_OK && (result = line_reader_next(reader, &line)) == LINE_READ) {
+    exit_code = load_line(loader, reader->line, line, &record);
+  }
+  if (exit_code == EXIT_CODE_OK && result == LINE_END) exit_code = commit(loader);
+  if (exit_code == EXIT_CODE_OK && result == LINE_TOO_LONG) {
+    exit_code = refuse_line(loader, reader->line, 0, "the line is longer than any record of this image can be");
+  }
+  if (exit_code == EXIT_CODE_OK && result == LINE_FAILED) {
+    int number = errno;
+    exit_code = commit(loader);
+    progress_end(&loader->progress);
+    if (exit_code == EXIT_CODE_OK) exit_code = report_errno(loader->options->common.json, loader->source, number);
+  }
+  text_record_release(&record);
+  return exit_code;
+}
+
+/* The longest line a record can make in any format: \u00HH is six bytes for one, and names, quotes and spaces. */
+static size_t line_limit(const struct wodan_info *info) {
+  uint64_t limit = (info->key_size_max + info->value_size_max) * 6 + 4096;
+  return limit > SIZE_MAX / 8 ? SIZE_MAX / 8 : (size_t)limit;
+}
+
+static int load_from(struct loader *loader, int fd) {
+  int status = wodan_info(loader->image.db, &loader->info);
+  if (status == 0) status = wodan_batch_create(loader->image.db, &loader->batch);
+  if (status < 0) return fail(loader, status);
+  struct line_reader reader;
+  line_reader_init(&reader, fd, line_limit(&loader->info));
+  int exit_code = load_lines(loader, &reader);
+  line_reader_release(&reader);
+  wodan_batch_free(loader->batch);
+  loader->batch = NULL;
+  return exit_code;
+}
+
+static void print_summary(const struct loader *loader) {
+  struct json_object *object = json_object_new_object();
+  json_object_object_add(object, "lines", json_object_new_uint64(loader->acked_lines));
+  json_object_object_add(object, "batches", json_object_new_uint64(loader->batches));
+  report_object(true, object);
+}
+
+int cmd_load(int argc, char **argv) {
+  struct load_options load = {.format = text_format_find("tsv"), .batch_lines = LINES_PER_BATCH};
+  argp_parse(&argp, argc, argv, 0, NULL, &load);
+  struct loader loader = {.options = &load, .info = {.size = sizeof loader.info}, .source = "standard input"};
+  int fd = STDIN_FILENO;
+  if (load.file != NULL && strcmp(load.file, "-") != 0) {
+    loader.source = load.file;
+    fd = open(load.file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return report_errno(load.common.json, load.file, errno);
+  }
+  int exit_code = image_open(&loader.image, &load.common, true);
+  progress_start(&loader.progress, "lines loaded", 0);
+  if (exit_code == EXIT_CODE_OK) exit_code = load_from(&loader, fd);
+  progress_end(&loader.progress);
+  exit_code = image_close(&loader.image, exit_code);
+  if (fd != STDIN_FILENO) close(fd);
+  if (exit_code == EXIT_CODE_OK && load.common.json) {
+    print_summary(&loader);
+    exit_code = report_flush(exit_code);
+  }
+  return exit_code;
+}

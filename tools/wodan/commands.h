@@ -1,0 +1,16 @@
+/* The verbs. Each takes its own argument vector (argv[0] is "wodan VERB") and returns the exit code. */
+#ifndef WODAN_CLI_COMMANDS_H
+#define WODAN_CLI_COMMANDS_H
+
+int cmd_format(int argc, char **argv);
+int cmd_info(int argc, char **argv);
+int cmd_stat(int argc, char **argv);
+int cmd_put(int argc, char **argv);
+int cmd_get(int argc, char **argv);
+int cmd_del(int argc, char **argv);
+int cmd_scan(int argc, char **argv);
+int cmd_load(int argc, char **argv);
+int cmd_dump(int argc, char **argv);
+int cmd_bench(int argc, char **argv);
+
+#endif

@@ -1,0 +1,50 @@
+/* Options that verbs share: argp children, sizes, keys and values on the command line. */
+#ifndef WODAN_CLI_OPTIONS_H
+#define WODAN_CLI_OPTIONS_H
+
+#include <argp.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "encoding.h"
+
+/* Of every verb. All zero: the defaults. */
+struct options {
+  const char *image; /* set by the verb, from its first argument */
+  bool json;
+  bool direct;     /* O_DIRECT */
+  bool older_root; /* verbs that read only */
+  uint64_t cache;  /* memory budget in bytes, 0: the library's */
+};
+
+/* Children for struct options: --json --cache --direct, the second with --older-root as well. Their child input is
+ * the struct. */
+extern const struct argp options_argp;
+extern const struct argp options_read_argp;
+
+/* Keys and values are given as they are, or encoded. */
+struct options_encoding {
+  bool hex;
+  bool base64;
+};
+
+/* Child for struct options_encoding: --hex --base64. */
+extern const struct argp options_encoding_argp;
+
+/* Decodes an argument into *bytes (released by the caller). 0, or the exit code of the reported failure. Call it after
+ * argp_parse: --hex may follow the key. */
+int options_decode(const struct options *options, const struct options_encoding *encoding, const char *what,
+                   const char *text, struct buffer *bytes);
+
+/* "4096", "64K", "256M", "1.5" is not taken. Bytes with suffix K, M, G, T (powers of 1024). Ends the program with a
+ * usage error naming `what` when it is no size. */
+uint64_t options_size(const struct argp_state *state, const char *what, const char *text);
+/* As options_size, refusing what is above `limit`. */
+uint64_t options_size_within(const struct argp_state *state, const char *what, const char *text, uint64_t limit);
+/* A plain number at least `minimum`. */
+uint64_t options_count(const struct argp_state *state, const char *what, const char *text, uint64_t minimum);
+
+/* Reads a size; false when it is none or above 2^63 - 1. */
+bool options_parse_size(const char *text, bool suffixes, uint64_t *size);
+
+#endif
