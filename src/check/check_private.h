@@ -89,8 +89,8 @@ int check_run(struct check *check, const struct block_ptr *ptr, const struct run
 /* The maps for so many blocks and objects of the newest root. WODAN_ENOMEM. */
 int check_space_init(struct check *check, uint64_t blocks, uint64_t objects);
 void check_space_release(struct check *check);
-/* Takes the object's blocks, for the newest root or (check->previous) the one before. false: what it holds needs no
- * look: it overlaps another (reported), or the newest root has the very same object. */
+/* Takes the object's blocks, for the newest root or (check->previous) the one before. false: it overlaps
+ * another object, or the device ends in it; that is reported, and what it holds must not be read. */
 bool check_space_claim(struct check *check, const struct block_ptr *ptr, const char *what);
 /* The newest root has the very same object. */
 bool check_space_shared(const struct check *check, const struct block_ptr *ptr);

@@ -82,7 +82,6 @@ static void claim_extent(struct check *check, const struct extent *extent, struc
 
 bool check_space_claim(struct check *check, const struct block_ptr *ptr, const char *what) {
   assert(ptr->generation && ptr->extent_count <= BLOCK_PTR_EXTENTS_MAX);
-  if (check->previous && check_space_shared(check, ptr)) return false;
   struct claim claim = {WODAN_NO_BLOCK, WODAN_NO_BLOCK, WODAN_NO_BLOCK};
   for (uint32_t i = 0; i < ptr->extent_count; i++) claim_extent(check, &ptr->extents[i], &claim);
   if (!check->previous) remember(&check->space, ptr);

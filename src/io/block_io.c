@@ -1,16 +1,16 @@
 /* Owns: the way from an object's bytes to device sectors and back, and the proof of headers and sections on the way in.
  *
  * Always true:
- *  - a byte range touches at most BLOCK_PTR_EXTENTS_MAX pieces, each inside one extent; widened to whole sectors a piece
+ *  - a byte range has at most BLOCK_PTR_EXTENTS_MAX pieces, each inside one extent; widened to whole sectors a piece
  *    stays inside its extent, because a block is whole sectors;
- *  - the device sees sector-aligned requests in suitably aligned memory: the caller's when it fits, else a bounce buffer
- *    of at most CHUNK_MAX bytes at a time;
+ *  - the device sees sector-aligned requests in suitably aligned memory: the caller's when it fits, else a bounce
+ *    buffer of at most CHUNK_MAX bytes at a time;
  *  - nothing is allocated by a length the device gave without a bound.
  *
  * Order: a header or section that does not prove is read once more before it is called damage, so that a fault on the
  * way (not on the medium) is not reported as corruption.
  *
- * See: tests/unit/test_run.c. */
+ * See: tests/unit/test_run_damage.c. */
 #include "io/block_io.h"
 
 #include <assert.h>

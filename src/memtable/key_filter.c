@@ -1,6 +1,6 @@
 /* Owns: the words of a memtable's key filter and when they grow.
- * Always true: a key added has its bits set in words; so has, in next, every key added since next was made.
- * Order: words is replaced by next only when the caller has moved every older record.
+ * Always true: a key added has its bits set in words.
+ * Order: next becomes words only when the caller has moved every record of the table, those added meanwhile too.
  * See: tests/unit/test_memtable.c. */
 #include "memtable/key_filter.h"
 
@@ -49,7 +49,6 @@ void key_filter_move(struct key_filter *filter, uint64_t hash) {
 void key_filter_add(struct key_filter *filter, uint64_t hash) {
   assert(filter->words);
   filter->words[hash >> 18 & (filter->count - 1)] |= key_filter_bits(hash);
-  if (filter->next) key_filter_move(filter, hash);
 }
 
 void key_filter_switch(struct key_filter *filter) {

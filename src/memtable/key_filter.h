@@ -18,10 +18,10 @@ void key_filter_release(struct key_filter *filter);
 
 /* Makes room for `more` records on top of `records`; may start a bigger filter. false: no memory, nothing changed. */
 bool key_filter_reserve(struct key_filter *filter, uint64_t records, uint64_t more);
-/* The key is in the filter from now on (and in the bigger one). */
+/* The key is in the filter from now on. After key_filter_reserve. */
 void key_filter_add(struct key_filter *filter, uint64_t hash);
 
-/* While next is there: every record added before it was made goes to key_filter_move, then key_filter_switch. */
+/* While next is there: every record of the table goes to key_filter_move, then comes key_filter_switch. */
 void key_filter_move(struct key_filter *filter, uint64_t hash);
 void key_filter_switch(struct key_filter *filter);
 

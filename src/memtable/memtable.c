@@ -3,8 +3,8 @@
  * Always true: an entry never moves and never goes away before the memtable; records counts every insert, so it tells an
  * iterator whether its place in the map is still good; every key of the table passes the filter.
  * Order: memtable_reserve takes all memory that the inserts after it may need; memtable_insert cannot fail. While a
- * bigger filter is being filled, each insert moves a few older records into it, in commit order, so no insert waits for
- * all of them; records that the walk meets twice do no harm.
+ * bigger filter is being filled, each insert moves a few records into it, in commit order, so no insert waits for all of
+ * them; the walk ends behind the newest record, and only then the bigger filter answers.
  * See: tests/unit/test_memtable.c, bench/micro_memtable.c. */
 #include "memtable/memtable.h"
 

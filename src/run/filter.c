@@ -1,5 +1,5 @@
 /* Owns: the bits of a run's filter.
- * Always true: adding and probing walk the same bits, so an added key is never denied; every bit lies in the key's line.
+ * Always true: adding and probing walk the same bits, so an added key is never denied; all lie in the key's line.
  * See: tests/unit/test_filter.c. */
 #include "run/filter.h"
 

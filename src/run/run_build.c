@@ -50,8 +50,8 @@ static uint32_t header_size_max(const struct run_env *env, size_t low_size, uint
 }
 
 /* A record costs its key, its value and at most RECORD_OVERHEAD bytes; a page its header. A page is cut when the next
- * record, at most 3/8 of a page, does not fit, so all pages but the last hold at least 5/8. An index record costs a key,
- * an entry and as much overhead. */
+ * record, at most 3/8 of a page, does not fit, so all pages but the last hold at least 5/8. An index record costs a
+ * key, an entry and as much overhead. */
 uint64_t run_size_bound(const struct run_env *env, uint64_t records, uint64_t bytes, bool filter) {
   enum { RECORD_OVERHEAD = 4 + 4 + 3 + 3 + 10 };
   uint64_t page = env->page_size, payload = bytes + records * RECORD_OVERHEAD;

@@ -6,10 +6,10 @@
  *  - a frame in a slot holds a page that passed page_proven, so nothing is checked on a hit;
  *  - a section's memory is as long as the section, which block_io bounds.
  *
- * Order: a lookup probes the filter, then the index, then the page; a hit takes one pin, no lock, no memory. At the last
- * reference the slots are dropped before their memory goes.
+ * Order: a lookup probes the filter, then the index, then the page; a hit takes one pin, no lock, no memory. At the
+ * last reference the slots are dropped before their memory goes.
  *
- * See: FORMAT.md "Runs", tests/unit/test_run.c. */
+ * See: FORMAT.md "Runs", tests/unit/test_run.c, test_run_damage.c. */
 #include <assert.h>
 #include "codec/checksum.h"
 #include "format/node_header.h"

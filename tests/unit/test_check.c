@@ -207,6 +207,26 @@ static void test_check__copy_of_another_volume_is_a_warning(void **state) {
   store_free(&other);
 }
 
+/* What lies at the place of a copy for one block size may be a stale one of another. */
+static void test_check__stale_copy_of_another_block_size_is_passed_over(void **state) {
+  (void)state;
+  struct store store = store_create(SIZE + SECTOR, SECTOR);
+  struct wodan_device *device = store_open(&store);
+  struct wodan_format_options options = {.size = sizeof options, .block_size = 2048};
+  assert_int_equal(wodan_format(device, &options, NULL), 0);
+  memcpy(store.bytes + SIZE, store.bytes, SECTOR);
+  options.block_size = 1024;
+  options.force = 1;
+  assert_int_equal(wodan_format(device, &options, NULL), 0);
+  wodan_device_close(device);
+  memset(store.bytes, 0, SECTOR);
+  struct heard heard;
+  store_check(&store, &heard);
+  assert_only(&heard, FOUND_BLOCK0_DAMAGED, WODAN_WARNING, 0);
+  assert_int_equal(heard.report.blocks, SIZE / 1024);
+  store_free(&store);
+}
+
 static void test_check__both_superblocks_dead_is_no_image(void **state) {
   (void)state;
   struct store store = full_image();
@@ -585,6 +605,7 @@ int main(void) {
       cmocka_unit_test(test_check__unreadable_block_0_is_a_warning_when_the_copy_serves),
       cmocka_unit_test(test_check__dead_copy_is_a_warning),
       cmocka_unit_test(test_check__copy_of_another_volume_is_a_warning),
+      cmocka_unit_test(test_check__stale_copy_of_another_block_size_is_passed_over),
       cmocka_unit_test(test_check__both_superblocks_dead_is_no_image),
       cmocka_unit_test(test_check__foreign_bytes_are_no_image),
       cmocka_unit_test(test_check__both_superblocks_unreadable_is_an_io_error),

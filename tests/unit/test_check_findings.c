@@ -606,6 +606,15 @@ static void test_check__torn_newest_record_is_a_note(void **state) {
   craft_end(&c);
 }
 
+static void test_check__misplaced_journal_block_is_a_note(void **state) {
+  (void)state;
+  struct craft c;
+  craft_with_run(&c, NULL);
+  memcpy(journal_bytes(&c, 5), journal_bytes(&c, 3), c.journal.block_size);
+  expect_only(&c, FOUND_JOURNAL_DEBRIS, WODAN_NOTE);
+  craft_end(&c);
+}
+
 static void test_check__rotten_acknowledged_record_is_damage_and_the_tree_is_still_checked(void **state) {
   (void)state;
   struct craft c;
@@ -713,6 +722,7 @@ int main(void) {
       cmocka_unit_test(test_check__journal_with_a_gap),
       cmocka_unit_test(test_check__journal_key_too_big),
       cmocka_unit_test(test_check__torn_newest_record_is_a_note),
+      cmocka_unit_test(test_check__misplaced_journal_block_is_a_note),
       cmocka_unit_test(test_check__rotten_acknowledged_record_is_damage_and_the_tree_is_still_checked),
       cmocka_unit_test(test_check__ring_without_a_checkpoint_has_no_root),
       cmocka_unit_test(test_check__lost_previous_checkpoint_is_a_warning),
