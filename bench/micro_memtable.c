@@ -1,5 +1,5 @@
-/* Owns: figures of the memtable alone: ns per operation for 64 MiB of 16-byte keys and 100-byte values, behind the table
- * id, single thread, buffered. Usage: micro_memtable [MiB of encoded records].
+/* Owns: figures of the memtable alone: ns per operation for 64 MiB of 16-byte keys and 100-byte values, behind the
+ * table id, single thread, buffered. Usage: micro_memtable [MiB of encoded records].
  * Two kinds of keys: 16 random bytes, and 16 decimal digits (long common prefixes).
  * See: src/memtable/memtable.h. */
 #include <stdio.h>

@@ -136,7 +136,7 @@ int wodan_batch_create(struct wodan_db *db, struct wodan_batch **batch) {
   if (!*batch) return api_result(db, status_nomem(&error), &error);
   (*batch)->db = db;
   (*batch)->operations.deletes_only = true;
-  count(&db->pins, 1);
+  count(&db->batches, 1);
   return 0;
 }
 
@@ -198,7 +198,7 @@ void wodan_batch_free(struct wodan_batch *batch) {
   struct wodan_db *db = batch->db;
   mem_array_free(&db->mem, batch->bytes, batch->capacity, 1);
   mem_free(&db->mem, batch, sizeof *batch);
-  atomic_fetch_sub(&db->pins, 1);
+  atomic_fetch_sub(&db->batches, 1);
 }
 
 int wodan_batch_commit(struct wodan_db *db, const struct wodan_batch *batch, struct wodan_commit *commit) {

@@ -11,7 +11,6 @@
 #include "format/superblock.h"
 #include "io/block_io.h"
 #include "journal/journal.h"
-#include "run/run.h"
 
 enum { CHECK_STOPPED = 1 };
 

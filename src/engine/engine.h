@@ -72,7 +72,8 @@ struct wodan_db {
   struct wodan_error failed; /* [w] first failure: code 0 while none */
   _Atomic bool is_failed;
 
-  _Atomic uint64_t pins; /* views, cursors, pinned values, batches */
+  _Atomic uint64_t pins;    /* views, cursors, pinned values */
+  _Atomic uint64_t batches; /* not freed yet */
   struct engine_counters counters;
 };
 

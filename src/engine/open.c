@@ -130,7 +130,7 @@ static int settle(struct wodan_db *db, struct wodan_error *error) {
 
 int engine_close(struct wodan_db *db, struct wodan_error *error) {
   lock_acquire(&db->write);
-  uint64_t pins = atomic_load(&db->pins);
+  uint64_t pins = atomic_load(&db->pins) + atomic_load(&db->batches);
   if (pins) {
     lock_leave(&db->write);
     return status_set(error, WODAN_EBUSY, 0, WODAN_NO_BLOCK,

@@ -14,7 +14,7 @@
 #include <string.h>
 #include "base/wire.h"
 #include "codec/checksum.h"
-#include "iter/record.h"
+#include "format/record.h"
 
 static const uint8_t MAGIC[4] = {'W', 'J', 'N', 'L'};
 enum { SEQUENCE_OFFSET = 48 };

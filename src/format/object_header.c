@@ -14,22 +14,21 @@
 #include <string.h>
 #include "base/wire.h"
 #include "codec/checksum.h"
-#include "iter/record.h"
+#include "format/record.h"
 
 static const uint8_t MAGIC_RUN[4] = {'W', 'R', 'U', 'N'};
 static const uint8_t MAGIC_NODE[4] = {'W', 'N', 'O', 'D'};
-enum {
-  FIXED_SIZE = 80,               /* up to the extents */
-  EXTENT_SIZE_MAX = 10 + 10,     /* two varints */
-  SECTION_SIZE_MAX = 1 + 20 + 8, /* tag, two varints, checksum */
-};
+enum { FIXED_SIZE = 80 }; /* up to the extents */
 
-uint32_t object_header_size_max(size_t low_size, size_t high_size, uint32_t extent_count, uint32_t section_count) {
+uint32_t object_header_size_max(const struct volume_bounds *bounds, size_t low_size, size_t high_size,
+                                uint32_t extent_count, uint32_t section_count) {
   assert(low_size < BLOCK_PTR_HEADER_MAX / 4 && high_size < BLOCK_PTR_HEADER_MAX / 4);
   assert(extent_count <= BLOCK_PTR_EXTENTS_MAX && section_count <= OBJECT_SECTIONS_MAX);
-  size_t size = FIXED_SIZE + wire_varint_size(extent_count) + (size_t)extent_count * EXTENT_SIZE_MAX;
+  size_t extent_size = 2 * wire_varint_size(bounds->data_end);
+  size_t section_size = 1 + 2 * wire_varint_size(bounds->data_end * bounds->block_size) + 8;
+  size_t size = FIXED_SIZE + wire_varint_size(extent_count) + extent_count * extent_size;
   size += wire_varint_size(low_size) + low_size + wire_varint_size(high_size) + high_size;
-  size += wire_varint_size(section_count) + (size_t)section_count * SECTION_SIZE_MAX;
+  size += wire_varint_size(section_count) + section_count * section_size;
   return (uint32_t)size;
 }
 

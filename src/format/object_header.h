@@ -63,9 +63,10 @@ struct object_header {
   uint64_t checksum; /* set by encode and decode */
 };
 
-/* Bytes the header takes with extent_count extents of any value and these keys: an upper bound, so that sections can
+/* Bytes the header takes with extent_count extents inside these bounds and these keys: an upper bound, so that sections can
  * be laid out before the extents' numbers are known. Unused bytes up to header_length are zero. */
-uint32_t object_header_size_max(size_t low_size, size_t high_size, uint32_t extent_count, uint32_t section_count);
+uint32_t object_header_size_max(const struct volume_bounds *bounds, size_t low_size, size_t high_size,
+                                uint32_t extent_count, uint32_t section_count);
 /* header->header_length bytes are written to out (zero padded); header->checksum is set. false: does not fit. */
 bool object_header_encode(struct object_header *header, uint64_t seed, uint8_t *out);
 /* in holds `size` bytes (at least header_length, which is checked). Proves checksum, magic, fsid, extents, keys,

@@ -22,7 +22,7 @@
 
 #include <stdbool.h>
 #include "base/mem.h"
-#include "iter/record.h"
+#include "format/record.h"
 
 enum { PAGE_HEADER_SIZE = 20 };
 

@@ -6,7 +6,7 @@
 
 #include <stdbool.h>
 #include "base/status.h"
-#include "iter/record.h"
+#include "format/record.h"
 
 struct iterator;
 

@@ -11,7 +11,7 @@
 #include "dev/device.h"
 #include "format/checkpoint_record.h"
 #include "format/journal_block.h"
-#include "iter/record.h"
+#include "format/record.h"
 
 /* A checkpoint record in the ring. */
 struct checkpoint_mark {

@@ -1,10 +1,10 @@
 /* Owns: a memtable: entries in an arena in the order of commit, the ordered map over them, the filter of their keys,
  * and its iterator.
- * Always true: an entry never moves and never goes away before the memtable; records counts every insert, so it tells an
- * iterator whether its place in the map is still good; every key of the table passes the filter.
+ * Always true: an entry never moves and never goes away before the memtable; records counts every insert, so it tells
+ * an iterator whether its place in the map is still good; every key of the table passes the filter.
  * Order: memtable_reserve takes all memory that the inserts after it may need; memtable_insert cannot fail. While a
- * bigger filter is being filled, each insert moves a few records into it, in commit order, so no insert waits for all of
- * them; the walk ends behind the newest record, and only then the bigger filter answers.
+ * bigger filter is being filled, each insert moves a few records into it, in commit order, so no insert waits for all
+ * of them; the walk ends behind the newest record, and only then the bigger filter answers.
  * See: tests/unit/test_memtable.c, bench/micro_memtable.c. */
 #include "memtable/memtable.h"
 
@@ -196,7 +196,7 @@ static bool passed_backward(const struct memtable_iterator *it, const struct map
   return left && entry->sequence > left->sequence && same_key(entry, map_entry_key(left));
 }
 
-/* The newest visible version of the last key, not that of `left` (NULL: any), that has one at `position` or before it. */
+/* At `position` or before it: the newest visible version of the last key that has one, but for the key of `left`. */
 static int settle_backward(struct memtable_iterator *it, struct map_position position, const struct map_entry *left) {
   const struct ordered_map *map = &it->table->map;
   const struct map_entry *entry;

@@ -5,9 +5,9 @@
  * between the node's fences, so it starts with what the two fences have in common: at least `skip` bytes. On the rims,
  * where a fence is missing, it starts with what all keys of the map have in common; a key that has less goes past the
  * whole map, and its insert first lowers `skip` there.
- * Node supply: a split in the middle leaves at most 33 in each half, so 31 inserts before either is full; a split at the
- * edge (ascending inserts: the left node stays full) happens once to a full node. So s inserts into a level of n nodes
- * split at most 2 n + 2 floor(s / 31) times, and never more than s times. ordered_map_reserve counts with this.
+ * Node supply: a split in the middle leaves at most 33 in each half, so 31 inserts before either is full; a split at
+ * the edge (ascending inserts: the left node stays full) happens once to a full node. So s inserts into a level of n
+ * nodes split at most 2 n + 2 floor(s / 31) times, and never more than s times. ordered_map_reserve counts with this.
  * See: tests/unit/test_memtable.c. */
 #include "memtable/ordered_map.h"
 

@@ -6,7 +6,7 @@
 #ifndef MEMTABLE_ORDERED_MAP_H
 #define MEMTABLE_ORDERED_MAP_H
 
-#include "iter/record.h"
+#include "format/record.h"
 #include "memtable/arena.h"
 
 enum { MAP_KEY_MAX = UINT16_MAX, MAP_WIDTH = 64, MAP_LEVELS_MAX = 16 };

@@ -57,13 +57,13 @@ void run_prefetch(struct run *run, uint64_t hash);
 struct run_builder;
 
 struct run_build_options {
-  uint64_t size_max;  /* upper bound of the finished object in bytes, see run_size_bound; space is taken up front */
+  uint64_t size_max;  /* upper bound of the finished object in bytes, see run_size_bound */
   uint64_t generation;
   bool filter;
 };
 /* Upper bound of a run's size for so many records and key+value bytes. */
 uint64_t run_size_bound(const struct run_env *env, uint64_t records, uint64_t bytes, bool filter);
-/* WODAN_ENOSPC, WODAN_ENOMEM. */
+/* WODAN_ENOMEM. Space is taken late: add and finish may answer WODAN_ENOSPC. */
 int run_builder_create(struct run_env *env, const struct run_build_options *options, struct run_builder **builder,
                        struct wodan_error *error);
 /* Records in key order; copies. Writes full chunks on the way (WODAN_EIO ends the builder's use). */

@@ -4,7 +4,8 @@
  *  - bytes enter the object in order, through one chunk of whole blocks; full chunks but the first are written at once;
  *  - the first chunk stays in memory until the end, because the header is at its start and is known last; its room is
  *    fixed when the first record comes, for the longest last key there can be;
- *  - space is taken once, before the first byte; no write leaves it, and what is not used goes back;
+ *  - space is taken once: exactly what is needed when the object ends before a chunk had to be written, else size_max
+ *    before the first write, and what is not used goes back; no write leaves it;
  *  - until finish returns the pointer nothing names the blocks, so giving up is space_release.
  *
  * Order: every other byte is handed to the device before the header's chunk. Nothing here is a barrier: the checkpoint
@@ -25,7 +26,7 @@ struct run_builder {
   struct run_build_options options;
   struct extent extents[BLOCK_PTR_EXTENTS_MAX];
   uint32_t extent_count;
-  uint64_t blocks; /* taken */
+  uint64_t blocks; /* at most; taken when extent_count > 0 */
 
   uint8_t *first, *chunk; /* the same until the first is full; chunk_size bytes each */
   size_t chunk_size, chunk_used;
@@ -46,7 +47,7 @@ struct run_builder {
 static size_t key_size_max(const struct run_env *env) { return env->page_size / 8 + TABLE_ID_SIZE; }
 
 static uint32_t header_size_max(const struct run_env *env, size_t low_size, uint32_t extent_count) {
-  return object_header_size_max(low_size, key_size_max(env), extent_count, RUN_SECTIONS);
+  return object_header_size_max(&env->io->bounds, low_size, key_size_max(env), extent_count, RUN_SECTIONS);
 }
 
 /* A record costs its key, its value and at most RECORD_OVERHEAD bytes; a page its header. A page is cut when the next
@@ -109,12 +110,6 @@ int run_builder_create(struct run_env *env, const struct run_build_options *opti
   builder->env = env;
   builder->options = *options;
   builder->blocks = options->size_max / block + (options->size_max % block != 0);
-  int status = space_allocate(env->space, builder->blocks, builder->extents, &builder->extent_count, error);
-  if (status) {
-    builder->extent_count = 0;
-    builder_free(builder);
-    return status;
-  }
   uint64_t chunk_blocks = block < CHUNK_SIZE ? CHUNK_SIZE / block : 1;
   builder->chunk_size = (size_t)((chunk_blocks < builder->blocks ? chunk_blocks : builder->blocks) * block);
   builder->first = builder->chunk = mem_alloc_aligned(env->mem, builder->chunk_size, BLOCK_IO_ALIGNMENT);
@@ -134,6 +129,13 @@ int run_builder_create(struct run_env *env, const struct run_build_options *opti
 
 static uint64_t offset_now(const struct run_builder *builder) { return builder->chunk_offset + builder->chunk_used; }
 
+static int take_space(struct run_builder *builder, uint64_t blocks, struct wodan_error *error) {
+  if (builder->extent_count) return 0;
+  int status = space_allocate(builder->env->space, blocks, builder->extents, &builder->extent_count, error);
+  if (status) builder->extent_count = 0;
+  return status;
+}
+
 static int write_chunk(struct run_builder *builder, const uint8_t *chunk, uint64_t offset, size_t size,
                        struct wodan_error *error) {
   return block_io_write(builder->env->io, builder->extents, builder->extent_count, offset, chunk, size, error);
@@ -146,7 +148,8 @@ static int next_chunk(struct run_builder *builder, struct wodan_error *error) {
     if (!chunk) return status_nomem(error);
     builder->chunk = chunk;
   } else {
-    int status = write_chunk(builder, builder->chunk, builder->chunk_offset, builder->chunk_size, error);
+    int status = take_space(builder, builder->blocks, error);
+    if (!status) status = write_chunk(builder, builder->chunk, builder->chunk_offset, builder->chunk_size, error);
     if (status) return status;
   }
   builder->chunk_offset += builder->chunk_size;
@@ -209,7 +212,7 @@ static int flush_page(struct run_builder *builder, struct wodan_error *error) {
 /* The first record fixes the header's room. */
 static int start(struct run_builder *builder, struct wodan_slice low, struct wodan_error *error) {
   if (!slice_copy(builder->env->mem, low, &builder->low)) return status_nomem(error);
-  builder->header_length = header_size_max(builder->env, low.size, builder->extent_count);
+  builder->header_length = header_size_max(builder->env, low.size, BLOCK_PTR_EXTENTS_MAX);
   int status = append(builder, NULL, builder->header_length, error);
   builder->sections[0] = (struct section){.tag = SECTION_PAGES, .offset = builder->header_length};
   return status;
@@ -302,8 +305,10 @@ static int finish_object(struct run_builder *builder, struct object_header *head
   struct extent spare[BLOCK_PTR_EXTENTS_MAX];
   uint32_t spare_count;
   header->length = offset_now(builder);
+  int status = take_space(builder, (header->length + block - 1) / block, error);
+  if (status) return status;
   cut_extents(builder, (header->length + block - 1) / block, header, spare, &spare_count);
-  int status = append(builder, NULL, (size_t)((block - header->length % block) % block), error);
+  status = append(builder, NULL, (size_t)((block - header->length % block) % block), error);
   if (!status && builder->chunk != builder->first)
     status = write_chunk(builder, builder->chunk, builder->chunk_offset, builder->chunk_used, error);
   if (status) return status;

@@ -141,7 +141,7 @@ static int assemble(struct block_io *io, const struct node_image *image, const s
   size_t table_size = image->leaf_count ? page_builder_size(table) : 0;
   struct object_header header = {.type = OBJECT_NODE, .generation = target->generation, .epoch = target->epoch};
   memcpy(header.fsid, io->fsid, 16);
-  header.header_length = object_header_size_max(0, 0, BLOCK_PTR_EXTENTS_MAX, 2);
+  header.header_length = object_header_size_max(&io->bounds, 0, 0, BLOCK_PTR_EXTENTS_MAX, 2);
   header.length = header.header_length + table_size + list_size;
   uint64_t blocks = (header.length + io->bounds.block_size - 1) / io->bounds.block_size;
   *size = (size_t)(blocks * io->bounds.block_size);

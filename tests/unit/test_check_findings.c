@@ -229,7 +229,8 @@ static struct node_image_leaf leaf_of(const char *pivot, struct block_ptr ptr) {
 
 /* A volume with two good leaves, a to l and m to z, and this run. */
 static void craft_with_run(struct craft *c, const struct object *run) {
-  const struct object low = {.pages = {{{"b"}, {"c"}}, {{"d"}, {"e"}}}}, high = {.pages = {{{"m"}, {"n"}}, {{"o"}}}};
+  const struct object low = {.pages = {{{.key = "b"}, {.key = "c"}}, {{.key = "d"}, {.key = "e"}}}},
+                      high = {.pages = {{{.key = "m"}, {.key = "n"}}, {{.key = "o"}}}};
   craft_begin(c);
   struct block_ptr runs[1];
   struct node_image_leaf leaves[2] = {leaf_of("b", craft_object(c, &low)), leaf_of("m", craft_object(c, &high))};
@@ -273,7 +274,10 @@ static void run_gives(const struct object *run, uint32_t id, uint32_t times) {
 
 static void test_check__crafted_volume_is_clean(void **state) {
   (void)state;
-  const struct object run = {.pages = {{{"a", 7}, {"d", 9, RECORD_DELETE}}, {{"q", 8}}}, .filter = true};
+  const struct object run = {
+      .pages = {{{.key = "a", .sequence = 7}, {.key = "d", .sequence = 9, .kind = RECORD_DELETE}},
+                {{.key = "q", .sequence = 8}}},
+      .filter = true};
   struct craft c;
   struct heard heard;
   craft_with_run(&c, &run);
@@ -290,93 +294,94 @@ static void test_check__crafted_volume_is_clean(void **state) {
 
 static void test_check__page_checksum(void **state) {
   (void)state;
-  const struct object run = {.pages = {{{"a"}, {"d"}}, {{"q"}}}, .page_garbage = true};
+  const struct object run = {.pages = {{{.key = "a"}, {.key = "d"}}, {{.key = "q"}}}, .page_garbage = true};
   run_gives(&run, FOUND_PAGE_CHECKSUM, 1);
 }
 
 static void test_check__page_malformed_behind_a_good_checksum(void **state) {
   (void)state;
-  const struct object run = {.pages = {{{"a"}, {"d"}}}, .page_malformed = true};
+  const struct object run = {.pages = {{{.key = "a"}, {.key = "d"}}}, .page_malformed = true};
   run_gives(&run, FOUND_PAGE_MALFORMED, 1);
 }
 
 static void test_check__index_that_skips_a_byte(void **state) {
   (void)state;
-  const struct object run = {.pages = {{{"a"}, {"d"}}, {{"q"}}}, .index_skips = true};
+  const struct object run = {.pages = {{{.key = "a"}, {.key = "d"}}, {{.key = "q"}}}, .index_skips = true};
   run_gives(&run, FOUND_RUN_INDEX, 1);
 }
 
 static void test_check__sections_not_known(void **state) {
   (void)state;
-  const struct object run = {.pages = {{{"a"}}}, .range_section = true};
+  const struct object run = {.pages = {{{.key = "a"}}}, .range_section = true};
   run_gives(&run, FOUND_RUN_SECTIONS, 1);
 }
 
 static void test_check__keys_that_overlap_the_page_before(void **state) {
   (void)state;
-  const struct object run = {.pages = {{{"a"}, {"d"}}, {{"c"}, {"q"}}}};
+  const struct object run = {.pages = {{{.key = "a"}, {.key = "d"}}, {{.key = "c"}, {.key = "q"}}}};
   run_gives(&run, FOUND_KEY_ORDER, 1);
 }
 
 static void test_check__key_equal_to_the_page_before(void **state) {
   (void)state;
-  const struct object run = {.pages = {{{"a"}, {"d"}}, {{"d"}, {"q"}}}};
+  const struct object run = {.pages = {{{.key = "a"}, {.key = "d"}}, {{.key = "d"}, {.key = "q"}}}};
   run_gives(&run, FOUND_KEY_ORDER, 1);
 }
 
 static void test_check__index_key_that_is_not_the_last_of_its_page(void **state) {
   (void)state;
-  const struct object run = {.pages = {{{"a"}, {"d"}}, {{"q"}}}, .index = {"e"}};
+  const struct object run = {.pages = {{{.key = "a"}, {.key = "d"}}, {{.key = "q"}}}, .index = {"e"}};
   run_gives(&run, FOUND_KEY_ORDER, 1);
 }
 
 static void test_check__key_below_the_headers_range(void **state) {
   (void)state;
-  const struct object run = {.pages = {{{"a"}, {"d"}}, {{"q"}}}, .low = "b"};
+  const struct object run = {.pages = {{{.key = "a"}, {.key = "d"}}, {{.key = "q"}}}, .low = "b"};
   run_gives(&run, FOUND_KEY_RANGE, 1);
 }
 
 static void test_check__key_above_the_headers_range(void **state) {
   (void)state;
-  const struct object run = {.pages = {{{"a"}, {"d"}}, {{"q"}}}, .high = "p"};
+  const struct object run = {.pages = {{{.key = "a"}, {.key = "d"}}, {{.key = "q"}}}, .high = "p"};
   run_gives(&run, FOUND_KEY_RANGE, 2); /* the page, and the whole */
 }
 
 static void test_check__range_that_ends_above_the_last_key(void **state) {
   (void)state;
-  const struct object run = {.pages = {{{"a"}, {"d"}}}, .high = "e"};
+  const struct object run = {.pages = {{{.key = "a"}, {.key = "d"}}}, .high = "e"};
   run_gives(&run, FOUND_KEY_RANGE, 1);
 }
 
 static void test_check__range_that_is_not_told(void **state) {
   (void)state;
-  const struct object run = {.pages = {{{"a"}, {"d"}}}, .low = ""};
+  const struct object run = {.pages = {{{.key = "a"}, {.key = "d"}}}, .low = ""};
   run_gives(&run, FOUND_KEY_RANGE, 1);
 }
 
 static void test_check__record_count(void **state) {
   (void)state;
-  const struct object more = {.pages = {{{"a"}, {"d"}}}, .count_lie = 1};
-  const struct object less = {.pages = {{{"a"}, {"d"}}}, .count_lie = -1};
+  const struct object more = {.pages = {{{.key = "a"}, {.key = "d"}}}, .count_lie = 1};
+  const struct object less = {.pages = {{{.key = "a"}, {.key = "d"}}}, .count_lie = -1};
   run_gives(&more, FOUND_RECORD_COUNT, 1);
   run_gives(&less, FOUND_RECORD_COUNT, 1);
 }
 
 static void test_check__record_newer_than_its_run(void **state) {
   (void)state;
-  const struct object run = {.pages = {{{"a", 5}, {"d", 6}}}, .sequence_max = 5};
+  const struct object run = {.pages = {{{.key = "a", .sequence = 5}, {.key = "d", .sequence = 6}}}, .sequence_max = 5};
   run_gives(&run, FOUND_RECORD_SEQUENCE, 1);
 }
 
 static void test_check__record_newer_than_the_checkpoint(void **state) {
   (void)state;
-  const struct object run = {.pages = {{{"a", 5}, {"d", CHECKPOINT_SEQUENCE + 1}}}};
+  const struct object run = {
+      .pages = {{{.key = "a", .sequence = 5}, {.key = "d", .sequence = CHECKPOINT_SEQUENCE + 1}}}};
   run_gives(&run, FOUND_RECORD_SEQUENCE, 1);
 }
 
 static void test_check__record_newest_at_the_checkpoint_is_clean(void **state) {
   (void)state;
-  const struct object run = {.pages = {{{"a", 5}, {"d", CHECKPOINT_SEQUENCE}}}};
+  const struct object run = {.pages = {{{.key = "a", .sequence = 5}, {.key = "d", .sequence = CHECKPOINT_SEQUENCE}}}};
   struct craft c;
   struct heard heard;
   craft_with_run(&c, &run);
@@ -386,7 +391,8 @@ static void test_check__record_newest_at_the_checkpoint_is_clean(void **state) {
 
 static void test_check__value_bigger_than_the_volume_allows(void **state) {
   (void)state;
-  const struct object edge = {.pages = {{{"a", .value_size = 128}}}}, over = {.pages = {{{"a", .value_size = 129}}}};
+  const struct object edge = {.pages = {{{.key = "a", .value_size = 128}}}},
+                      over = {.pages = {{{.key = "a", .value_size = 129}}}};
   struct craft c;
   struct heard heard;
   craft_with_run(&c, &edge);
@@ -398,7 +404,7 @@ static void test_check__value_bigger_than_the_volume_allows(void **state) {
 
 static void test_check__key_bigger_than_the_volume_allows(void **state) {
   (void)state;
-  const struct object over = {.pages = {{{"a long", .key_size = 66}}}, .low = "a", .high = "b"};
+  const struct object over = {.pages = {{{.key = "a long", .key_size = 66}}}, .low = "a", .high = "b"};
   struct craft c;
   struct heard heard;
   craft_with_run(&c, &over);
@@ -409,13 +415,13 @@ static void test_check__key_bigger_than_the_volume_allows(void **state) {
 
 static void test_check__filter_that_denies_a_key(void **state) {
   (void)state;
-  const struct object run = {.pages = {{{"a"}}, {{"q"}}}, .filter = true, .filter_lacks_first = true};
+  const struct object run = {.pages = {{{.key = "a"}}, {{.key = "q"}}}, .filter = true, .filter_lacks_first = true};
   run_gives(&run, FOUND_FILTER_DENIES, 1);
 }
 
 static void test_check__filter_of_a_wrong_size(void **state) {
   (void)state;
-  const struct object run = {.pages = {{{"a"}}, {{"q"}}}, .filter = true, .filter_short = true};
+  const struct object run = {.pages = {{{.key = "a"}}, {{.key = "q"}}}, .filter = true, .filter_short = true};
   run_gives(&run, FOUND_FILTER_DAMAGED, 1);
 }
 
@@ -436,14 +442,17 @@ static void leaves_give(const struct object *first, const struct object *second,
 
 static void test_check__leaf_with_a_delete(void **state) {
   (void)state;
-  const struct object good = {.pages = {{{"h"}}}}, bad = {.pages = {{{"m"}, {"n", 3, RECORD_DELETE}}}};
+  const struct object good = {.pages = {{{.key = "h"}}}},
+                      bad = {.pages = {{{.key = "m"}, {.key = "n", .sequence = 3, .kind = RECORD_DELETE}}}};
   leaves_give(&good, &bad, FOUND_LEAF_DELETE);
 }
 
 static void test_check__leaf_keys_against_the_pivots(void **state) {
   (void)state;
-  const struct object low = {.pages = {{{"a"}, {"l"}}}}, reaches = {.pages = {{{"a"}, {"m"}}}};
-  const struct object high = {.pages = {{{"m"}, {"z"}}}}, below = {.pages = {{{"l"}, {"z"}}}};
+  const struct object low = {.pages = {{{.key = "a"}, {.key = "l"}}}},
+                      reaches = {.pages = {{{.key = "a"}, {.key = "m"}}}};
+  const struct object high = {.pages = {{{.key = "m"}, {.key = "z"}}}},
+                      below = {.pages = {{{.key = "l"}, {.key = "z"}}}};
   leaves_give(&low, &high, 0); /* the first leaf covers what is below its pivot */
   leaves_give(&reaches, &high, FOUND_KEY_PIVOT);
   leaves_give(&low, &below, FOUND_KEY_PIVOT);
@@ -451,7 +460,7 @@ static void test_check__leaf_keys_against_the_pivots(void **state) {
 
 static void test_check__node_older_than_its_leaf(void **state) {
   (void)state;
-  const struct object leaf = {.pages = {{{"h"}}}};
+  const struct object leaf = {.pages = {{{.key = "h"}}}};
   struct craft c;
   craft_begin(&c);
   c.generation = 50;
@@ -467,7 +476,7 @@ static void test_check__node_older_than_its_leaf(void **state) {
 
 static void test_check__pointer_to_a_stale_header(void **state) {
   (void)state;
-  const struct object leaf = {.pages = {{{"h"}}}};
+  const struct object leaf = {.pages = {{{.key = "h"}}}};
   struct craft c;
   craft_begin(&c);
   struct block_ptr ptr = craft_object(&c, &leaf);
@@ -481,7 +490,7 @@ static void test_check__pointer_to_a_stale_header(void **state) {
 
 static void test_check__catalog_is_looked_at(void **state) {
   (void)state;
-  const struct object catalog = {.pages = {{{"h"}}}, .page_garbage = true};
+  const struct object catalog = {.pages = {{{.key = "h"}}}, .page_garbage = true};
   struct craft c;
   craft_begin(&c);
   craft_checkpoint_record(&c, (struct checkpoint_record){.catalog = craft_object(&c, &catalog)});
@@ -493,7 +502,7 @@ static void test_check__catalog_is_looked_at(void **state) {
 
 static void test_check__one_object_named_twice(void **state) {
   (void)state;
-  const struct object object = {.pages = {{{"h"}}}};
+  const struct object object = {.pages = {{{.key = "h"}}}};
   struct craft c;
   craft_begin(&c);
   struct block_ptr run = craft_object(&c, &object);
@@ -505,7 +514,7 @@ static void test_check__one_object_named_twice(void **state) {
 
 static void test_check__previous_root_shares_objects_and_owns_others(void **state) {
   (void)state;
-  const struct object object = {.pages = {{{"h"}}}};
+  const struct object object = {.pages = {{{.key = "h"}}}};
   struct craft c;
   struct heard heard;
   craft_begin(&c);
@@ -522,7 +531,7 @@ static void test_check__previous_root_shares_objects_and_owns_others(void **stat
 
 static void test_check__damage_of_the_previous_root_alone_is_a_warning(void **state) {
   (void)state;
-  const struct object object = {.pages = {{{"h"}}}}, bad = {.pages = {{{"h"}}}, .page_garbage = true};
+  const struct object object = {.pages = {{{.key = "h"}}}}, bad = {.pages = {{{.key = "h"}}}, .page_garbage = true};
   struct craft c;
   craft_begin(&c);
   struct block_ptr shared = craft_object(&c, &object), old = craft_object(&c, &bad);
@@ -538,13 +547,13 @@ static void test_check__damage_of_the_previous_root_alone_is_a_warning(void **st
 
 static void test_check__block_of_the_newest_root_reused_under_the_previous_one(void **state) {
   (void)state;
-  const struct object object = {.pages = {{{"h"}}}};
+  const struct object object = {.pages = {{{.key = "h"}}}};
   struct craft c;
   craft_begin(&c);
   struct block_ptr old = craft_object(&c, &object);
   struct node_image_leaf leaves[1] = {leaf_of("g", old)};
   craft_checkpoint(&c, craft_node(&c, leaves, 1, NULL, 0));
-  const struct object over = {.pages = {{{"h", 9}}}, .at = old.extents[0].first};
+  const struct object over = {.pages = {{{.key = "h", .sequence = 9}}}, .at = old.extents[0].first};
   leaves[0] = leaf_of("g", craft_object(&c, &over));
   craft_checkpoint(&c, craft_node(&c, leaves, 1, NULL, 0));
   expect_only(&c, FOUND_SPACE_SHARED, WODAN_WARNING);

@@ -272,7 +272,7 @@ static size_t header_make(uint64_t *random, uint8_t *out) {
   header.high = (struct wodan_slice){"abcd", random_below(random, 2) * 4};
   header.section_count = (uint32_t)random_below(random, 4);
   header.header_length =
-      object_header_size_max(header.low.size, header.high.size, ptr.extent_count, header.section_count);
+      object_header_size_max(&BOUNDS, header.low.size, header.high.size, ptr.extent_count, header.section_count);
   header.length = block_ptr_blocks(&ptr) * BOUNDS.block_size;
   if (header.length < header.header_length) { /* room for it: one extent of four blocks */
     header.extent_count = 1;

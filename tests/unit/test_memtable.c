@@ -1,5 +1,5 @@
 /* Owns: the tests of the memtable, against a plain array of every insert in commit order: every version at every
- * sequence, iterators with inserts between their moves, the walk, memory that runs out. Seeds are printed on failure. */
+ * sequence, iterators with inserts between their moves, the walk, memory that runs out. Seeds printed on failure. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -503,8 +503,8 @@ static void test_memtable__big_values_fit(void **state) {
   assert_int_equal(mem.used, 0);
 }
 
-/* After a reservation there is no memory at all, whatever the keys: ascending runs leave full nodes everywhere, and then
- * every insert splits. */
+/* After a reservation there is no memory at all, whatever the keys: ascending runs leave full nodes everywhere, and
+ * then every insert splits. */
 static void test_memtable__reservation_is_enough(void **state) {
   (void)state;
   for (uint64_t seed = 1; seed <= 60; seed++) {

@@ -1,5 +1,5 @@
-/* Owns: the tests of the merge, against a plain sorted array: random moves and turns, sources that fail, memory that runs
- * out, records that stay until the next move. Seeds are printed on failure. */
+/* Owns: the tests of the merge, against a plain sorted array: random moves and turns, sources that fail, memory that
+ * runs out, records that stay until the next move. Seeds are printed on failure. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -55,8 +55,8 @@ struct item {
 
 static struct wodan_slice item_key(const struct item *item) { return (struct wodan_slice){item->key, item->key_size}; }
 
-/* Sorted items; the record's bytes are in a block of its own that dies with the next move, so that whoever looks at them
- * too late is caught by the sanitizer. moves_left: when it reaches 0 the next move fails. */
+/* Sorted items; the record's bytes are in a block of its own that dies with the next move, so that whoever looks at
+ * them too late is caught by the sanitizer. moves_left: when it reaches 0 the next move fails. */
 struct source {
   struct iterator base;
   struct item items[RECORDS_MAX];

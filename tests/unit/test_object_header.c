@@ -167,7 +167,8 @@ static void test_object_header__size_max_is_an_upper_bound(void **state) {
   header.generation = header.epoch.number = UINT64_MAX;
   header.extent_count = BLOCK_PTR_EXTENTS_MAX;
   for (int i = 0; i < BLOCK_PTR_EXTENTS_MAX; i++) header.extents[i] = (struct extent){UINT64_MAX, UINT64_MAX};
-  uint32_t bound = object_header_size_max(3, 2, BLOCK_PTR_EXTENTS_MAX, 3);
+  const struct volume_bounds widest = {.block_size = 1, .data_end = UINT64_MAX};
+  uint32_t bound = object_header_size_max(&widest, 3, 2, BLOCK_PTR_EXTENTS_MAX, 3);
   uint8_t out[1024];
   assert_true(bound <= sizeof out);
   header.header_length = bound;

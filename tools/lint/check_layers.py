@@ -152,21 +152,21 @@ def check(top):
 def self_test():
     """A small tree with one fault of each kind, and the same tree without them."""
     good = {
-        "tools/lint/layers.txt": "0 include/wodan\n1 src/base\n2 src/codec src/dev\n2 src/iter/record.h\n3 src/format\n"
+        "tools/lint/layers.txt": "0 include/wodan\n1 src/base\n2 src/codec src/dev\n2 src/iter/plain.h\n3 src/format\n"
         "5 src/space src/iter\n",
         "include/wodan/a.h": "#include <stdint.h>\n",
         "src/base/b.h": "#include <pthread.h>\n#include <wodan/a.h>\n",
         "src/codec/c.c": '#include <xxhash.h>\n#include "base/b.h"\n',
-        "src/iter/record.h": "#include <wodan/a.h>\n",
-        "src/iter/iter.h": '#include "iter/record.h"\n',
-        "src/format/f.h": '#include "iter/record.h"\n',
+        "src/iter/plain.h": "#include <wodan/a.h>\n",
+        "src/iter/iter.h": '#include "iter/plain.h"\n',
+        "src/format/f.h": '#include "iter/plain.h"\n',
         "src/space/s_private.h": '#include "format/f.h"\n',
         "src/space/s.c": '#include "s_private.h"\n',
     }
     faults = [  # file, content, what the report says
         ("src/base/b.h", '#include "format/f.h"\n', "points up"),
         ("src/space/s.c", '#include "iter/iter.h"\n', "points sideways"),
-        ("src/iter/record.h", '#include "iter/iter.h"\n', "points up"),
+        ("src/iter/plain.h", '#include "iter/iter.h"\n', "points up"),
         ("src/iter/iter.h", '#include "space/s_private.h"\n', "is private"),
         ("src/format/f.h", "#include <unistd.h>\n", "no standard header"),
         ("src/format/f.h", "#include <xxhash.h>\n", "belongs to src/codec"),

@@ -120,8 +120,9 @@ static int commit(struct loader *loader) {
     struct wodan_error error;
     image_error(&loader->image, status, &error);
     const char *sentence = error.message[0] != '\0' ? error.message : wodan_strerror(status);
-    return report_failure(loader->options->common.json, loader->options->common.image, status, report_exit_code(status),
-                          "%s (the first %llu lines are durable)", sentence, (unsigned long long)loader->acked_lines);
+    return report_failure(loader->options->common.json, loader->options->common.image, status,
+                          report_error_exit_code(&error), "%s (the first %llu lines are durable)", sentence,
+                          (unsigned long long)loader->acked_lines);
   }
   loader->acked_lines += loader->pending_lines;
   loader->pending_lines = 0;

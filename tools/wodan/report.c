@@ -42,6 +42,13 @@ int report_exit_code(int status) {
   }
 }
 
+static bool is_full(int number) { return number == ENOSPC || number == EDQUOT; }
+
+int report_error_exit_code(const struct wodan_error *error) {
+  if (error->code == WODAN_EFAILED && is_full(error->device_errno)) return EXIT_CODE_NO_SPACE;
+  return report_exit_code(error->code);
+}
+
 static const char *status_name(int status) {
   switch (status) {
 #define REPORT_STATUS_NAME(name, number, sentence)                                                                     \
@@ -107,7 +114,7 @@ int report_error(bool json, const char *subject, const struct wodan_error *error
   char message[512];
   compose(message, subject, error);
   print_failure(json, subject, error->code, block_of(error), message);
-  return report_exit_code(error->code);
+  return report_error_exit_code(error);
 }
 
 void report_error_member(const struct wodan_error *error) {
@@ -129,7 +136,7 @@ int report_failure(bool json, const char *subject, int status, int exit_code, co
 }
 
 int report_errno(bool json, const char *subject, int number) {
-  bool full = number == ENOSPC || number == EDQUOT;
+  bool full = is_full(number);
   return report_failure(json, subject,
                         full               ? WODAN_ENOSPC
                         : number == ENOMEM ? WODAN_ENOMEM

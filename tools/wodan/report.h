@@ -21,6 +21,8 @@ enum exit_code {
 
 /* The exit code for a library status; 0 for WODAN_OK and WODAN_DONE. */
 int report_exit_code(int status);
+/* The same, with the cause known: a handle that failed because the host's disk is full is EXIT_CODE_NO_SPACE. */
+int report_error_exit_code(const struct wodan_error *error);
 
 /* Prints `wodan: SUBJECT: sentence` on standard error and, with json, {"error":{"code":…,"message":…}} on standard
  * output. Returns the exit code of error->code. */

@@ -1,7 +1,7 @@
 /* Record: what every sorted thing in the engine holds. Tree keys start with an order-preserving table id (1 byte below
  * 240; the default table is 1), which is not counted in key limits. */
-#ifndef ITER_RECORD_H
-#define ITER_RECORD_H
+#ifndef FORMAT_RECORD_H
+#define FORMAT_RECORD_H
 
 #include <stdint.h>
 #include <string.h>

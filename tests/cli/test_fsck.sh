@@ -1,0 +1,158 @@
+#!/bin/bash
+# What: the `wodan-fsck` command from outside: exit codes of fsck(8), findings as lines and as JSON, images it refuses.
+#
+# Always true: a line "ok NAME" or "FAIL NAME: why" a check; exit code 1 when anything failed; no run changes the image.
+#
+# Order: one image is made with the `wodan` command; every damage is done to a copy.
+#
+# See: tools/wodan-fsck/. Usage: test_fsck.sh PATH-OF-WODAN-FSCK PATH-OF-WODAN
+set -eu
+
+FSCK=$(realpath "$1")
+WODAN=$(realpath "$2")
+T=$(mktemp -d)
+FAILED=0
+COUNT=0
+LOADER=
+
+cleanup() {
+  [ -z "$LOADER" ] || kill "$LOADER" 2>/dev/null || true
+  rm -rf "$T"
+}
+trap cleanup EXIT
+cd "$T"
+
+ok() { COUNT=$((COUNT + 1)); echo "ok $1"; }
+fail() { FAILED=$((FAILED + 1)); echo "FAIL $1: $2"; }
+check() { if eval "$2"; then ok "$1"; else fail "$1" "not so: $2 (out: $(head -c 300 out); err: $(head -c 300 err))"; fi; }
+
+# run NAME EXIT ARGUMENT...: runs wodan-fsck; output in out and err.
+run() {
+  local name=$1 want=$2 got=0
+  shift 2
+  "$FSCK" "$@" >out 2>err || got=$?
+  if [ "$got" = "$want" ]; then ok "$name"; else fail "$name" "exit code $got, wanted $want: $* ($(head -c 300 err))"; fi
+}
+
+# json NAME EXPRESSION: out is one JSON document, and the Python expression on it (named d) is true.
+json() {
+  if python3 -c 'import json, sys
+d = json.load(open("out"))
+assert d["schema"] == "wodan-fsck" and d["version"] == 1 and "image" in d and "findings" in d and "summary" in d
+sys.exit(0 if eval("(" + sys.argv[1] + ")") else 1)' "$2" 2>json_err; then
+    ok "$1"
+  else
+    fail "$1" "not so: $2 in $(head -c 600 out) $(tail -1 json_err)"
+  fi
+}
+
+# spoil FILE HOW: a Python statement on the bytes b of FILE.
+spoil() {
+  python3 -c 'import sys
+b = bytearray(open(sys.argv[1], "rb").read())
+exec(sys.argv[2])
+open(sys.argv[1], "wb").write(b)' "$1" "$2"
+}
+RUNS='[i for i in range(0, len(b), 512) if b[i+8:i+12] == b"WRUN"]'
+
+echo "# usage"
+run "no image is a usage error" 16
+run "two images are a usage error" 16 a b
+run "an unknown option is a usage error" 16 --repair img
+run "--help" 0 --help
+check "--help tells the exit codes" "grep -q '32 cancelled' out"
+run "--version" 0 --version
+check "--version tells a number" "grep -qE '^wodan-fsck [0-9]+\.[0-9]+\.[0-9]+$' out"
+
+echo "# what cannot be checked"
+run "a missing file" 8 missing
+check "the reason is on standard error, once" "[ \$(wc -l <err) = 1 ] && grep -q '^wodan-fsck: missing: ' err && [ ! -s out ]"
+check "nothing was made" "[ ! -e missing ]"
+run "a folder" 8 .
+: >empty
+run "an empty file" 8 empty
+head -c 1000000 /dev/zero >zeros
+run "a file of zeros" 8 zeros
+check "it is called no image" "grep -q 'no Wodan' err"
+run "a missing file, in JSON" 8 --json missing
+json "the summary is there all the same" "d['summary']['state'] == 'unchecked' and not d['summary']['complete'] and d['summary']['exit_code'] == 8 and d['summary']['error']['code'] == 'WODAN_EIO'"
+run "zeros, in JSON" 8 --json zeros
+json "the code is told" "d['summary']['error']['code'] == 'WODAN_EFORMAT' and d['findings'] == []"
+
+echo "# a clean image"
+"$WODAN" format img --size 16M --block-size 512 --page-size 512 --leaf-size 2K >/dev/null
+run "a fresh image" 0 img
+python3 -c 'for i in range(30000): print("key%06d\tvalue %060d" % (i * 7919 % 30011, i))' >lines.tsv
+"$WODAN" load img lines.tsv >/dev/null
+before=$(sha256sum <img)
+run "a full image" 0 img
+check "one line, clean" "[ \$(wc -l <out) = 1 ] && grep -q '^img: clean, generation' out && [ ! -s err ]"
+run "-n" 0 -n img
+run "-C without a terminal shows no bar" 0 -C img
+check "standard error is empty" "[ ! -s err ]"
+run "-v" 0 -v img
+check "-v prints the figures" "grep -qE '^records +[0-9]+$' out && grep -qE '^leaves +[0-9]+$' out && tail -1 out | grep -q '^img: clean'"
+run "--json" 0 --json img
+json "the summary tells the figures" "d['findings'] == [] and d['summary']['state'] == 'clean' and d['summary']['complete'] and d['summary']['records'] >= 30000 and d['summary']['leaves'] > 500 and d['summary']['error'] is None and d['summary']['exit_code'] == 0"
+check "nothing was written" "[ \"\$(sha256sum <img)\" = \"$before\" ]"
+
+echo "# damage"
+cp img bad
+spoil bad "b[$RUNS[0] + 40] ^= 1; b[$RUNS[-1] + 40] ^= 1"
+damaged=$(sha256sum <bad)
+run "damaged leaves" 4 bad
+check "a line a finding with its block" "grep -qE '^WF0030 damage block [0-9]+: ' out"
+check "the last line counts" "tail -1 out | grep -qE '^bad: [0-9]+ damage, [0-9]+ warnings$'"
+run "damaged leaves, in JSON" 4 --json bad
+json "findings are objects" "any(f['id'] == 'WF0030' and f['severity'] == 'damage' and f['block'] > 0 and f['message'] for f in d['findings']) and d['summary']['state'] == 'damaged' and d['summary']['damages'] + d['summary']['warnings'] + d['summary']['notes'] == len(d['findings'])"
+check "a damaged image is not written either" "[ \"\$(sha256sum <bad)\" = \"$damaged\" ]"
+cp img bad
+spoil bad "b[len(b) - 100] ^= 1"
+run "a damaged copy of the superblock" 4 bad
+check "it is a warning" "grep -qE '^WF0002 warning block 32767: ' out && tail -1 out | grep -q '0 damage, 1 warnings'"
+cp img bad
+spoil bad "b[0:512] = bytes(512)"
+run "block 0 gone, the copy serves" 4 bad
+spoil bad "b[len(b) - 512:] = bytes(512)"
+run "both superblocks gone" 8 bad
+
+echo "# in use"
+mkfifo lines
+"$WODAN" load img lines >/dev/null 2>&1 &
+LOADER=$!
+exec 9>lines
+for _ in $(seq 50); do
+  "$FSCK" img >out 2>err || [ $? != 8 ] || break
+  sleep 0.1
+done
+run "an image open for writing is refused" 8 img
+check "the reason is told" "grep -q 'img' err && [ ! -s out ]"
+run "in use, in JSON" 8 --json img
+json "in use is told" "d['summary']['error']['code'] == 'WODAN_EBUSY'"
+exec 9>&-
+wait "$LOADER" || true
+LOADER=
+run "afterwards it is clean" 0 img
+
+echo "# cancelled"
+# Thousands of findings fill a pipe that nobody reads, so the check stands still in its middle when the signal comes.
+cp img bad
+spoil bad "
+for i in $RUNS: b[i + 40] ^= 1"
+python3 - "$FSCK" >out 2>err <<'PYTHON' || true
+import array, fcntl, signal, subprocess, sys, termios, time
+process = subprocess.Popen([sys.argv[1], "bad"], stdout=subprocess.PIPE)
+waiting = array.array("i", [0])
+for _ in range(200):
+    fcntl.ioctl(process.stdout, termios.FIONREAD, waiting)
+    if waiting[0] >= 60000:
+        break
+    time.sleep(0.1)
+process.send_signal(signal.SIGINT)
+last = process.communicate()[0].decode().splitlines()[-1]
+print(last, process.returncode)
+PYTHON
+check "Ctrl-C gives 32 and 4, and the last line" "grep -qE '^bad: [0-9]+ damage, 0 warnings \\(cancelled\\) 36$' out"
+
+echo "$COUNT checks, $FAILED failed"
+[ "$FAILED" = 0 ]
