@@ -5,6 +5,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
 static void *libc_allocate(void *context, size_t size, size_t alignment) {
   (void)context;
@@ -53,6 +56,17 @@ void mem_free(struct mem *mem, void *memory, size_t size) {
   if (size == 0) size = 1;
   atomic_fetch_sub_explicit(&mem->used, size, memory_order_relaxed);
   mem->hooks.release(mem->hooks.context, memory, size);
+}
+
+void mem_advise_huge(void *memory, size_t size) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  const uintptr_t page = 4096;
+  uintptr_t start = ((uintptr_t)memory + page - 1) & ~(page - 1), end = ((uintptr_t)memory + size) & ~(page - 1);
+  if (end > start) madvise((uint8_t *)memory + (start - (uintptr_t)memory), end - start, MADV_HUGEPAGE);
+#else
+  (void)memory;
+  (void)size;
+#endif
 }
 
 void *mem_array(struct mem *mem, size_t count, size_t size) {

@@ -25,6 +25,10 @@ void *mem_alloc_aligned(struct mem *mem, size_t size, size_t alignment);
 /* memory NULL is allowed. size as it was asked for. */
 void mem_free(struct mem *mem, void *memory, size_t size);
 
+/* Advice for a large, long-lived region of an allocation: back it with huge pages where the system can. Inside it only
+ * whole pages are advised; nothing else changes. */
+void mem_advise_huge(void *memory, size_t size);
+
 /* count * size with overflow checked; NULL when it overflows or there is none. */
 void *mem_array(struct mem *mem, size_t count, size_t size);
 void mem_array_free(struct mem *mem, void *memory, size_t count, size_t size);

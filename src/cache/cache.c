@@ -144,6 +144,7 @@ static struct frame *take_new(struct cache *cache, size_t limit) {
     size_t slab = cache->slabs_count, bytes = slab_bytes(cache, slab);
     uint8_t *memory = mem_alloc_aligned(cache->mem, bytes, bytes >= SLAB_SIZE ? SLAB_SIZE : CACHE_LINE);
     if (!memory) return NULL;
+    if (bytes >= SLAB_SIZE) mem_advise_huge(memory, bytes);
     cache->slabs[slab] = memory;
     cache->slabs_count++;
     cache->room += slab_frames(cache, slab);

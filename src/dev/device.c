@@ -175,9 +175,13 @@ int device_transfer(struct device *device, struct wodan_io *requests, size_t n, 
     submit(device, requests, n);
   else
     submit_split(device, requests, n);
-  for (size_t i = 0; i < n; i++)
-    if (requests[i].status) return io_failure(&requests[i], error);
-  return 0;
+  int status = 0;
+  for (size_t i = 0; i < n; i++) {
+    if (requests[i].status == 0) continue;
+    if (requests[i].kind == WODAN_IO_WRITE) atomic_store(&device->unsure, true);
+    if (status == 0) status = io_failure(&requests[i], error);
+  }
+  return status;
 }
 
 int device_read(struct device *device, uint64_t offset, void *buffer, size_t size, struct wodan_error *error) {
@@ -199,6 +203,7 @@ int device_barrier(struct device *device, struct wodan_error *error) {
   count(&device->counters.barriers, 1);
   int status = narrow(device->raw->ops->barrier(device->raw));
   if (status == 0) return 0;
+  atomic_store(&device->unsure, true);
   return status_set(error, status, 0, WODAN_NO_BLOCK, "the device failed to order its writes (barrier): %s",
                     wodan_strerror(status));
 }
@@ -207,6 +212,7 @@ int device_flush(struct device *device, struct wodan_error *error) {
   count(&device->counters.flushes, 1);
   int status = narrow(device->raw->ops->flush(device->raw));
   if (status == 0) return 0;
+  atomic_store(&device->unsure, true);
   return status_set(error, status, 0, WODAN_NO_BLOCK,
                     "the device failed to make its writes durable (flush): %s; they are unsure from now on",
                     wodan_strerror(status));

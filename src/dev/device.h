@@ -4,6 +4,7 @@
 #define DEV_DEVICE_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <wodan/device.h>
@@ -15,6 +16,7 @@ struct device_counters {
 struct device {
   struct wodan_device *raw;
   struct device_counters counters;
+  _Atomic bool unsure; /* a write, barrier or flush failed: what the medium holds is not known any more */
 };
 
 /* Checks ops and geometry (WODAN_EINVAL with a sentence) and zeroes the counters. Does not take ownership. */

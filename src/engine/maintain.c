@@ -57,10 +57,12 @@ static struct sweep sweep_of(struct wodan_db *db, struct memtable *memtable) {
                         .memtable = memtable};
 }
 
-/* A device failure inside tree work is final for the handle; running out of space or memory is not. */
+/* A failed write inside tree work is final for the handle (also when the host is out of space: then the code changes, so
+ * that nobody takes it for a full volume). A failed read, damage, no space or no memory is not. */
 static int tree_failure(struct wodan_db *db, int status, const struct wodan_error *error) {
-  if (status == WODAN_EIO) return engine_fail(db, status, error);
-  return status;
+  if (!atomic_load(&db->device.unsure)) return status;
+  engine_fail(db, status, error);
+  return status == WODAN_ENOSPC ? WODAN_EFAILED : status;
 }
 
 static bool much_deferred(struct wodan_db *db) {
@@ -85,6 +87,7 @@ static int sweep_all(struct wodan_db *db, struct wodan_error *error) {
     struct node *next = NULL;
     db->wrote = true;
     int status = sweep_step(&sweep, db->node, &next, error);
+    if (status < 0) status = tree_failure(db, status, error);
     if (status == WODAN_ENOSPC && !reclaimed) {
       status = reclaim_deferred(db, error);
       if (status < 0) return status;
@@ -93,7 +96,7 @@ static int sweep_all(struct wodan_db *db, struct wodan_error *error) {
     }
     count(&db->counters.leaf_bytes, sweep.leaf_bytes_written);
     sweep.leaf_bytes_written = 0;
-    if (status < 0) return tree_failure(db, status, error);
+    if (status < 0) return status;
     if (!next) return 0;
     reclaimed = false;
     engine_publish(db, next);
@@ -171,7 +174,7 @@ static int drain_table(struct wodan_db *db, struct wodan_error *error) {
   db->wrote = true;
   if (bytes > buffer_limit(db)) {
     int status = merge_straight(db, error);
-    if (status != WODAN_ENOSPC) return status;
+    if (status == 0 || db->failed.code) return status;
   }
   int status = drain_to_run(db, error);
   if (status != WODAN_ENOSPC) return status;
@@ -189,7 +192,10 @@ int engine_drain(struct wodan_db *db, struct wodan_error *error) {
   /* These records need no journal any more once the checkpoint is durable; pending counts them until then. */
   if (!sweep_owed(db)) return 0;
   status = sweep_all(db, error);
-  return status == WODAN_ENOSPC ? 0 : status; /* the runs simply stay; admission knows */
+  if (status == 0 || db->failed.code) return status;
+  /* The runs simply stay: admission knows when space is short, and damage in one leaf must not stop writes elsewhere. */
+  if (status != WODAN_ENOSPC) engine_log(db, WODAN_LOG_WARNING, "a sweep stopped: %s", error->message);
+  return 0;
 }
 
 /* ---- admission -------------------------------------------------------------------------------------------------- */

@@ -129,6 +129,8 @@ static int settle(struct wodan_db *db, struct wodan_error *error) {
 }
 
 int engine_close(struct wodan_db *db, struct wodan_error *error) {
+  struct wodan_error unasked;
+  if (!error) error = &unasked; /* what fails below is kept as the cause */
   lock_acquire(&db->write);
   uint64_t pins = atomic_load(&db->pins) + atomic_load(&db->batches);
   if (pins) {

@@ -1,0 +1,31 @@
+# What `cmake --install` puts where: libraries, headers, the CMake package wodan:: and wodan.pc. Tools install themselves.
+include(CMakePackageConfigHelpers)
+
+foreach(kind static shared)
+  add_library(wodan::${kind} ALIAS wodan_${kind}) # the names an installed package has, for add_subdirectory too
+endforeach()
+
+install(TARGETS wodan_static wodan_shared EXPORT wodan-targets
+        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/wodan DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
+
+set(WODAN_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/wodan)
+configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/wodan-config.cmake.in ${PROJECT_BINARY_DIR}/wodan-config.cmake
+                              INSTALL_DESTINATION ${WODAN_CMAKE_DIR})
+# Before version 1.0 a minor version may change the interface.
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/wodan-config-version.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/wodan-config.cmake ${PROJECT_BINARY_DIR}/wodan-config-version.cmake
+        DESTINATION ${WODAN_CMAKE_DIR})
+install(EXPORT wodan-targets NAMESPACE wodan:: DESTINATION ${WODAN_CMAKE_DIR})
+
+# Library and header folders are joined to the prefix inside wodan.pc, so they must be relative to it.
+foreach(folder LIBDIR INCLUDEDIR)
+  if(IS_ABSOLUTE "${CMAKE_INSTALL_${folder}}")
+    message(FATAL_ERROR "CMAKE_INSTALL_${folder} must be relative to the prefix, not ${CMAKE_INSTALL_${folder}}")
+  endif()
+endforeach()
+file(RELATIVE_PATH WODAN_PREFIX_FROM_PC /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+string(REGEX REPLACE "/$" "" WODAN_PREFIX_FROM_PC "${WODAN_PREFIX_FROM_PC}")
+configure_file(${CMAKE_CURRENT_LIST_DIR}/wodan.pc.in ${PROJECT_BINARY_DIR}/wodan.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/wodan.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -1,0 +1,27 @@
+# Which tests tools/test.sh runs from this build: those of WODAN_SUITE get the label "suite", and the target "suite"
+# builds their programs. A plain `ctest` runs everything, whatever the suite.
+#
+#   main     all but the labels below; also tests that have no label
+#   release  label `release`: too slow under a sanitizer, or about the installed or optimized program
+#   threads  label `threads`, once more under the thread sanitizer
+set(WODAN_SUITE main CACHE STRING "Tests labelled 'suite' for tools/test.sh: main, release or threads")
+
+add_custom_target(suite)
+
+# Labels the tests registered so far in the calling folder.
+function(wodan_suite)
+  get_property(tests DIRECTORY PROPERTY TESTS)
+  foreach(test ${tests})
+    get_property(labels TEST ${test} PROPERTY LABELS)
+    set(member ${WODAN_SUITE} IN_LIST labels)
+    if(WODAN_SUITE STREQUAL main)
+      set(member NOT release IN_LIST labels)
+    endif()
+    if(${member})
+      set_property(TEST ${test} APPEND PROPERTY LABELS suite)
+      if(TARGET ${test})
+        add_dependencies(suite ${test})
+      endif()
+    endif()
+  endforeach()
+endfunction()
