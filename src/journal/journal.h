@@ -37,6 +37,7 @@ struct journal {
   struct checkpoint_mark durable, previous; /* the two newest durable checkpoints */
   struct checkpoint_mark written;           /* appended, not yet durable (sequence 0: none) */
   uint64_t bytes_written;
+  bool debris; /* the place of block `head` must be cleared before it is written (rule 10) */
   /* the record being appended */
   uint8_t *buffer;      /* `buffered_max` blocks, aligned */
   uint32_t buffered_max, buffered; /* blocks */
@@ -92,6 +93,7 @@ struct journal_mounted {
   struct checkpoint_mark newest_mark, older_mark;
   bool has_older;        /* there is a checkpoint before the newest and its record is intact */
   bool linear;           /* the whole ring had to be read */
+  bool debris;           /* at head's place lies something else than the block of the lap before */
   uint64_t head, head_hash; /* rule 1: first block of the first incomplete record */
   struct epoch epoch_max;   /* greatest epoch number seen in any valid block */
   uint64_t generation_max;  /* greatest generation seen in any valid checkpoint block */

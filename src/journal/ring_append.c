@@ -5,6 +5,7 @@
  *  - every block names the hash of block q-1, the last block a returned flush covered, and the last *durable*
  *    checkpoint (not the last written).
  *  - no block q is written with q - R >= tail of the previous durable checkpoint.
+ *  - what a crash left of a block is never completed by parts of the block that takes its place.
  *
  * Order: nothing here flushes. The caller flushes and then tells journal_flushed, which moves flushed_through and
  * makes the written checkpoint the durable one. After a failed write or flush the caller writes nothing more.
@@ -80,6 +81,22 @@ static int write_buffer(struct journal *journal, struct wodan_error *error) {
   return status;
 }
 
+/* Torn remains of an earlier epoch lie where block `head` goes. Written over in one go, a second crash might land just
+ * the sectors that they lack (the zeros behind a short payload, say) and make an abandoned record whole. So their first
+ * sector goes first; a sector lands or does not. */
+static int clear_debris(struct journal *journal, struct wodan_error *error) {
+  uint32_t sector = journal->device->raw->geometry.sector;
+  assert(journal->buffered == 0 && sector <= journal->block_size);
+  memset(journal->buffer, 0, sector);
+  uint64_t position = journal->head % journal->blocks;
+  int status = device_write(journal->device, journal->offset + position * journal->block_size, journal->buffer, sector,
+                            error);
+  if (status == 0) status = device_barrier(journal->device, error);
+  journal->bytes_written += sector;
+  journal->debris = false;
+  return status;
+}
+
 /* Encodes one block behind the others in the buffer, which is written when full or at the end of the ring. */
 static int put_block(struct journal *journal, uint8_t kind, const uint8_t *payload, uint32_t payload_length,
                      struct wodan_error *error) {
@@ -95,6 +112,10 @@ static int put_block(struct journal *journal, uint8_t kind, const uint8_t *paylo
                                 .fragments = journal->fragments,
                                 .payload_length = payload_length};
   memcpy(block.fsid, journal->fsid, 16);
+#ifndef MUTANT_NO_DEBRIS_CLEARED
+  int status = journal->debris ? clear_debris(journal, error) : 0;
+  if (status < 0) return status;
+#endif
   if (journal->buffered == 0) journal->buffer_first = journal->head;
   uint8_t *out = journal->buffer + (size_t)journal->buffered * journal->block_size;
   journal_block_encode(&block, payload, journal->seed, out, journal->block_size);
@@ -199,4 +220,5 @@ void journal_continue(struct journal *journal, const struct journal_mounted *mou
   journal->previous = mounted->has_older ? mounted->older_mark : mounted->newest_mark;
   journal->written = (struct checkpoint_mark){0};
   journal->buffered = 0;
+  journal->debris = mounted->debris;
 }

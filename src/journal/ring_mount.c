@@ -193,6 +193,7 @@ static bool find_evidence(struct ring_reader *reader, const struct volume_bounds
     uint64_t q = walk->whole + i, position = q % reader->journal->blocks;
     struct ring_block got;
     const uint8_t *raw = ring_raw(reader, position, UINT32_MAX);
+    if (i == 0) m->debris = !ring_decode(reader, raw, position, &got) || got.block.sequence + reader->journal->blocks != q;
     if (!raw || journal_block_peek_sequence(raw) != q || !ring_decode(reader, raw, position, &got)) continue;
     if (got.block.kind == JOURNAL_EMPTY) continue;
     note_block(m, &got, bounds);
