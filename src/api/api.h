@@ -16,6 +16,10 @@ struct api_key {
 int api_key(const struct wodan_db *db, struct wodan_slice key, struct api_key *buffer, struct wodan_slice *tree_key,
             struct wodan_error *error);
 int api_value(const struct wodan_db *db, struct wodan_slice value, struct wodan_error *error);
+/* Keeps and returns WODAN_EINVAL for a NULL argument; db may be the one. */
+int api_missing(struct wodan_db *db, const char *what);
+/* WODAN_EINVAL when the view (NULL: none) is of another database. */
+int api_view(const struct wodan_db *db, const struct wodan_view *view, struct wodan_error *error);
 /* Memory of `size` bytes that the user gives back with wodan_free; NULL: none. */
 void *api_own(struct wodan_db *db, size_t size);
 

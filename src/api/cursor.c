@@ -4,7 +4,8 @@
 
 int wodan_cursor_open(struct wodan_db *db, struct wodan_view *view, struct wodan_cursor **cursor) {
   struct wodan_error error = {.block = WODAN_NO_BLOCK};
-  if (!db || !cursor) return WODAN_EINVAL;
+  if (!db || !cursor) return api_missing(db, "the place for the cursor");
+  if (api_view(db, view, &error) < 0) return api_result(db, WODAN_EINVAL, &error);
   *cursor = mem_zalloc(&db->mem, sizeof **cursor);
   if (!*cursor) return api_result(db, status_nomem(&error), &error);
   int status = cursor_init(*cursor, db, view, &error);
@@ -35,7 +36,7 @@ int wodan_cursor_prev(struct wodan_cursor *cursor) { return move(cursor, CURSOR_
 /* Any key may be sought: an empty one stands before all, one beyond the limit is longer than every stored key. */
 static int seek(struct wodan_cursor *cursor, enum cursor_move how, struct wodan_slice key) {
   struct wodan_error error = {.block = WODAN_NO_BLOCK};
-  if (!cursor || (key.size && !key.data)) return WODAN_EINVAL;
+  if (!cursor || (key.size && !key.data)) return api_missing(cursor ? cursor->db : NULL, "the key");
   struct mem *mem = &cursor->db->mem;
   struct api_key small;
   size_t size = TABLE_ID_SIZE + key.size;

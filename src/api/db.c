@@ -10,6 +10,17 @@ int api_result(struct wodan_db *db, int status, const struct wodan_error *error)
   return status;
 }
 
+int api_missing(struct wodan_db *db, const char *what) {
+  struct wodan_error error;
+  if (!db) return WODAN_EINVAL;
+  return api_result(db, status_set(&error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "%s is NULL", what), &error);
+}
+
+int api_view(const struct wodan_db *db, const struct wodan_view *view, struct wodan_error *error) {
+  if (!view || view->db == db) return 0;
+  return status_set(error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "the view belongs to another database");
+}
+
 int api_key(const struct wodan_db *db, struct wodan_slice key, struct api_key *buffer, struct wodan_slice *tree_key,
             struct wodan_error *error) {
   size_t limit = db->superblock.page_size / 8;

@@ -8,6 +8,7 @@ static int lookup(struct wodan_db *db, struct wodan_view *view, struct wodan_sli
   struct wodan_slice tree_key;
   count(&db->counters.gets, 1);
   int status = api_key(db, key, &buffer, &tree_key, error);
+  if (status == 0) status = api_view(db, view, error);
   if (status == 0) status = engine_get(db, view, tree_key, value, pin, table, error);
   if (status == 0) {
     count(&db->counters.gets_found, 1);
@@ -27,16 +28,17 @@ int wodan_get(struct wodan_db *db, struct wodan_view *view, struct wodan_slice k
   struct wodan_slice value;
   struct frame *pin;
   struct memtable *table;
-  if (!db || !size || (capacity && !buffer)) return WODAN_EINVAL;
+  if (!db || !size || (capacity && !buffer)) return api_missing(db, size ? "the buffer" : "the place for the size");
   int status = lookup(db, view, key, &value, &pin, &table, &error);
   if (status < 0) return api_result(db, status, &error);
   *size = value.size;
   if (value.size > capacity)
-    status = WODAN_ERANGE;
+    status = status_set(&error, WODAN_ERANGE, 0, WODAN_NO_BLOCK, "the value has %zu bytes, the buffer only %zu",
+                        value.size, capacity);
   else if (value.size)
     memcpy(buffer, value.data, value.size);
   let_go(pin, table);
-  return status;
+  return api_result(db, status, &error);
 }
 
 int wodan_get_alloc(struct wodan_db *db, struct wodan_view *view, struct wodan_slice key, void **value, size_t *size) {
@@ -44,7 +46,7 @@ int wodan_get_alloc(struct wodan_db *db, struct wodan_view *view, struct wodan_s
   struct wodan_slice found;
   struct frame *pin;
   struct memtable *table;
-  if (!db || !value || !size) return WODAN_EINVAL;
+  if (!db || !value || !size) return api_missing(db, value ? "the place for the size" : "the place for the value");
   int status = lookup(db, view, key, &found, &pin, &table, &error);
   if (status < 0) return api_result(db, status, &error);
   *value = api_own(db, found.size);
@@ -59,7 +61,7 @@ int wodan_get_pinned(struct wodan_db *db, struct wodan_view *view, struct wodan_
   struct wodan_error error = {.block = WODAN_NO_BLOCK};
   struct frame *pin;
   struct memtable *table;
-  if (!db || !pinned) return WODAN_EINVAL;
+  if (!db || !pinned) return api_missing(db, "the place for the value");
   *pinned = (struct wodan_pinned){0};
   int status = lookup(db, view, key, &pinned->value, &pin, &table, &error);
   if (status < 0) return api_result(db, status, &error);
@@ -84,6 +86,15 @@ static void encode_header(uint8_t *out, uint8_t kind, size_t key_size, size_t va
   store_u32(out + 5, (uint32_t)value_size);
 }
 
+/* Clears the out fields; a durability that is not known is refused rather than taken for a lesser one. */
+static int commit_begin(struct wodan_commit *commit, struct wodan_error *error) {
+  if (!commit) return 0;
+  commit->reached = WODAN_BUFFERED;
+  commit->sequence = 0;
+  if (commit->durability <= WODAN_DURABLE) return 0;
+  return status_set(error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "durability %u is not known", (unsigned)commit->durability);
+}
+
 enum { OPERATION_MAX = OPERATION_HEADER + sizeof(struct api_key) + 16384 / 4 };
 
 static int write_one(struct wodan_db *db, uint8_t kind, struct wodan_slice key, struct wodan_slice value,
@@ -93,8 +104,8 @@ static int write_one(struct wodan_db *db, uint8_t kind, struct wodan_slice key, 
   struct api_key buffer;
   struct wodan_slice tree_key;
   if (!db) return WODAN_EINVAL;
-  if (commit) commit->reached = WODAN_BUFFERED, commit->sequence = 0;
-  int status = api_key(db, key, &buffer, &tree_key, &error);
+  int status = commit_begin(commit, &error);
+  if (status == 0) status = api_key(db, key, &buffer, &tree_key, &error);
   if (status == 0) status = api_value(db, value, &error);
   if (status == 0) {
     encode_header(bytes, kind, tree_key.size, value.size);
@@ -131,7 +142,7 @@ struct wodan_batch {
 
 int wodan_batch_create(struct wodan_db *db, struct wodan_batch **batch) {
   struct wodan_error error;
-  if (!db || !batch) return WODAN_EINVAL;
+  if (!db || !batch) return api_missing(db, "the place for the batch");
   *batch = mem_zalloc(&db->mem, sizeof **batch);
   if (!*batch) return api_result(db, status_nomem(&error), &error);
   (*batch)->db = db;
@@ -203,6 +214,10 @@ void wodan_batch_free(struct wodan_batch *batch) {
 
 int wodan_batch_commit(struct wodan_db *db, const struct wodan_batch *batch, struct wodan_commit *commit) {
   struct wodan_error error = {.block = WODAN_NO_BLOCK};
-  if (!db || !batch || batch->db != db) return WODAN_EINVAL;
-  return api_result(db, engine_commit(db, &batch->operations, commit, &error), &error);
+  if (!db || !batch) return api_missing(db, "the batch");
+  int status = commit_begin(commit, &error);
+  if (status == 0 && batch->db != db)
+    status = status_set(&error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "the batch belongs to another database");
+  if (status == 0) status = engine_commit(db, &batch->operations, commit, &error);
+  return api_result(db, status, &error);
 }

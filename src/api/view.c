@@ -3,7 +3,7 @@
 
 int wodan_view_open(struct wodan_db *db, struct wodan_view **view) {
   struct wodan_error error;
-  if (!db || !view) return WODAN_EINVAL;
+  if (!db || !view) return api_missing(db, "the place for the view");
   *view = mem_zalloc(&db->mem, sizeof **view);
   if (!*view) return api_result(db, status_nomem(&error), &error);
   return engine_view_init(db, *view);

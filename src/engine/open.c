@@ -135,8 +135,12 @@ int engine_close(struct wodan_db *db, struct wodan_error *error) {
   uint64_t pins = atomic_load(&db->pins) + atomic_load(&db->batches);
   if (pins) {
     lock_leave(&db->write);
-    return status_set(error, WODAN_EBUSY, 0, WODAN_NO_BLOCK,
-                      "%llu views, cursors, batches or pinned values are still open", (unsigned long long)pins);
+    status_set(error, WODAN_EBUSY, 0, WODAN_NO_BLOCK, "%llu views, cursors, batches or pinned values are still open",
+               (unsigned long long)pins);
+    lock_acquire(&db->error_lock);
+    db->last_error = *error; /* only here the handle lives on to tell it */
+    lock_leave(&db->error_lock);
+    return WODAN_EBUSY;
   }
   engine_wait_sync(db);
   int status = 0;

@@ -255,6 +255,10 @@ run "load --json --ack" 0 load data lines.tsv --json --ack --batch 2000
 check "load --json --ack is lines of JSON" "[ \"\$(cat out)\" = '{\"acked\":2000}
 {\"acked\":3000}
 {\"lines\":3000,\"batches\":2}' ]"
+run "load --stats" 0 load data lines.tsv --stats --json
+json "load --stats tells what the device wrote" out "d['lines'] == 3000 and d['batches'] == 3 and \\
+  d['device_write_bytes'] > d['user_bytes_written'] > 0 and d['device_flushes'] >= 3 and \\
+  abs(d['device_write_bytes'] / d['user_bytes_written'] - d['write_amplification']) < 0.001"
 "$WODAN" format split --size 2M >/dev/null
 run "load of a batch beyond the engine's limit" 0 load split lines.tsv --batch 100000000 --json
 json "it is split" out "d['lines'] == 3000 and d['batches'] > 1"

@@ -47,7 +47,7 @@ fail() {
 # number MEMBER: that number of the JSON in `info`.
 number() { sed -n "s/^.*\"$1\": *\([0-9]*\).*$/\1/p" info | head -1; }
 
-# make_stream KEYS VALUE: LINES random overwrites of few keys, numbered from OFFSET + 1. The value begins with the line's
+# make_stream KEYS VALUE: random overwrites of few keys, numbered from OFFSET + 1. The value begins with the line's
 # number, so that a record tells which line it came from.
 make_stream() {
   awk -v offset="$OFFSET" -v lines="$LINES_ALL" -v keys="$1" -v size="$2" -v seed="$((SEED + OFFSET + $1))" 'BEGIN {
@@ -90,8 +90,8 @@ pick_delay() {
 inspect() {
   local before after code=0
   before=$(sha256sum img)
-  "$WODAN" dump img >dump 2>err || fail "the dump ended with exit code $? ($(head -c 300 err))"
-  "$WODAN" info --json img >info 2>err || fail "info ended with exit code $? ($(head -c 300 err))"
+  "$WODAN" dump img >dump 2>err || fail "the dump ended with exit code $?: $(head -c 300 err)"
+  "$WODAN" info --json img >info 2>err || fail "info ended with exit code $?: $(head -c 300 err)"
   "$FSCK" img >fsck 2>&1 || code=$?
   [ "$code" = 0 ] || fail "wodan-fsck ended with exit code $code: $(head -c 500 fsck)"
   after=$(sha256sum img)
@@ -105,8 +105,8 @@ inspect() {
   [ "$(number replayed_operations)" = 0 ] || REPLAYED=$((REPLAYED + 1))
 }
 
-# The dump is `state` with the lines numbered BASE + 1 to j over it, j at the end of a batch and not below what was acknowledged.
-# Sets BASE to j and state to the dump.
+# The dump is `state` with the lines numbered BASE + 1 to j over it, j at the end of a batch and not below what was
+# acknowledged. Sets BASE to j and state to the dump.
 check_load() {
   local acked newest
   # A line without its newline was not said.
@@ -127,8 +127,8 @@ check_load() {
   mv dump state
 }
 
-# check_delete PREFIX: the dump is `state` without the first of its keys that start with PREFIX; without all of them when
-# the command was done.
+# check_delete PREFIX: the dump is `state` without the first of its keys that start with PREFIX; without all of them
+# when the command was done.
 check_delete() {
   local left
   left=$(grep -c "^$1" dump || true)
@@ -205,5 +205,5 @@ fi
 NAME="all images"
 [ "$REPLAYED" -gt 0 ] || fail "no kill left anything to replay: nothing was tested"
 [ "$ADVANCED" -gt 0 ] || fail "no checkpoint was written between kills: nothing was tested"
-echo "$TOTAL kills: $ACKED lines acknowledged, all found; $BEYOND more lines found, in whole batches; $DELETED keys deleted"
+echo "$TOTAL kills: $ACKED lines acknowledged, all found; $BEYOND more found, in whole batches; $DELETED keys deleted"
 echo "at $LOOKS looks the journal had something to replay $REPLAYED times, the root had moved $ADVANCED times"

@@ -66,7 +66,7 @@ static const struct cut_scenario SCENARIOS[] = {
      STEPS(PUT(30, 60), CHECKPOINT, DELETE_ALL, CHECKPOINT, PUT(2, 9), SYNC)},
     {"filled, then emptied", &TINY, STEPS(FILL(400, 100), SYNC, DELETE_ALL, SYNC, PUT(9, 99))},
     {"filled with durable puts", &TINY, STEPS(DURABLE(300, 120), OVERWRITE(5, 120), SYNC, DELETE_ALL, CHECKPOINT)},
-    {"filled, closed, opened", &WIDE, STEPS(FILL(600, 200), REOPEN, OVERWRITE(10, 50), DELETE(20), REOPEN)},
+    {"filled, closed, opened", &WIDE, STEPS(FILL(600, 128), REOPEN, OVERWRITE(10, 50), DELETE(20), REOPEN)},
     {"a view is held over checkpoints", &TINY,
      STEPS(PUT(10, 80), CHECKPOINT, VIEW, OVERWRITE(20, 80), CHECKPOINT,
            OVERWRITE(20, 80), CHECKPOINT, DELETE(5), SYNC, UNVIEW, OVERWRITE(20, 80),

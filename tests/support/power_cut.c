@@ -169,10 +169,11 @@ static void add(struct cut_run *run, struct wodan_batch *batch, uint32_t number,
   uint8_t key[CUT_KEY_MAX], value[CUT_VALUE_MAX];
   struct wodan_slice slice = {key, cut_key(number, key)};
   cut_value(number, model_version(run->model) + 1, value);
-  if (present)
-    wodan_batch_put(batch, slice, (struct wodan_slice){value, size});
-  else
-    wodan_batch_delete(batch, slice);
+  if (size > CUT_VALUE_MAX) size = CUT_VALUE_MAX;
+  int status = present ? wodan_batch_put(batch, slice, (struct wodan_slice){value, size})
+                       : wodan_batch_delete(batch, slice);
+  if (status == WODAN_ETOOBIG) return; /* half a memtable: the batch goes as it is */
+  if (status < 0) cut_fail(run, "a batch refuses key %u: %d", number, status);
   note(run, number, present, size);
 }
 

@@ -94,7 +94,7 @@ static bool judge_after(struct cut_run *run, struct sim *sim, const struct model
 }
 
 /* The newest root is damaged by hand: the one before it opens, with a commit's content. The image is spoiled. */
-static bool judge_older(struct cut_run *run, struct sim *sim, const struct model *model, size_t version) {
+static bool judge_older(struct cut_run *run, struct sim *sim, size_t version) {
   struct wodan_device *plug;
   struct wodan_db *db;
   struct wodan_error error;
@@ -114,12 +114,12 @@ static bool judge_older(struct cut_run *run, struct sim *sim, const struct model
   status = cut_open(run, sim, WODAN_OPEN_READ_ONLY | WODAN_OPEN_OLDER_ROOT, &plug, &db, &error);
   if (status < 0) return !has_older || cut_fail(run, "the previous root does not open: %s", error.message);
   char why[256] = "";
-  size_t found = model_match(model, db, 0, why, sizeof why);
+  size_t found = model_match(cut_model_at(run, version), db, 0, why, sizeof why);
   bool told = db->dropped_generations > 0;
   cut_drop(plug, db);
   run->result->older++;
   if (!told) return cut_fail(run, "the older root was opened without saying what was dropped");
-  return found <= version || cut_fail(run, "the older root shows the content of no commit up to %zu: %s", version, why);
+  return found != SIZE_MAX || cut_fail(run, "the older root shows the content of no commit up to %zu: %s", version, why);
 }
 
 /* ---- depth 2 ---------------------------------------------------------------------------------------------------- */
@@ -198,7 +198,7 @@ static bool judge_image(const struct cut_victim *victim, const struct sim_image 
   if (!judge_after(run, sim, victim->model, version, plug, db)) return false;
   if (depth > 0) return true;
   sim_load(sim, image);
-  if (run->result->images % 2 == 0 && !judge_older(run, sim, victim->model, version)) return false;
+  if (run->result->images % 2 == 0 && !judge_older(run, sim, version)) return false;
   bool deep = run->scenario->deep && run->judged++ % run->options->deep_every == 0;
   return !deep || judge_deep(run, image, version);
 }

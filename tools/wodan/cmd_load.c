@@ -21,7 +21,7 @@
 #include "report.h"
 #include "text_format.h"
 
-enum { KEY_BATCH = 'b', KEY_ACK = 0x2000, LINES_PER_BATCH = 1000 };
+enum { KEY_BATCH = 'b', KEY_ACK = 0x2000, KEY_STATS, LINES_PER_BATCH = 1000 };
 enum { RECORD_OVERHEAD = 64 }; /* at least what a batch adds to the bytes of a key and its value */
 
 struct load_options {
@@ -30,12 +30,15 @@ struct load_options {
   const char *file; /* NULL or "-": standard input */
   uint64_t batch_lines;
   bool ack;
+  bool stats;
 };
 
 static const struct argp_option option_list[] = {
     {"format", 'f', "FORMAT", 0, "tsv (default), base64 (as MirageOS wodanc writes it) or jsonl", 0},
     {"batch", KEY_BATCH, "N", 0, "Commit durably every N lines (default 1000)", 0},
     {"ack", KEY_ACK, NULL, 0, "After each commit print `acked LINES': that many input lines are durable", 0},
+    {"stats", KEY_STATS, NULL, 0,
+     "At the end checkpoint, and tell lines, batches and what the device was asked to write", 0},
     {0}};
 
 static const struct argp_child children[] = {{&options_argp, 0, NULL, 0}, {0}};
@@ -55,6 +58,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     return 0;
   case KEY_ACK:
     load->ack = true;
+    return 0;
+  case KEY_STATS:
+    load->stats = true;
     return 0;
   case ARGP_KEY_ARG:
     if (state->arg_num == 0) {
@@ -92,6 +98,7 @@ struct loader {
   uint64_t pending_lines;
   uint64_t acked_lines;
   uint64_t batches;
+  struct wodan_stats stats; /* with --stats, at the end */
   struct progress progress;
 };
 
@@ -223,11 +230,29 @@ static int load_from(struct loader *loader, int fd) {
   return exit_code;
 }
 
+/* The counters of this load, with everything it wrote in its place. 0 or an exit code. */
+static int take_stats(struct loader *loader) {
+  loader->stats = (struct wodan_stats){.size = sizeof loader->stats};
+  int status = wodan_checkpoint(loader->image.db, NULL);
+  if (status == 0) status = wodan_stats(loader->image.db, &loader->stats);
+  return status < 0 ? fail(loader, status) : EXIT_CODE_OK;
+}
+
+static void add_stats(struct json_object *object, const struct wodan_stats *stats) {
+  char text[32];
+  snprintf(text, sizeof text, "%.3f", stats->write_amplification);
+  json_object_object_add(object, "user_bytes_written", json_object_new_uint64(stats->user_bytes_written));
+  json_object_object_add(object, "device_write_bytes", json_object_new_uint64(stats->device_write_bytes));
+  json_object_object_add(object, "device_flushes", json_object_new_uint64(stats->device_flushes));
+  json_object_object_add(object, "write_amplification", json_object_new_double_s(stats->write_amplification, text));
+}
+
 static void print_summary(const struct loader *loader) {
   struct json_object *object = json_object_new_object();
   json_object_object_add(object, "lines", json_object_new_uint64(loader->acked_lines));
   json_object_object_add(object, "batches", json_object_new_uint64(loader->batches));
-  report_object(true, object);
+  if (loader->options->stats) add_stats(object, &loader->stats);
+  report_object(loader->options->common.json, object);
 }
 
 int cmd_load(int argc, char **argv) {
@@ -243,10 +268,11 @@ int cmd_load(int argc, char **argv) {
   int exit_code = image_open(&loader.image, &load.common, true);
   progress_start(&loader.progress, "lines loaded", 0);
   if (exit_code == EXIT_CODE_OK) exit_code = load_from(&loader, fd);
+  if (exit_code == EXIT_CODE_OK && load.stats) exit_code = take_stats(&loader);
   progress_end(&loader.progress);
   exit_code = image_close(&loader.image, exit_code);
   if (fd != STDIN_FILENO) close(fd);
-  if (exit_code == EXIT_CODE_OK && load.common.json) {
+  if (exit_code == EXIT_CODE_OK && (load.common.json || load.stats)) {
     print_summary(&loader);
     exit_code = report_flush(exit_code);
   }

@@ -1,0 +1,63 @@
+#!/bin/bash
+# Every check, from a clean clone on a fresh Debian 12: installs what is missing, builds five ways, and ends with one
+# run of ctest over all of it. Usage: tools/test.sh [--quick]
+#
+#   build/main       gcc, address and undefined-behaviour sanitizers: lints and every test but those of the next two
+#   build/release    gcc, optimized: the commands, kill -9, installation, what is too slow under a sanitizer
+#   build/threads    gcc, thread sanitizer: the tests labelled `threads`
+#   build/clang      clang, optimized: library and tools compile without a warning, exported symbols
+#   build/nothreads  the library and tools without threads compile
+#
+# --quick: only build/main. A build that fails ends the script at once; a test that fails does not stop the others.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+QUICK=
+case ${1:-} in
+"") ;;
+--quick) QUICK=1 ;;
+*)
+  echo "usage: tools/test.sh [--quick]" >&2
+  exit 2
+  ;;
+esac
+
+JOBS=2
+export UBSAN_OPTIONS=print_stacktrace=1
+SANITIZED=(-DCMAKE_BUILD_TYPE=Debug "-DCMAKE_C_FLAGS_DEBUG=-O1 -g") # -O1: three times as fast, and still readable
+CTEST=(ctest -j "$JOBS" -L '^suite$' --output-on-failure --no-label-summary)
+
+# build NAME TARGETS CMAKE-OPTION...: configures and builds build/NAME, silent unless that fails.
+build() {
+  local name=$1 targets=$2 log=build/$1.log start=$SECONDS
+  shift 2
+  mkdir -p build
+  # shellcheck disable=SC2086
+  if ! { cmake -S . -B "build/$name" -G Ninja "$@" && ninja -C "build/$name" -j "$JOBS" $targets; } >"$log" 2>&1; then
+    grep -v '^\[[0-9]*/[0-9]*\] [BL]' "$log" >&2 || true
+    echo "tools/test.sh: build/$name failed; all of its output is in $log" >&2
+    exit 1
+  fi
+  echo "build/$name: $((SECONDS - start)) s"
+}
+
+tools/setup.sh build test
+
+build main suite "${SANITIZED[@]}" -DCMAKE_C_COMPILER=gcc -DWODAN_SANITIZE=address,undefined -DWODAN_SUITE=main
+[ -z "$QUICK" ] || exec "${CTEST[@]}" --test-dir build/main
+
+build release "wodan_static wodan_shared wodan_cli wodan_fsck suite" -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=gcc \
+  -DWODAN_SUITE=release
+build threads suite "${SANITIZED[@]}" -DCMAKE_C_COMPILER=gcc -DWODAN_SANITIZE=thread -DWODAN_SUITE=threads
+build clang all -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang -DWODAN_TESTS=OFF
+tools/lint/check_symbols.sh build/clang/libwodan.so
+build nothreads all -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=gcc -DWODAN_TESTS=OFF -DWODAN_THREADS=OFF
+
+# One run and one summary over all of it: the registered tests of the three builds in one list, each name with its build
+# in front, because ctest takes tests of one name for one test.
+for name in main release threads; do
+  grep -q 'LABELS "[^"]*suite' "build/$name/tests/CTestTestfile.cmake" ||
+    { echo "tools/test.sh: build/$name has no test in its suite" >&2; exit 1; }
+  sed -E "s/^(add_test|set_tests_properties)\\((\\[=*\\[|\")?/&$name./" build/$name/{tests,tools/lint}/CTestTestfile.cmake
+done >build/CTestTestfile.cmake
+exec "${CTEST[@]}" --test-dir build
