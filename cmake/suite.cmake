@@ -1,9 +1,9 @@
 # Which tests tools/test.sh runs from this build: those of WODAN_SUITE get the label "suite", and the target "suite"
 # builds their programs. A plain `ctest` runs everything, whatever the suite.
 #
-#   main     all but the labels below; also tests that have no label
-#   release  label `release`: too slow under a sanitizer, or about the installed or optimized program
-#   threads  label `threads`, once more under the thread sanitizer
+#   main     under the address sanitizer: all but those labelled `release`, unless labelled `main` too
+#   release  optimized: those labelled `release`, for what is too slow under a sanitizer or about the finished program
+#   threads  under the thread sanitizer: those labelled `threads`, once more
 set(WODAN_SUITE main CACHE STRING "Tests labelled 'suite' for tools/test.sh: main, release or threads")
 
 add_custom_target(suite)
@@ -14,9 +14,9 @@ function(wodan_suite)
   foreach(test ${tests})
     get_property(labels TEST ${test} PROPERTY LABELS)
     set(member OFF)
-    if(WODAN_SUITE STREQUAL main AND NOT release IN_LIST labels)
+    if(WODAN_SUITE IN_LIST labels)
       set(member ON)
-    elseif(WODAN_SUITE IN_LIST labels)
+    elseif(WODAN_SUITE STREQUAL main AND NOT release IN_LIST labels)
       set(member ON)
     endif()
     if(member)

@@ -2,9 +2,9 @@
 # Every check, from a clean clone on a fresh Debian 12: installs what is missing, builds five ways, and ends with one
 # run of ctest over all of it. Usage: tools/test.sh [--quick]
 #
-#   build/main       gcc, address and undefined-behaviour sanitizers: lints and every test but those of the next two
-#   build/release    gcc, optimized: the commands, kill -9, installation, what is too slow under a sanitizer
-#   build/threads    gcc, thread sanitizer: the tests labelled `threads`
+#   build/main       gcc, address and undefined-behaviour sanitizers: lints, every test but the slowest, the commands
+#   build/release    gcc, optimized: the commands once more, kill -9, installation, the slowest
+#   build/threads    gcc, thread sanitizer: the tests labelled `threads` once more
 #   build/clang      clang, optimized: library and tools compile without a warning, exported symbols
 #   build/nothreads  the library and tools without threads compile
 #
@@ -24,8 +24,11 @@ esac
 
 JOBS=2
 export UBSAN_OPTIONS=print_stacktrace=1
-SANITIZED=(-DCMAKE_BUILD_TYPE=Debug "-DCMAKE_C_FLAGS_DEBUG=-O1 -g") # -O1: three times as fast, and still readable
-CTEST=(ctest -j "$JOBS" -L '^suite$' --output-on-failure --no-label-summary)
+SANITIZED=(-DCMAKE_BUILD_TYPE=Debug "-DCMAKE_C_FLAGS_DEBUG=-O1 -g") # -O1: test_model takes 28 s instead of 72
+# gcc's thread sanitizer does not start where the kernel spreads addresses over more bits than it knows: not at all, then.
+FIXED_ADDRESSES=()
+if setarch "$(uname -m)" -R true 2>/dev/null; then FIXED_ADDRESSES=(setarch "$(uname -m)" -R); fi
+CTEST=("${FIXED_ADDRESSES[@]}" ctest -j "$JOBS" -L '^suite$' --output-on-failure --no-label-summary)
 
 # build NAME TARGETS CMAKE-OPTION...: configures and builds build/NAME, silent unless that fails.
 build() {
@@ -43,7 +46,7 @@ build() {
 
 tools/setup.sh build test
 
-build main suite "${SANITIZED[@]}" -DCMAKE_C_COMPILER=gcc -DWODAN_SANITIZE=address,undefined -DWODAN_SUITE=main
+build main "wodan_cli wodan_fsck suite" "${SANITIZED[@]}" -DCMAKE_C_COMPILER=gcc -DWODAN_SANITIZE=address,undefined -DWODAN_SUITE=main
 [ -z "$QUICK" ] || exec "${CTEST[@]}" --test-dir build/main
 
 build release "wodan_static wodan_shared wodan_cli wodan_fsck suite" -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=gcc \

@@ -10,7 +10,7 @@ int api_result(struct wodan_db *db, int status, const struct wodan_error *error)
 
 /* A tree key is the table id and the user's key. */
 struct api_key {
-  uint8_t bytes[TABLE_ID_SIZE + 16384 / 8];
+  uint8_t bytes[TREE_KEY_MAX];
 };
 /* WODAN_EINVAL (empty or NULL) or WODAN_ETOOBIG. */
 int api_key(const struct wodan_db *db, struct wodan_slice key, struct api_key *buffer, struct wodan_slice *tree_key,

@@ -82,6 +82,10 @@ int wodan_open(struct wodan_device *device, const struct wodan_open_options *opt
   *db = NULL;
   int status = take_options(&ours, sizeof ours, options, options ? options->size : 0, error);
   if (status < 0) return status;
+  const uint32_t known = WODAN_OPEN_READ_ONLY | WODAN_OPEN_OLDER_ROOT | WODAN_OPEN_DIRECT;
+  if (ours.flags & ~known)
+    return status_set(error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "the open flags 0x%x are not known",
+                      (unsigned)(ours.flags & ~known));
   if ((ours.flags & WODAN_OPEN_OLDER_ROOT) && !(ours.flags & WODAN_OPEN_READ_ONLY))
     return status_set(error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "an older root can only be opened for reading");
   return engine_open(device, &ours, db, error);

@@ -31,7 +31,20 @@ static inline int lock_init(struct lock *l) { return pthread_mutex_init(&l->mute
 static inline void lock_release(struct lock *l) { pthread_mutex_destroy(&l->mutex); }
 static inline void lock_acquire(struct lock *l) { pthread_mutex_lock(&l->mutex); }
 static inline void lock_leave(struct lock *l) { pthread_mutex_unlock(&l->mutex); }
-static inline int rwlock_init(struct rwlock *l) { return pthread_rwlock_init(&l->rwlock, NULL); }
+/* A waiting writer goes before readers that come later: else readers without a pause would keep it out for ever. So a
+ * thread must not take the lock for reading twice. */
+static inline int rwlock_init(struct rwlock *l) {
+#ifdef __GLIBC__
+  pthread_rwlockattr_t attributes;
+  if (pthread_rwlockattr_init(&attributes)) return 1;
+  int failed = pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+  if (!failed) failed = pthread_rwlock_init(&l->rwlock, &attributes);
+  pthread_rwlockattr_destroy(&attributes);
+  return failed;
+#else
+  return pthread_rwlock_init(&l->rwlock, NULL);
+#endif
+}
 static inline void rwlock_release(struct rwlock *l) { pthread_rwlock_destroy(&l->rwlock); }
 static inline void rwlock_read(struct rwlock *l) { pthread_rwlock_rdlock(&l->rwlock); }
 static inline void rwlock_read_leave(struct rwlock *l) { pthread_rwlock_unlock(&l->rwlock); }

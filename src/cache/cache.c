@@ -24,7 +24,6 @@ enum {
   FRAME_HEAD = 44, /* data starts 20 bytes before a line ends: a page's header shares the line of the pins */
   SLAB_SIZE = 2 << 20,
   FRAMES_MIN = 16,
-  FRAMES_EXTRA = 64, /* beyond the limit, when all else is pinned */
 };
 #define CLAIMED  (UINT64_C(1) << 31)
 #define LOW_HALF UINT64_C(0xffffffff)
@@ -58,7 +57,7 @@ struct cache {
 
 /* Frames that slab `index` holds. */
 static size_t slab_frames(const struct cache *cache, size_t index) {
-  if (index == cache->slabs_max - 1) return FRAMES_EXTRA;
+  if (index == cache->slabs_max - 1) return CACHE_FRAMES_EXTRA;
   size_t left = cache->limit - index * cache->per_slab;
   return left < cache->per_slab ? left : cache->per_slab;
 }
@@ -186,7 +185,7 @@ struct frame *cache_reserve(struct cache *cache) {
   if (frame)
     cache->free = frame->next;
   else if (!(frame = take_new(cache, cache->limit)) && !(frame = evict(cache)))
-    frame = take_new(cache, cache->limit + FRAMES_EXTRA);
+    frame = take_new(cache, cache->limit + CACHE_FRAMES_EXTRA);
   lock_leave(&cache->lock);
   if (!frame) return NULL;
   frame->next = NULL;

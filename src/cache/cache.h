@@ -13,7 +13,9 @@ struct cache;
 struct frame;
 typedef _Atomic(struct frame *) cache_slot;
 
-/* Frames of frame_size bytes, at most `frames` (at least 16 are allowed for). NULL: no memory. */
+/* Frames of frame_size bytes, at most `frames` (at least 16 are allowed for), and CACHE_FRAMES_EXTRA more when all of
+ * those are pinned. NULL: no memory. */
+enum { CACHE_FRAMES_EXTRA = 64 };
 struct cache *cache_create(struct mem *mem, size_t frame_size, size_t frames);
 void cache_free(struct cache *cache); /* nothing pinned, no slot in use */
 

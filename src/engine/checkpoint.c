@@ -11,7 +11,7 @@
 
 static int allocate(void *context, uint64_t blocks, struct extent *extents, uint32_t *extent_count,
                     struct wodan_error *error) {
-  return space_allocate(context, blocks, extents, extent_count, error);
+  return space_allocate_reserved(context, blocks, extents, extent_count, error);
 }
 
 /* 1. The dirty node header, to free blocks. Runs and leaves were written when they were made. */
@@ -79,12 +79,14 @@ static void release_frozen(struct wodan_db *db) {
 static void told_durable(struct wodan_db *db, const struct block_ptr *root) {
   journal_flushed(&db->journal);
   if (db->root.generation) space_defer(db->space, db->root.extents, db->root.extent_count, db->root.generation);
+  db->previous_root_blocks = block_ptr_blocks(&db->root);
   db->root = *root;
   db->previous_generation = db->checkpoint_generation;
   db->checkpoint_generation = db->generation;
   space_checkpoint_durable(db->space, db->generation, NULL, NULL);
   if (db->drained > db->durable) db->durable = db->drained;
   db->tree_changed = false;
+  engine_keep_room(db, true);
   if (db->frozen_drained) release_frozen(db);
   count(&db->counters.checkpoints, 1);
 }
@@ -108,12 +110,17 @@ int engine_checkpoint_tree(struct wodan_db *db, struct wodan_error *error) {
   return 0;
 }
 
-/* Freezes and drains the active memtable. A frozen one that is drained already makes room first: its records are in the
- * tree, and either the checkpoint that follows makes them durable or the epoch ends. */
+/* Freezes and drains the active memtable. A frozen one that is drained already makes room first: by a checkpoint, or when
+ * the ring has no room for one that does not move its tail, at once: its records are in the tree, and either the
+ * checkpoint that follows makes them durable or the epoch ends. */
 static int drain_active(struct wodan_db *db, struct wodan_error *error) {
-  bool early = db->frozen.table != NULL;
-  if (early) release_frozen(db);
-  int status = engine_freeze(db, error);
+  bool early = db->frozen.table && check_ring(db, NULL) < 0;
+  int status = 0;
+  if (early)
+    release_frozen(db);
+  else if (db->frozen.table)
+    status = engine_checkpoint_tree(db, error);
+  if (status == 0) status = engine_freeze(db, error);
   if (status == 0) status = engine_drain(db, error);
   if (status < 0 && early && db->failed.code == 0) {
     struct wodan_error second;

@@ -66,6 +66,8 @@ struct wodan_db {
   uint64_t durable;       /* [w] last sequence known durable */
   uint64_t generation;    /* [w] last generation used */
   struct block_ptr root;  /* [w] of the newest durable checkpoint */
+  uint32_t root_leaves, root_runs; /* [w] what it names */
+  uint64_t previous_root_blocks;   /* [w] the next checkpoint frees so many */
   struct block_ptr catalog;
   uint64_t checkpoint_generation, previous_generation; /* [w] */
   uint64_t epoch, replayed, dropped_generations;
@@ -83,7 +85,8 @@ static inline void count(_Atomic uint64_t *counter, uint64_t n) {
 
 /* ---- failure (write_path.c) ----------------------------------------------------------------------------------- */
 
-/* The first failed write, barrier or flush is final (R4): keeps the cause, returns its code. Caller holds write. */
+/* The first failed write, barrier or flush is final (R4): keeps the cause, returns its code; but WODAN_EFAILED when the
+ * host is out of space, so that nobody takes it for a full volume. Caller holds write. */
 int engine_fail(struct wodan_db *db, int status, const struct wodan_error *cause);
 /* WODAN_EFAILED with the first cause, WODAN_EREADONLY, or 0. Caller holds write. */
 int engine_writable(struct wodan_db *db, struct wodan_error *error);
@@ -122,6 +125,8 @@ int engine_make_room(struct wodan_db *db, uint64_t bytes, bool deletes_only, str
 int engine_drain(struct wodan_db *db, struct wodan_error *error);
 /* Freezes the active memtable; there is no frozen one. */
 int engine_freeze(struct wodan_db *db, struct wodan_error *error);
+/* Keeps the space that the roots of two checkpoints need; checkpointed: the node is what db->root holds. */
+void engine_keep_room(struct wodan_db *db, bool checkpointed);
 /* Publishes a new version; takes the reference. */
 void engine_publish(struct wodan_db *db, struct node *node);
 

@@ -27,6 +27,33 @@ static uint64_t buffer_limit(struct wodan_db *db) {
   return leaves / 2;                                   /* 0.5 */
 }
 
+/* Bytes of the next root: that of the last, and what leaves (with the longest pivots) and runs came since, a sweep's step
+ * more included. */
+static uint64_t next_root_bytes(const struct wodan_db *db) {
+  enum { FIRST = 1024, ENTRY = 64, STEP = 8 };
+  const struct node *node = db->node;
+  uint64_t more = STEP;
+  if (node->leaf_count > db->root_leaves) more += node->leaf_count - db->root_leaves;
+  if (node->run_count > db->root_runs) more += node->run_count - db->root_runs;
+  return (db->root.generation ? db->root.length : FIRST) + more * (ENTRY + db->superblock.page_size / 8);
+}
+
+static uint64_t next_root_blocks(const struct wodan_db *db) {
+  uint64_t block = db->io.bounds.block_size;
+  return (next_root_bytes(db) + block - 1) / block;
+}
+
+/* Only checkpoints free what is deferred, so room for one after the other is never given away. Each frees the root before
+ * the last, so three roots together are enough for ever; the two on the device are part of that. */
+void engine_keep_room(struct wodan_db *db, bool checkpointed) {
+  if (checkpointed) {
+    db->root_leaves = db->node->leaf_count;
+    db->root_runs = db->node->run_count;
+  }
+  uint64_t next = next_root_blocks(db), last = block_ptr_blocks(&db->root), before = db->previous_root_blocks;
+  space_set_reserve(db->space, 3 * next - (last < next ? last : next) - (before < next ? before : next));
+}
+
 void engine_publish(struct wodan_db *db, struct node *node) {
   struct node *old = db->node;
   node_mark_dropped(old, node);
@@ -34,6 +61,7 @@ void engine_publish(struct wodan_db *db, struct node *node) {
   db->node = node;
   rwlock_write_leave(&db->state);
   node_unref(old);
+  engine_keep_room(db, false);
   db->tree_changed = true;
 }
 
@@ -50,19 +78,31 @@ int engine_freeze(struct wodan_db *db, struct wodan_error *error) {
   return 0;
 }
 
-static struct sweep sweep_of(struct wodan_db *db, struct memtable *memtable) {
+/* Blocks that a few deletes take as a run, a leaf, and a second root. What can wait leaves room for them, so that a full
+ * volume can still take deletes and be swept; an open view may hold everything a sweep replaces. */
+static uint64_t spare_for_deletes(const struct wodan_db *db) {
+  return 1 + run_size_bound(&db->env, 4, 2ull * db->env.page_size, true) / db->io.bounds.block_size;
+}
+
+static uint64_t leaf_blocks(const struct wodan_db *db) {
+  return (uint64_t)db->superblock.leaf_size * 3 / 2 / db->io.bounds.block_size + 1;
+}
+
+static uint64_t spare_for_writes(const struct wodan_db *db) {
+  return spare_for_deletes(db) + leaf_blocks(db) + next_root_blocks(db);
+}
+
+static struct sweep sweep_of(struct wodan_db *db, struct memtable *memtable, uint64_t spare) {
   return (struct sweep){.env = &db->env,
                         .generation = &db->generation,
                         .leaf_size = db->superblock.leaf_size,
+                        .spare = spare,
                         .memtable = memtable};
 }
 
-/* A failed write inside tree work is final for the handle (also when the host is out of space: then the code changes, so
- * that nobody takes it for a full volume). A failed read, damage, no space or no memory is not. */
+/* A failed write inside tree work is final for the handle. A failed read, damage, no space or no memory is not. */
 static int tree_failure(struct wodan_db *db, int status, const struct wodan_error *error) {
-  if (!atomic_load(&db->device.unsure)) return status;
-  engine_fail(db, status, error);
-  return status == WODAN_ENOSPC ? WODAN_EFAILED : status;
+  return atomic_load(&db->device.unsure) ? engine_fail(db, status, error) : status;
 }
 
 static bool much_deferred(struct wodan_db *db) {
@@ -80,8 +120,8 @@ static int reclaim_deferred(struct wodan_db *db, struct wodan_error *error) {
 }
 
 /* Sweeps until every leaf has absorbed every run. */
-static int sweep_all(struct wodan_db *db, struct wodan_error *error) {
-  struct sweep sweep = sweep_of(db, NULL);
+static int sweep_all(struct wodan_db *db, uint64_t spare, struct wodan_error *error) {
+  struct sweep sweep = sweep_of(db, NULL, spare);
   bool reclaimed = false;
   for (;;) {
     struct node *next = NULL;
@@ -107,7 +147,7 @@ static int sweep_all(struct wodan_db *db, struct wodan_error *error) {
 
 /* A young tree: the memtable and all runs straight into leaves. Published whole or not at all. */
 static int merge_straight(struct wodan_db *db, struct wodan_error *error) {
-  struct sweep sweep = sweep_of(db, db->frozen.table);
+  struct sweep sweep = sweep_of(db, db->frozen.table, spare_for_writes(db));
   struct node *current = db->node;
   int status = 0;
   node_ref(current);
@@ -172,7 +212,7 @@ static bool sweep_owed(struct wodan_db *db) {
 static int drain_table(struct wodan_db *db, struct wodan_error *error) {
   uint64_t bytes = memtable_bytes(db->frozen.table);
   db->wrote = true;
-  if (bytes > buffer_limit(db)) {
+  if (bytes > buffer_limit(db) && memtable_count(db->active.table) == 0) {
     int status = merge_straight(db, error);
     if (status == 0 || db->failed.code) return status;
   }
@@ -190,8 +230,8 @@ int engine_drain(struct wodan_db *db, struct wodan_error *error) {
   db->frozen_drained = true;
   db->drained = memtable_last_sequence(db->frozen.table);
   /* These records need no journal any more once the checkpoint is durable; pending counts them until then. */
-  if (!sweep_owed(db)) return 0;
-  status = sweep_all(db, error);
+  if (!sweep_owed(db) || memtable_count(db->active.table)) return 0; /* its run comes first: that was promised space */
+  status = sweep_all(db, spare_for_writes(db), error);
   if (status == 0 || db->failed.code) return status;
   /* The runs simply stay: admission knows when space is short, and damage in one leaf must not stop writes elsewhere. */
   if (status != WODAN_ENOSPC) engine_log(db, WODAN_LOG_WARNING, "a sweep stopped: %s", error->message);
@@ -203,14 +243,21 @@ int engine_drain(struct wodan_db *db, struct wodan_error *error) {
 /* Bytes kept back so that a full volume can still delete, sweep and checkpoint: three leaves with their share of buffer
  * and the node header on the way. */
 static uint64_t reserve_bytes(struct wodan_db *db) {
-  uint64_t header = 512 + (uint64_t)(db->node->leaf_count + 4) * 96 + (uint64_t)db->node->run_count * 64;
-  return 3 * ((uint64_t)db->superblock.leaf_size * 3 / 2 + header + 2ull * db->io.bounds.block_size);
+  return 3 * ((uint64_t)db->superblock.leaf_size * 3 / 2 + next_root_bytes(db) + 2ull * db->io.bounds.block_size);
+}
+
+/* Bytes that leaves may grow by in a sweep beyond the records that come: each by a block, where it is split or no longer
+ * ends where a block does. */
+static uint64_t sweep_growth(const struct wodan_db *db) {
+  uint64_t leaves = db->node->leaf_count + 1u, records = memtable_count(db->active.table) + 1;
+  if (db->frozen.table && !db->frozen_drained) records += memtable_count(db->frozen.table);
+  return block_bytes(db, db->node->run_count || records > leaves ? leaves : records);
 }
 
 /* Bytes of records that memtables may hold in all, given what is free or will be after two checkpoints. */
 static uint64_t admissible(struct wodan_db *db, bool deletes_only) {
   struct space_counts space = space_counts(db->space);
-  uint64_t room = block_bytes(db, space.free + space.deferred), buffered = db->node->run_bytes;
+  uint64_t room = block_bytes(db, space.free + space.deferred), buffered = db->node->run_bytes + sweep_growth(db);
   uint64_t reserve = deletes_only ? reserve_bytes(db) / 3 : reserve_bytes(db);
   if (deletes_only) buffered = 0;
   return room > buffered + reserve ? (room - buffered - reserve) / 2 : 0;
@@ -221,12 +268,32 @@ static uint64_t held_bytes(const struct wodan_db *db) {
   return db->frozen.table && !db->frozen_drained ? bytes + memtable_bytes(db->frozen.table) : bytes;
 }
 
-/* Everything that can give space back now: drain, sweep, two checkpoints. */
-static int reclaim(struct wodan_db *db, struct wodan_error *error) {
+/* Whether the memtables, with `bytes` more, fit as runs into what is free now. Deferred blocks do not count: while a
+ * memtable holds journaled records the ring may have no room for the checkpoints that would free them. */
+static bool drainable(struct wodan_db *db, uint64_t bytes, bool deletes_only) {
+  const struct memtable *active = db->active.table, *frozen = db->frozen_drained ? NULL : db->frozen.table;
+  uint64_t more = bytes / record_encoded_size(TABLE_ID_SIZE + 1, 0) + 1;
+  uint64_t need = run_size_bound(&db->env, memtable_count(active) + more, memtable_bytes(active) + bytes, true);
+  if (frozen) need += run_size_bound(&db->env, memtable_count(frozen), memtable_bytes(frozen), true);
+  uint64_t blocks = need / db->io.bounds.block_size + 2;
+  return space_reaches(db->space, blocks + (deletes_only ? leaf_blocks(db) : spare_for_writes(db)));
+}
+
+static bool fits(struct wodan_db *db, uint64_t bytes, bool deletes_only) {
+  return held_bytes(db) + bytes <= admissible(db, deletes_only) && drainable(db, bytes, deletes_only);
+}
+
+static int drain_and_reclaim(struct wodan_db *db, struct wodan_error *error) {
   int status = engine_checkpoint_all(db, error);
-  if (status == 0 && db->node->run_count) status = sweep_all(db, error);
-  if (status == 0 && db->tree_changed) status = engine_checkpoint_tree(db, error);
   return status == 0 ? reclaim_deferred(db, error) : status;
+}
+
+/* A sweep for more space, as far as it comes: no room for a leaf, or one damaged leaf, is no reason to refuse a write. */
+static int sweep_for_space(struct wodan_db *db, struct wodan_error *error) {
+  int status = db->node->run_count ? sweep_all(db, spare_for_deletes(db), error) : 0;
+  if (status == 0 || db->failed.code || status == WODAN_ENOMEM) return status;
+  if (status != WODAN_ENOSPC) engine_log(db, WODAN_LOG_WARNING, "a sweep stopped: %s", error->message);
+  return 0;
 }
 
 static int no_space(struct wodan_db *db, uint64_t bytes, struct wodan_error *error) {
@@ -239,19 +306,27 @@ static int no_space(struct wodan_db *db, uint64_t bytes, struct wodan_error *err
 }
 
 static int admit(struct wodan_db *db, uint64_t bytes, bool deletes_only, struct wodan_error *error) {
-  if (held_bytes(db) + bytes <= admissible(db, deletes_only)) return 0;
+  if (fits(db, bytes, deletes_only)) return 0;
   struct space_counts space = space_counts(db->space);
   if (held_bytes(db) == 0 && db->node->run_count == 0 && space.deferred == 0) return no_space(db, bytes, error);
-  int status = reclaim(db, error);
-  if (status == WODAN_ENOSPC) return no_space(db, bytes, error);
-  if (status < 0) return status;
-  return held_bytes(db) + bytes <= admissible(db, deletes_only) ? 0 : no_space(db, bytes, error);
+  int status = drain_and_reclaim(db, error);
+  if (status == 0 && fits(db, bytes, deletes_only)) return 0;
+  if (status == 0) status = sweep_for_space(db, error);
+  if (status == 0) status = drain_and_reclaim(db, error);
+  if (status < 0 && status != WODAN_ENOSPC) return status;
+  return status == 0 && fits(db, bytes, deletes_only) ? 0 : no_space(db, bytes, error);
+}
+
+static bool memtable_full(const struct wodan_db *db, uint64_t bytes) {
+  const struct memtable *active = db->active.table;
+  return memtable_count(active) > 0 && memtable_bytes(active) + bytes > db->superblock.memtable_size;
 }
 
 int engine_make_room(struct wodan_db *db, uint64_t bytes, bool deletes_only, struct wodan_error *error) {
-  int status = admit(db, bytes, deletes_only, error);
-  if (status < 0) return status;
-  if (memtable_count(db->active.table) == 0 || memtable_bytes(db->active.table) + bytes <= db->superblock.memtable_size)
-    return 0;
-  return engine_checkpoint_all(db, error);
+  int status = 0;
+  do { /* again when others came in while this waited for their sync; admission last, for a checkpoint may sweep */
+    if (memtable_full(db, bytes)) status = engine_checkpoint_all(db, error);
+    if (status == 0) status = admit(db, bytes, deletes_only, error);
+  } while (status == 0 && memtable_full(db, bytes));
+  return status;
 }

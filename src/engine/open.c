@@ -12,17 +12,28 @@
 
 enum { DEFAULT_BUDGET = 256 << 20, FRAMES_MIN = 16, FRAMES_WISH = 64 };
 
-/* Memory beside the cache, bytes: two memtables (entries, tree and the join of a batch), journal, space, a builder. */
+/* Memory beside the cache, bytes: two memtables (entries, tree and the join of a batch), journal, space, a builder. The
+ * cache's extra frames are counted too: a cursor alone may pin more pages than the fewest frames there are. */
 static uint64_t fixed_memory(const struct superblock *sb) {
   uint64_t memtables = 2 * (sb->memtable_size + sb->memtable_size / 2) + 64 * 1024;
   uint64_t journal = journal_memory(sb->journal_block_size, superblock_ring_blocks(sb));
   uint64_t builder = sb->memtable_size / 8 + (1 << 20);
-  if (sb->memtable_size < 1 << 20) builder = 2 * sb->memtable_size + 4ull * sb->page_size + 2ull * sb->block_size;
+  if (sb->memtable_size < 1 << 20) builder = 4 * sb->memtable_size + 8ull * sb->page_size + 2ull * sb->block_size;
   return memtables + journal + space_memory(sb->device_blocks) + builder;
 }
 
+/* Handles, headers and indexes of the leaves a device holds (those of the first LEAVES_COUNTED), and of 16 runs with their
+ * filters. Not evictable, so it comes before the cache. */
+static uint64_t skeleton_memory(const struct superblock *sb) {
+  enum { LEAVES_COUNTED = 16384, PER_LEAF = 1024, PER_PAGE = 64 };
+  uint64_t leaves = sb->device_blocks * sb->block_size / sb->leaf_size, pages = sb->leaf_size / sb->page_size + 1;
+  if (leaves > LEAVES_COUNTED) leaves = LEAVES_COUNTED;
+  return leaves * (PER_LEAF + pages * PER_PAGE) + sb->memtable_size / 2;
+}
+
 static int plan_memory(struct wodan_db *db, uint64_t wished, struct wodan_error *error) {
-  uint64_t frame = db->superblock.page_size + 128, fixed = fixed_memory(&db->superblock);
+  uint64_t frame = db->superblock.page_size + 128;
+  uint64_t fixed = fixed_memory(&db->superblock) + skeleton_memory(&db->superblock) + CACHE_FRAMES_EXTRA * frame;
   db->memory_needed = fixed + FRAMES_MIN * frame;
   db->memory_budget = wished ? wished : DEFAULT_BUDGET;
   if (wished == 0 && db->memory_budget < fixed + FRAMES_WISH * frame) db->memory_budget = fixed + FRAMES_WISH * frame;

@@ -97,6 +97,7 @@ static int load_previous(struct wodan_db *db, const struct journal_mounted *moun
     return 0;
   }
   if (root->generation) space_claim_previous(db->space, root->extents, root->extent_count);
+  db->previous_root_blocks = block_ptr_blocks(root);
   for (uint32_t i = 0; i < image.leaf_count; i++)
     space_claim_previous(db->space, image.leaves[i].entry.ptr.extents, image.leaves[i].entry.ptr.extent_count);
   for (uint32_t i = 0; i < image.run_count; i++)
@@ -109,6 +110,10 @@ static int load_previous(struct wodan_db *db, const struct journal_mounted *moun
 
 static int apply(void *context, const struct record *record, uint64_t block, struct wodan_error *error) {
   struct wodan_db *db = context;
+  uint32_t page = db->superblock.page_size;
+  if (record->key.size > page / 8 + TABLE_ID_SIZE || record->value.size > page / 4)
+    return status_corrupt(error, WODAN_NO_BLOCK, "operation %llu in the journal has a key of %zu and a value of %zu bytes",
+                          (unsigned long long)record->sequence, record->key.size, record->value.size);
   int status = memtable_reserve(db->active.table, 1, record->key.size + record->value.size, error);
   if (status < 0) return status;
   memtable_insert(db->active.table, record);
@@ -176,6 +181,15 @@ static int mount_roots(struct wodan_db *db, uint32_t flags, struct journal_mount
   return status;
 }
 
+/* Counters go up by one and never come near this; an image that has them there was made to wrap them round. */
+static int check_counters(const struct wodan_db *db, const struct journal_mounted *mounted, struct wodan_error *error) {
+  const uint64_t limit = UINT64_C(1) << 62;
+  if (mounted->generation_max < limit && mounted->epoch_max.number < limit && mounted->head < limit &&
+      atomic_load(&db->sequence) < limit)
+    return 0;
+  return status_corrupt(error, WODAN_NO_BLOCK, "a counter in the journal is beyond what a volume can reach");
+}
+
 /* Features in use since format: what this version lacks it must not touch. */
 static int check_features(const struct wodan_db *db, const struct checkpoint_record *record,
                           struct wodan_error *error) {
@@ -206,8 +220,10 @@ int engine_recover(struct wodan_db *db, uint32_t flags, struct wodan_error *erro
   db->generation = mounted.generation_max;
   if (!older) status = load_previous(db, &mounted, error);
   if (status == 0) status = replay(db, &mounted, older, error);
+  if (status == 0) status = check_counters(db, &mounted, error);
   if (status < 0) return status;
   space_mounted(db->space, mounted.newest.generation);
+  engine_keep_room(db, true);
   struct epoch epoch = mounted.epoch_max;
   db->epoch = epoch.number;
   if (db->read_only) return 0;
@@ -216,5 +232,6 @@ int engine_recover(struct wodan_db *db, uint32_t flags, struct wodan_error *erro
     return status_set(error, WODAN_EIO, 0, WODAN_NO_BLOCK, "no random bytes for the epoch");
   db->env.epoch = epoch;
   journal_continue(&db->journal, &mounted, epoch);
+  engine_keep_room(db, true);
   return 0;
 }

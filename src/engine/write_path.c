@@ -23,7 +23,7 @@ int engine_fail(struct wodan_db *db, int status, const struct wodan_error *cause
     atomic_store(&db->is_failed, true);
     engine_log(db, WODAN_LOG_WARNING, "a write failed, the database only reads from now on: %s", cause->message);
   }
-  return status;
+  return status == WODAN_ENOSPC ? WODAN_EFAILED : status;
 }
 
 int engine_writable(struct wodan_db *db, struct wodan_error *error) {
@@ -75,8 +75,20 @@ static void insert_all(struct wodan_db *db, const struct operations *operations)
   count(&db->counters.deletes, operations->count - puts);
 }
 
-static int apply_locked(struct wodan_db *db, const struct operations *operations, struct wodan_error *error) {
+enum { RECORD_HEADER = 16 };
+
+/* Before a durable commit changes anything: the journal can take what is pending and these operations, or a checkpoint
+ * empties it. So no lack of memory or space can come between the insert and the journal record. */
+static int make_journal_room(struct wodan_db *db, const struct operations *operations, struct wodan_error *error) {
+  uint64_t payload = RECORD_HEADER + db->frozen.pending_bytes + db->active.pending_bytes + operations->size;
+  if (journal_room(&db->journal, journal_record_blocks(&db->journal, payload))) return 0;
+  return engine_checkpoint_all(db, error);
+}
+
+static int apply_locked(struct wodan_db *db, const struct operations *operations, bool durable,
+                        struct wodan_error *error) {
   int status = engine_writable(db, error);
+  if (status == 0 && durable) status = make_journal_room(db, operations, error);
   if (status == 0) status = engine_make_room(db, operations->encoded, operations->deletes_only, error);
   if (status < 0) return status;
   rwlock_write(&db->state);
@@ -97,7 +109,7 @@ int engine_commit(struct wodan_db *db, const struct operations *operations, stru
     return status_set(error, WODAN_ETOOBIG, 0, WODAN_NO_BLOCK, "the batch has %llu bytes, %llu are allowed",
                       (unsigned long long)operations->encoded, (unsigned long long)engine_batch_max(db));
   lock_acquire(&db->write);
-  int status = operations->count ? apply_locked(db, operations, error) : engine_writable(db, error);
+  int status = operations->count ? apply_locked(db, operations, durable, error) : engine_writable(db, error);
   uint64_t sequence = atomic_load_explicit(&db->sequence, memory_order_relaxed);
   if (status == 0) {
     if (operations->count) {
@@ -117,8 +129,6 @@ int engine_commit(struct wodan_db *db, const struct operations *operations, stru
 void engine_wait_sync(struct wodan_db *db) {
   while (db->sync_running) condition_wait(&db->synced, &db->write);
 }
-
-enum { RECORD_HEADER = 16 };
 
 static int journal_slot(struct wodan_db *db, struct table_slot *slot, uint64_t block, struct wodan_error *error) {
   if (!slot->table || slot->pending_count == 0) return 0;
@@ -169,7 +179,7 @@ static int flush_journal(struct wodan_db *db, struct wodan_error *error) {
   lock_acquire(&db->write);
   db->sync_running = false;
   if (status < 0) {
-    engine_fail(db, status, error);
+    status = engine_fail(db, status, error);
   } else {
     journal_flushed(&db->journal);
     if (covered > db->durable) db->durable = covered;
@@ -180,20 +190,25 @@ static int flush_journal(struct wodan_db *db, struct wodan_error *error) {
 
 int engine_sync_to(struct wodan_db *db, uint64_t sequence, struct wodan_error *error) {
   struct wodan_error unasked;
+  bool short_of = false; /* of memory or space for a checkpoint: into the journal, while it has room */
   if (!error) error = &unasked;
   for (;;) {
-    engine_wait_sync(db);
+    /* Not engine_wait_sync: who is covered goes at once, else those who start the next flush keep it waiting. */
+    while (db->sync_running && db->durable < sequence) condition_wait(&db->synced, &db->write);
     if (db->durable >= sequence) break;
     int status = engine_writable(db, error);
     if (status < 0) return status;
     uint64_t payload = RECORD_HEADER + db->frozen.pending_bytes + db->active.pending_bytes;
     uint64_t blocks = journal_record_blocks(&db->journal, payload);
-    if (blocks > db->journal.blocks / 4 || !journal_room(&db->journal, blocks)) {
+    bool room = journal_room(&db->journal, blocks);
+    if (!room || (blocks > db->journal.blocks / 4 && !short_of)) {
       status = engine_checkpoint_all(db, error);
+      short_of = room && db->failed.code == 0 && (status == WODAN_ENOMEM || status == WODAN_ENOSPC);
+      if (short_of) status = 0;
     } else {
       status = journal_pending(db, payload, error);
       if (status < 0)
-        engine_fail(db, status, error);
+        status = engine_fail(db, status, error);
       else
         status = flush_journal(db, error);
     }

@@ -9,6 +9,7 @@
 
 enum record_kind { RECORD_PUT = 0, RECORD_DELETE = 1 }; /* 2..7 reserved: blob and others */
 enum { TABLE_DEFAULT = 1, TABLE_ID_SIZE = 1 };
+enum { TREE_KEY_MAX = 16384 / 8 + TABLE_ID_SIZE }; /* bytes; in volumes with the largest pages */
 
 struct record {
   struct wodan_slice key;

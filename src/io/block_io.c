@@ -17,7 +17,7 @@
 #include <string.h>
 #include "codec/checksum.h"
 
-enum { CHUNK_MAX = 1 << 20, SECTION_MAX = 64 << 20, ATTEMPTS = 2 };
+enum { CHUNK_MAX = 1 << 20, ATTEMPTS = 2 };
 
 /* One contiguous part of a range. */
 struct piece {
@@ -190,7 +190,8 @@ int block_io_read_header(struct block_io *io, const struct block_ptr *ptr, uint8
 int block_io_read_section(struct block_io *io, const struct block_ptr *ptr, const struct section *section,
                           uint8_t **buffer, struct wodan_error *error) {
   uint64_t block = block_io_locate(io, ptr->extents, ptr->extent_count, section->offset);
-  if (section->length > SECTION_MAX || section->offset > ptr->length || section->length > ptr->length - section->offset)
+  if (section->length > BLOCK_IO_SECTION_MAX || section->offset > ptr->length ||
+      section->length > ptr->length - section->offset)
     return status_corrupt(error, block, "section %u of the object of generation %llu is too long", section->tag,
                           (unsigned long long)ptr->generation);
   size_t size = (size_t)section->length;

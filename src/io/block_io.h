@@ -33,7 +33,9 @@ uint64_t block_io_locate(const struct block_io *io, const struct extent *extents
  * header is read a second time before it is called damage. */
 int block_io_read_header(struct block_io *io, const struct block_ptr *ptr, uint8_t type, struct object_header *header,
                          uint8_t **buffer, struct wodan_error *error);
-/* Reads a section into fresh memory (section->length bytes) and proves its checksum; re-read once like headers. */
+/* Reads a section into fresh memory (section->length bytes) and proves its checksum; re-read once like headers. Longer
+ * sections than this are refused, so nobody may write one. */
+enum { BLOCK_IO_SECTION_MAX = 1 << 30 };
 int block_io_read_section(struct block_io *io, const struct block_ptr *ptr, const struct section *section,
                           uint8_t **buffer, struct wodan_error *error);
 

@@ -88,9 +88,8 @@ static int clear_debris(struct journal *journal, struct wodan_error *error) {
   uint32_t sector = journal->device->raw->geometry.sector;
   assert(journal->buffered == 0 && sector <= journal->block_size);
   memset(journal->buffer, 0, sector);
-  uint64_t position = journal->head % journal->blocks;
-  int status = device_write(journal->device, journal->offset + position * journal->block_size, journal->buffer, sector,
-                            error);
+  uint64_t offset = journal->offset + journal->head % journal->blocks * journal->block_size;
+  int status = device_write(journal->device, offset, journal->buffer, sector, error);
   if (status == 0) status = device_barrier(journal->device, error);
   journal->bytes_written += sector;
   journal->debris = false;
@@ -112,10 +111,8 @@ static int put_block(struct journal *journal, uint8_t kind, const uint8_t *paylo
                                 .fragments = journal->fragments,
                                 .payload_length = payload_length};
   memcpy(block.fsid, journal->fsid, 16);
-#ifndef MUTANT_NO_DEBRIS_CLEARED
   int status = journal->debris ? clear_debris(journal, error) : 0;
   if (status < 0) return status;
-#endif
   if (journal->buffered == 0) journal->buffer_first = journal->head;
   uint8_t *out = journal->buffer + (size_t)journal->buffered * journal->block_size;
   journal_block_encode(&block, payload, journal->seed, out, journal->block_size);

@@ -65,16 +65,24 @@ static bool ring_get(struct ring_reader *reader, uint64_t sequence, struct ring_
   return ring_decode(reader, raw, position, out) && out->block.kind != JOURNAL_EMPTY;
 }
 
+/* The checkpoint record in a block, held to the block's own place in the ring. */
+static bool decode_checkpoint(const struct ring_reader *reader, const struct volume_bounds *bounds,
+                              const struct ring_block *got, struct checkpoint_record *record,
+                              struct checkpoint_mark *mark) {
+  uint64_t sequence = got->block.sequence;
+  if (got->block.kind != JOURNAL_CHECKPOINT) return false;
+  if (!checkpoint_record_decode(got->payload, got->block.payload_length, bounds, record)) return false;
+  if (record->tail > sequence || record->previous > sequence || sequence - record->tail >= reader->journal->blocks)
+    return false;
+  *mark = (struct checkpoint_mark){.sequence = sequence, .hash = got->block.hash, .tail = record->tail};
+  return true;
+}
+
 static bool load_checkpoint(struct ring_reader *reader, const struct volume_bounds *bounds, uint64_t sequence,
                             uint64_t hash, struct checkpoint_record *record, struct checkpoint_mark *mark) {
   struct ring_block got;
-  if (!ring_get(reader, sequence, &got) || got.block.kind != JOURNAL_CHECKPOINT) return false;
-  if (hash != 0 && got.block.hash != hash) return false;
-  if (!checkpoint_record_decode(got.payload, got.block.payload_length, bounds, record)) return false;
-  if (record->tail > sequence || record->previous > sequence || sequence - record->tail >= reader->journal->blocks)
-    return false;
-  *mark = (struct checkpoint_mark){.sequence = sequence, .hash = got.block.hash, .tail = record->tail};
-  return true;
+  if (!ring_get(reader, sequence, &got) || (hash != 0 && got.block.hash != hash)) return false;
+  return decode_checkpoint(reader, bounds, &got, record, mark);
 }
 
 /* A block of the newest lap by bisection; false when any probe is invalid. */
@@ -175,12 +183,11 @@ static void walk_chain(struct ring_reader *reader, const struct volume_bounds *b
   *walk = (struct walk){.next = tail, .whole = tail};
   while (walk->next < tail + reader->journal->blocks && walk_step(reader, walk, &got)) {
     note_block(m, &got, bounds);
-    if (got.block.kind != JOURNAL_CHECKPOINT || got.block.sequence <= start) continue;
     struct checkpoint_record record;
-    if (!checkpoint_record_decode(got.payload, got.block.payload_length, bounds, &record)) continue;
+    struct checkpoint_mark mark;
+    if (got.block.sequence <= start || !decode_checkpoint(reader, bounds, &got, &record, &mark)) continue;
     m->newest = record;
-    m->newest_mark =
-        (struct checkpoint_mark){.sequence = got.block.sequence, .hash = got.block.hash, .tail = record.tail};
+    m->newest_mark = mark;
   }
   m->walked = walk->next - tail;
 }
@@ -193,7 +200,8 @@ static bool find_evidence(struct ring_reader *reader, const struct volume_bounds
     uint64_t q = walk->whole + i, position = q % reader->journal->blocks;
     struct ring_block got;
     const uint8_t *raw = ring_raw(reader, position, UINT32_MAX);
-    if (i == 0) m->debris = !ring_decode(reader, raw, position, &got) || got.block.sequence + reader->journal->blocks != q;
+    if (i == 0)
+      m->debris = !ring_decode(reader, raw, position, &got) || got.block.sequence + reader->journal->blocks != q;
     if (!raw || journal_block_peek_sequence(raw) != q || !ring_decode(reader, raw, position, &got)) continue;
     if (got.block.kind == JOURNAL_EMPTY) continue;
     note_block(m, &got, bounds);
@@ -230,36 +238,43 @@ static void find_older(struct ring_reader *reader, const struct volume_bounds *b
   m->has_older = true;
 }
 
-static bool find_start(struct ring_reader *reader, const struct volume_bounds *bounds, struct journal_mounted *m) {
-  struct ring_block found;
-  if (bisect(reader, &found) && start_from(reader, bounds, &found, &m->newest, &m->newest_mark)) return true;
-  m->linear = true;
-  return scan_ring(reader, &found) && start_from(reader, bounds, &found, &m->newest, &m->newest_mark);
-}
-
-int journal_mount(struct journal *journal, const struct volume_bounds *bounds, struct journal_mounted *m,
-                  struct wodan_error *error) {
-  struct ring_reader reader = ring_reader(journal);
-  memset(m, 0, sizeof *m);
-  if (!find_start(&reader, bounds, m))
-    return status_corrupt(error, ring_place(journal, 0),
-                          "the journal names no checkpoint record that can be read; an older root may be intact");
+/* From the starting record: rules 12 to 14. */
+static int mount_from_start(struct ring_reader *reader, const struct volume_bounds *bounds, struct journal_mounted *m,
+                            struct wodan_error *error) {
+  const struct journal *journal = reader->journal;
   uint64_t start = m->newest_mark.sequence, witness = 0;
   struct walk walk;
-  walk_chain(&reader, bounds, m, &walk);
+  walk_chain(reader, bounds, m, &walk);
   if (walk.next <= start)
     return status_corrupt(error, ring_place(journal, walk.next),
                           "journal block %llu is damaged, before the newest checkpoint record at %llu",
                           (unsigned long long)walk.next, (unsigned long long)start);
-  if (find_evidence(&reader, bounds, m, &walk, &witness))
+  if (find_evidence(reader, bounds, m, &walk, &witness))
     return status_corrupt(error, ring_place(journal, walk.next),
                           "journal block %llu is damaged: block %llu behind it says it was durable",
                           (unsigned long long)walk.next, (unsigned long long)witness);
   m->head = walk.whole;
   m->head_hash = walk.whole_hash;
   if (m->newest.generation > m->generation_max) m->generation_max = m->newest.generation;
-  find_older(&reader, bounds, m);
+  find_older(reader, bounds, m);
   return 0;
+}
+
+int journal_mount(struct journal *journal, const struct volume_bounds *bounds, struct journal_mounted *m,
+                  struct wodan_error *error) {
+  struct ring_reader reader = ring_reader(journal);
+  struct ring_block found;
+  memset(m, 0, sizeof *m);
+  if (bisect(&reader, &found) && start_from(&reader, bounds, &found, &m->newest, &m->newest_mark) &&
+      mount_from_start(&reader, bounds, m, error) == 0)
+    return 0;
+  /* Also when what bisection led to is damaged: a stale block may have sent it to an older lap, and nothing that the
+   * newest block stands on need be broken. */
+  m->linear = true;
+  if (!scan_ring(&reader, &found) || !start_from(&reader, bounds, &found, &m->newest, &m->newest_mark))
+    return status_corrupt(error, ring_place(journal, 0),
+                          "the journal names no checkpoint record that can be read; an older root may be intact");
+  return mount_from_start(&reader, bounds, m, error);
 }
 
 static bool chain_is_whole(struct ring_reader *reader, const struct checkpoint_mark *mark, struct walk *walk) {

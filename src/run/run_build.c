@@ -131,7 +131,8 @@ static uint64_t offset_now(const struct run_builder *builder) { return builder->
 
 static int take_space(struct run_builder *builder, uint64_t blocks, struct wodan_error *error) {
   if (builder->extent_count) return 0;
-  int status = space_allocate(builder->env->space, blocks, builder->extents, &builder->extent_count, error);
+  int status = space_allocate_sparing(builder->env->space, blocks, builder->options.spare, builder->extents,
+                                      &builder->extent_count, error);
   if (status) builder->extent_count = 0;
   return status;
 }
@@ -183,6 +184,8 @@ static int append(struct run_builder *builder, const uint8_t *bytes, size_t size
 /* Appends a section whose bytes are at hand and notes it. */
 static int append_section(struct run_builder *builder, uint32_t slot, uint8_t tag, const uint8_t *bytes, size_t size,
                           struct wodan_error *error) {
+  if (size > BLOCK_IO_SECTION_MAX)
+    return status_set(error, WODAN_ETOOBIG, 0, WODAN_NO_BLOCK, "section %u of a run would have %zu bytes", tag, size);
   builder->sections[slot] = (struct section){.tag = tag,
                                              .offset = offset_now(builder),
                                              .length = size,

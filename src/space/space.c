@@ -5,6 +5,7 @@
  *  - now: given up since the last durable checkpoint, so its root names them still. old: given up before that
  *    checkpoint, so only the previous root names them. Neither is allocated or discarded.
  *  - the counts equal the bits.
+ *  - but for a checkpoint's root nothing takes the last `reserve` free blocks: else nothing could ever free the deferred.
  *
  * Order: space_checkpoint_durable is called only after the flush behind the checkpoint record returned; then old
  * becomes free and now becomes old, so a block freed by a checkpoint survives one more of them.
@@ -24,6 +25,8 @@ struct space {
   uint64_t *used, *now, *old; /* one allocation, which starts at used */
   uint64_t cursor; /* next-fit: bit index where the next search starts */
   uint64_t free, deferred;
+  uint64_t reserve; /* free blocks that only a checkpoint's root may take */
+  uint64_t reached; /* one object could take so many, as far as was asked since the last allocation */
   uint64_t generation; /* of the last durable checkpoint */
 };
 
@@ -184,36 +187,93 @@ static bool find_scattered(const struct space *space, uint64_t size, uint64_t bl
   return covered == blocks;
 }
 
+/* Where one object of so many blocks can go: contiguous where possible, from the last allocation on. found has one place
+ * more than an object may use. */
+static bool find(const struct space *space, uint64_t blocks, struct extent *found, uint32_t *count) {
+  uint64_t size = space->end - space->first, at = 0;
+  *count = 1;
+  if (blocks > space->free) return false;
+  if (!find_contiguous(space, space->cursor, size, size, blocks, &at) &&
+      !find_contiguous(space, 0, space->cursor, size, blocks, &at))
+    return find_scattered(space, size, blocks, found, count);
+  found[0] = (struct extent){.first = at, .count = blocks};
+  return true;
+}
+
+static bool reaches(const struct space *space, uint64_t blocks) {
+  struct extent found[BLOCK_PTR_EXTENTS_MAX + 1];
+  uint32_t count;
+  return blocks == 0 || find(space, blocks, found, &count);
+}
+
+static void set_used(struct space *space, const struct extent *found, uint32_t count, bool used) {
+  for (uint32_t e = 0; e < count; e++)
+    for (uint64_t i = found[e].first; i < found[e].first + found[e].count; i++)
+      used ? bit_set(space->used, i) : bit_clear(space->used, i);
+}
+
+/* Takes blocks so that one object of `kept` blocks could still be placed. */
+static int allocate(struct space *space, uint64_t blocks, uint64_t kept, struct extent *extents, uint32_t *count,
+                    struct wodan_error *error) {
+  assert(blocks > 0);
+  struct extent found[BLOCK_PTR_EXTENTS_MAX + 1];
+  bool ok = find(space, blocks, found, count);
+  if (ok) {
+    set_used(space, found, *count, true);
+    space->free -= blocks;
+    ok = reaches(space, kept);
+    if (!ok) {
+      set_used(space, found, *count, false);
+      space->free += blocks;
+    }
+  }
+  if (!ok)
+    return status_set(error, WODAN_ENOSPC, 0, WODAN_NO_BLOCK,
+                      "no room for %llu blocks: %llu are free and %llu wait for the next checkpoints",
+                      (unsigned long long)blocks, (unsigned long long)space->free,
+                      (unsigned long long)space->deferred);
+  for (uint32_t e = 0; e < *count; e++) {
+    extents[e] = (struct extent){.first = space->first + found[e].first, .count = found[e].count};
+    space->cursor = (found[e].first + found[e].count) % (space->end - space->first);
+  }
+  space->reached = 0;
+  return 0;
+}
+
+int space_allocate_sparing(struct space *space, uint64_t blocks, uint64_t spare, struct extent *extents, uint32_t *count,
+                           struct wodan_error *error) {
+  lock_acquire(&space->lock);
+  int status = allocate(space, blocks, space->reserve + spare, extents, count, error);
+  lock_leave(&space->lock);
+  return status;
+}
+
 int space_allocate(struct space *space, uint64_t blocks, struct extent *extents, uint32_t *count,
                    struct wodan_error *error) {
-  assert(blocks > 0);
-  uint64_t size = space->end - space->first, at = 0;
-  struct extent found[BLOCK_PTR_EXTENTS_MAX + 1];
+  return space_allocate_sparing(space, blocks, 0, extents, count, error);
+}
+
+int space_allocate_reserved(struct space *space, uint64_t blocks, struct extent *extents, uint32_t *count,
+                            struct wodan_error *error) {
   lock_acquire(&space->lock);
-  bool ok = blocks <= space->free;
-  if (ok) {
-    if (find_contiguous(space, space->cursor, size, size, blocks, &at) ||
-        find_contiguous(space, 0, space->cursor, size, blocks, &at)) {
-      found[0] = (struct extent){.first = at, .count = blocks};
-      *count = 1;
-    } else {
-      ok = find_scattered(space, size, blocks, found, count);
-    }
-  }
-  if (ok) {
-    for (uint32_t e = 0; e < *count; e++) {
-      for (uint64_t i = found[e].first; i < found[e].first + found[e].count; i++) bit_set(space->used, i);
-      extents[e] = (struct extent){.first = space->first + found[e].first, .count = found[e].count};
-      space->cursor = (found[e].first + found[e].count) % size;
-    }
-    space->free -= blocks;
-  }
-  uint64_t left = space->free, deferred = space->deferred;
+  int status = allocate(space, blocks, 0, extents, count, error);
   lock_leave(&space->lock);
-  if (ok) return 0;
-  return status_set(error, WODAN_ENOSPC, 0, WODAN_NO_BLOCK,
-                    "no room for %llu blocks: %llu are free and %llu wait for the next checkpoints",
-                    (unsigned long long)blocks, (unsigned long long)left, (unsigned long long)deferred);
+  return status;
+}
+
+bool space_reaches(struct space *space, uint64_t blocks) {
+  lock_acquire(&space->lock);
+  uint64_t wanted = blocks + space->reserve;
+  bool ok = wanted <= space->reached || reaches(space, wanted);
+  if (ok && wanted > space->reached) space->reached = wanted;
+  lock_leave(&space->lock);
+  return ok;
+}
+
+void space_set_reserve(struct space *space, uint64_t blocks) {
+  lock_acquire(&space->lock);
+  space->reserve = blocks;
+  lock_leave(&space->lock);
 }
 
 /* Caller holds the lock. */
@@ -294,8 +354,9 @@ void space_checkpoint_durable(struct space *space, uint64_t generation,
 
 struct space_counts space_counts(struct space *space) {
   lock_acquire(&space->lock);
-  struct space_counts counts = {
-      .total = space->end - space->first, .free = space->free, .deferred = space->deferred};
+  struct space_counts counts = {.total = space->end - space->first,
+                                .free = space->free,
+                                .deferred = space->deferred};
   lock_leave(&space->lock);
   return counts;
 }

@@ -32,6 +32,17 @@ void space_mounted(struct space *space, uint64_t generation);
  * device from the last allocation. WODAN_ENOSPC (nothing changed), WODAN_ENOMEM. */
 int space_allocate(struct space *space, uint64_t blocks, struct extent *extents, uint32_t *count,
                    struct wodan_error *error);
+/* As space_allocate, but leaves room for one object of `spare` blocks more: for work that can wait. */
+int space_allocate_sparing(struct space *space, uint64_t blocks, uint64_t spare, struct extent *extents, uint32_t *count,
+                           struct wodan_error *error);
+/* As space_allocate, but may use the reserve too: for the root of a checkpoint. */
+int space_allocate_reserved(struct space *space, uint64_t blocks, struct extent *extents, uint32_t *count,
+                            struct wodan_error *error);
+/* So many free blocks, and so that one object could take them, are left to space_allocate_reserved from now on: what the
+ * next checkpoint needs for its root, for only checkpoints make deferred blocks free. */
+void space_set_reserve(struct space *space, uint64_t blocks);
+/* Whether space_allocate could give one object so many blocks. Cheap when asked again for no more. */
+bool space_reaches(struct space *space, uint64_t blocks);
 /* Gives back blocks that nothing durable ever named: free at once. */
 void space_release(struct space *space, const struct extent *extents, uint32_t count);
 /* Gives up an object born in `generation`: free at once when younger than the last durable checkpoint, else deferred.

@@ -33,7 +33,11 @@ static int decode_leaves(struct block_io *io, const struct block_ptr *ptr, struc
   struct page page = page_view(image->page);
   struct wodan_slice prefix = page_prefix(&page);
   size_t total = 0;
-  for (uint32_t i = 0; i < page.count; i++) total += prefix.size + page_record(&page, i).suffix.size;
+  for (uint32_t i = 0; i < page.count; i++) {
+    size_t size = prefix.size + page_record(&page, i).suffix.size;
+    if (size > TREE_KEY_MAX) return damaged(ptr, error, "a pivot is longer than any key");
+    total += size;
+  }
   image->leaf_count = 0;
   image->leaf_capacity = page.count;
   image->leaves = mem_array(image->mem, page.count, sizeof *image->leaves);
@@ -57,11 +61,13 @@ static int decode_leaves(struct block_io *io, const struct block_ptr *ptr, struc
   return 0;
 }
 
+enum { POINTER_SIZE_MIN = 14 }; /* bytes of an encoded pointer that is not null */
+
 static int decode_runs(struct block_io *io, const struct block_ptr *ptr, struct node_image *image,
                        struct wodan_error *error) {
   struct wire_reader r = wire_reader(image->list, image->list_size);
   uint64_t count = wire_get_varint(&r);
-  if (r.failed || count > image->list_size) return damaged(ptr, error, "its run list is malformed");
+  if (r.failed || count > image->list_size / POINTER_SIZE_MIN) return damaged(ptr, error, "its run list is malformed");
   image->runs = mem_array(image->mem, (size_t)count, sizeof *image->runs);
   if (!image->runs) return status_nomem(error);
   image->run_count = (uint32_t)count; /* the array's size, for release */
@@ -139,6 +145,9 @@ static int assemble(struct block_io *io, const struct node_image *image, const s
                     struct page_builder *table, const uint8_t *list, size_t list_size, uint8_t **bytes, size_t *size,
                     struct block_ptr *ptr, struct wodan_error *error) {
   size_t table_size = image->leaf_count ? page_builder_size(table) : 0;
+  if (table_size > BLOCK_IO_SECTION_MAX || list_size > BLOCK_IO_SECTION_MAX)
+    return status_set(error, WODAN_ENOSPC, 0, WODAN_NO_BLOCK, "the tree has more leaves than one node can name: %u",
+                      (unsigned)image->leaf_count);
   struct object_header header = {.type = OBJECT_NODE, .generation = target->generation, .epoch = target->epoch};
   memcpy(header.fsid, io->fsid, 16);
   header.header_length = object_header_size_max(&io->bounds, 0, 0, BLOCK_PTR_EXTENTS_MAX, 2);

@@ -84,6 +84,7 @@ static int output_start_leaf(struct output *out, struct wodan_slice pivot, struc
   struct run_build_options options = {
       .size_max = run_size_bound(sweep->env, sweep->leaf_size / 12, sweep->leaf_size, false),
       .generation = ++*sweep->generation,
+      .spare = sweep->spare,
       .filter = false};
   return run_builder_create(sweep->env, &options, &out->builder, error);
 }

@@ -13,27 +13,42 @@
 #include "support/power_cut.h"
 #include "support/random.h"
 
-static const struct cut_geometry TINY = {"32 KiB, 512-byte blocks, sector 512", 32 << 10, 512, 512};
-static const struct cut_geometry TORN = {"32 KiB, 512-byte blocks, sector 128", 32 << 10, 128, 512};
-static const struct cut_geometry WIDE = {"64 KiB, 1 KiB blocks, sector 512", 64 << 10, 512, 1024};
-static const struct cut_geometry BIG = {"256 KiB, 4 KiB blocks, sector 512", 256 << 10, 512, 4096};
+static const struct cut_geometry TINY = {"32 KiB, 512-byte blocks, sector 512", 32 << 10, 512, 512, false};
+static const struct cut_geometry TORN = {"32 KiB, 512-byte blocks, sector 128", 32 << 10, 128, 512, false};
+static const struct cut_geometry WIDE = {"64 KiB, 1 KiB blocks, sector 512", 64 << 10, 512, 1024, true};
+static const struct cut_geometry BIG = {"256 KiB, 4 KiB blocks, sector 512", 256 << 10, 512, 4096, true};
 static const struct cut_geometry *const GEOMETRIES[] = {&TINY, &TORN, &WIDE, &BIG};
 
-#define PUT(count, size)       {CUT_PUT, count, size}
-#define OVERWRITE(count, size) {CUT_OVERWRITE, count, size}
-#define DELETE(count)          {CUT_DELETE, count, 0}
-#define BATCH(count, size)     {CUT_BATCH, count, size}
-#define DURABLE(count, size)   {CUT_DURABLE, count, size}
-#define FILL(count, size)      {CUT_FILL, count, size}
-#define SYNC                   {CUT_SYNC, 0, 0}
-#define CHECKPOINT             {CUT_CHECKPOINT, 0, 0}
-#define REOPEN                 {CUT_REOPEN, 0, 0}
-#define DELETE_ALL             {CUT_DELETE_ALL, 0, 0}
-#define VIEW                   {CUT_VIEW, 0, 0}
-#define UNVIEW                 {CUT_UNVIEW, 0, 0}
-#define KILL                   {CUT_KILL, 0, 0}
-#define POWER                  {CUT_POWER, 0, 0}
-#define STEPS(...) .steps = (const struct cut_step[]){__VA_ARGS__}, \
+#define PUT(count, size)                                                                                               \
+  { CUT_PUT, count, size }
+#define OVERWRITE(count, size)                                                                                         \
+  { CUT_OVERWRITE, count, size }
+#define DELETE(count)                                                                                                  \
+  { CUT_DELETE, count, 0 }
+#define BATCH(count, size)                                                                                             \
+  { CUT_BATCH, count, size }
+#define DURABLE(count, size)                                                                                           \
+  { CUT_DURABLE, count, size }
+#define FILL(count, size)                                                                                              \
+  { CUT_FILL, count, size }
+#define SYNC                                                                                                           \
+  { CUT_SYNC, 0, 0 }
+#define CHECKPOINT                                                                                                     \
+  { CUT_CHECKPOINT, 0, 0 }
+#define REOPEN                                                                                                         \
+  { CUT_REOPEN, 0, 0 }
+#define DELETE_ALL                                                                                                     \
+  { CUT_DELETE_ALL, 0, 0 }
+#define VIEW                                                                                                           \
+  { CUT_VIEW, 0, 0 }
+#define UNVIEW                                                                                                         \
+  { CUT_UNVIEW, 0, 0 }
+#define KILL                                                                                                           \
+  { CUT_KILL, 0, 0 }
+#define POWER                                                                                                          \
+  { CUT_POWER, 0, 0 }
+#define STEPS(...)                                                                                                     \
+  .steps = (const struct cut_step[]){__VA_ARGS__},                                                                     \
   .count = sizeof((const struct cut_step[]){__VA_ARGS__}) / sizeof(struct cut_step)
 
 /* clang-format off */
@@ -80,6 +95,7 @@ static const struct cut_scenario SCENARIOS[] = {
      STEPS(DURABLE(2, 40), POWER, PUT(9, 90), POWER, DURABLE(1, 100), PUT(25, 90), POWER,
            DURABLE(2, 120), POWER, DURABLE(3, 40), POWER, CHECKPOINT, DURABLE(2, 10))},
     {"4 KiB blocks", &BIG, STEPS(DURABLE(2, 100), PUT(90, 100), CHECKPOINT, DURABLE(3, 100), OVERWRITE(60, 100), SYNC, REOPEN)},
+    {"4 KiB blocks, full", &BIG, STEPS(FILL(3000, 128), SYNC, OVERWRITE(8, 90), DELETE(8), SYNC, DELETE(40), REOPEN)},
     {"1 KiB blocks, a mixture", &WIDE, .deep = true,
      STEPS(DURABLE(4, 100), BATCH(6, 30), CHECKPOINT, DELETE(4), DURABLE(1, 100), REOPEN,
            OVERWRITE(20, 100), POWER, DURABLE(3, 20))},
@@ -103,11 +119,12 @@ static void run_one(const struct cut_scenario *scenario, const struct cut_option
   double start = now();
   bool good = cut_run(scenario, options, &result);
   if (tell || !good)
-    print_message("%-44s %4llu windows %7llu states %6llu images %4llu kills %5llu older %5llu deep %3llu sampled %5.2f s\n",
+    print_message("%-44s %4llu windows %7llu states %6llu images %4llu kills %5llu older %5llu deep %3llu full %3llu "
+                  "sampled %5.2f s\n",
                   scenario->name, (unsigned long long)result.windows, (unsigned long long)result.states,
-                  (unsigned long long)result.images, (unsigned long long)result.kills,
-                  (unsigned long long)result.older, (unsigned long long)result.deep,
-                  (unsigned long long)result.skipped, now() - start);
+                  (unsigned long long)result.images, (unsigned long long)result.kills, (unsigned long long)result.older,
+                  (unsigned long long)result.deep, (unsigned long long)result.full, (unsigned long long)result.skipped,
+                  now() - start);
   if (!good) fail_msg("%s", result.failure);
   totals->images += result.images;
   totals->deep += result.deep;

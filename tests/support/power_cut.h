@@ -20,14 +20,16 @@ struct cut_geometry {
   const char *name;
   uint64_t size;
   uint32_t sector, block;
+  bool coarse; /* a leaf is a few blocks, so sweeping may need more than admission foresaw: full may mean full for a
+                  delete too (counted) */
 };
 
 enum cut_kind {
-  CUT_PUT,        /* `count` new keys with values of `size` bytes, a commit each */
-  CUT_OVERWRITE,  /* `count` keys that are there */
-  CUT_DELETE,     /* `count` keys that are there */
-  CUT_BATCH,      /* one batch: `count` new keys, and every third also the delete of an old one */
-  CUT_DURABLE,    /* `count` durable puts of new keys */
+  CUT_PUT,       /* `count` new keys with values of `size` bytes, a commit each */
+  CUT_OVERWRITE, /* `count` keys that are there */
+  CUT_DELETE,    /* `count` keys that are there */
+  CUT_BATCH,     /* one batch: `count` new keys, and every third also the delete of an old one */
+  CUT_DURABLE,   /* `count` durable puts of new keys */
   CUT_SYNC,
   CUT_CHECKPOINT,
   CUT_REOPEN,     /* close and open */
@@ -66,6 +68,7 @@ struct cut_result {
   uint64_t kills;    /* process deaths judged */
   uint64_t older;    /* previous roots opened */
   uint64_t deep;     /* images at depth 2 */
+  uint64_t full;     /* images so full that a delete was refused (coarse geometries) */
   uint64_t skipped;  /* windows where some family was sampled */
   char failure[640]; /* empty: none */
 };

@@ -172,8 +172,7 @@ int ring_replay(struct ring *ring, const struct checkpoint_mark *mark, uint64_t 
 
 void ring_continue(struct ring *ring) {
   uint64_t last;
-  assert_int_equal(
-      ring_replay(ring, &ring->mounted.newest_mark, ring->mounted.newest.sequence, false, &last, NULL), 0);
+  assert_int_equal(ring_replay(ring, &ring->mounted.newest_mark, ring->mounted.newest.sequence, false, &last, NULL), 0);
   ring->operation = ring->journaled = last;
   if (ring->epoch < ring->mounted.epoch_max.number) ring->epoch = ring->mounted.epoch_max.number;
   ring->generation = ring->mounted.generation_max;

@@ -16,8 +16,8 @@ struct ring {
   struct device device;
   struct journal journal;
   struct volume_bounds bounds;
-  uint64_t operation;  /* last one committed */
-  uint64_t journaled;  /* last one in a record */
+  uint64_t operation; /* last one committed */
+  uint64_t journaled; /* last one in a record */
   uint64_t generation;
   uint64_t epoch;
   struct journal_mounted mounted; /* by the last ring_mount */

@@ -281,7 +281,7 @@ static struct kept_bytes *image_to_replay(void) {
   rig_start(&rig, 256 << 10, NULL);
   for (uint64_t i = 0; i < 200; i++) assert_done(rig.db, put_number(rig.db, i, 1, 60));
   assert_done(rig.db, wodan_checkpoint(rig.db, NULL));
-  for (uint64_t i = 100; i < 130; i++) assert_done(rig.db, put_number(rig.db, i, 2, 60));
+  for (uint64_t i = 100; i < 115; i++) assert_done(rig.db, put_number(rig.db, i, 2, 60));
   assert_done(rig.db, wodan_sync(rig.db));
   struct kept_bytes *image = kept_copy(rig.kept);
   rig_end(&rig);
@@ -301,8 +301,8 @@ static void test_open__read_only_replays_and_never_writes_a_byte(void **state) {
     struct wodan_commit commit = {.durability = WODAN_DURABLE};
     assert_int_equal(wodan_open(device, &options, &db, &error), 0);
     assert_int_equal(rig_info(db).read_only, 1);
-    assert_int_equal(rig_info(db).replayed_operations, 30);
-    for (uint64_t i = 0; i < 200; i++) assert_number(db, NULL, i, i >= 100 && i < 130 ? 2 : 1, 60);
+    assert_int_equal(rig_info(db).replayed_operations, 15);
+    for (uint64_t i = 0; i < 200; i++) assert_number(db, NULL, i, i >= 100 && i < 115 ? 2 : 1, 60);
     assert_int_equal(wodan_put(db, sl("a"), sl("1"), &commit), WODAN_EREADONLY);
     assert_int_equal(commit.sequence, 0);
     assert_int_equal(wodan_put(db, sl("a"), sl("1"), NULL), WODAN_EREADONLY);
@@ -345,7 +345,7 @@ static void test_open__a_writable_open_flushes_first_and_writes_nothing(void **s
   assert_int_equal(try_open(kept, NULL, &db, &error), 0);
   assert_int_equal(kept->writes, 0);
   assert_int_equal(kept->flushes, 1);
-  assert_int_equal(rig_info(db).replayed_operations, 30);
+  assert_int_equal(rig_info(db).replayed_operations, 15);
   assert_int_equal(wodan_close(db, &error), 0);
   kept_free(kept);
 }
@@ -431,7 +431,7 @@ static void test_open__a_dead_superblock_is_taken_from_the_copy(void **state) {
   struct wodan_db *db;
   memset(kept->data, 0xEE, 512);
   assert_int_equal(try_open(kept, NULL, &db, &error), 0);
-  assert_number(db, NULL, 120, 2, 60);
+  assert_number(db, NULL, 110, 2, 60);
   put_text(db, "still", "writable");
   assert_int_equal(wodan_close(db, &error), 0);
   struct kept_bytes *both = kept_copy(kept);
@@ -482,7 +482,7 @@ static void test_open__a_rotten_block_anywhere_never_gives_wrong_data(void **sta
         char key[32];
         size_t size = 0;
         int status = wodan_get(db, NULL, key_number(i, key), found, sizeof found, &size);
-        value_number(i, i >= 100 && i < 130 ? newest : 1, wanted, 60);
+        value_number(i, i >= 100 && i < 115 ? newest : 1, wanted, 60);
         all &= status == 0;
         if (status == 0 && (size != 60 || memcmp(found, wanted, 60)))
           fail_msg("wrong data for key %d with block %d rotten", (int)i, (int)block);
@@ -503,12 +503,12 @@ static void test_open__a_rotten_block_anywhere_never_gives_wrong_data(void **sta
 
 /* ---- older roots ------------------------------------------------------------------------------------------------------ */
 
-/* Rounds of 100 keys, a checkpoint each; tells where the roots are. */
+/* Rounds of 50 keys (they fit in a memtable), a checkpoint each; tells where the roots are. */
 static struct kept_bytes *image_of_rounds(uint64_t rounds, uint64_t *generations, uint64_t *blocks) {
   struct rig rig;
   rig_start(&rig, 512 << 10, NULL);
   for (uint64_t v = 0; v < rounds; v++) {
-    for (uint64_t i = 0; i < 100; i++) assert_done(rig.db, put_number(rig.db, i, v, 60));
+    for (uint64_t i = 0; i < 50; i++) assert_done(rig.db, put_number(rig.db, i, v, 60));
     assert_done(rig.db, wodan_checkpoint(rig.db, &generations[v]));
     blocks[v] = rig.db->root.extents[0].first;
   }
@@ -543,7 +543,7 @@ static void test_open__an_older_root_only_when_asked_and_with_the_number_dropped
   assert_int_equal(try_open(kept, &options, &db, &error), 0);
   assert_int_equal(rig_info(db).generation, generations[3]);
   assert_int_equal(rig_info(db).dropped_generations, generations[4] - generations[3]);
-  for (uint64_t i = 0; i < 100; i++) assert_number(db, NULL, i, 3, 60);
+  for (uint64_t i = 0; i < 50; i++) assert_number(db, NULL, i, 3, 60);
   assert_int_equal(wodan_put(db, sl("a"), sl("b"), NULL), WODAN_EREADONLY);
   assert_int_equal(wodan_close(db, &error), 0);
   assert_int_equal(kept->writes, writes);
@@ -585,7 +585,7 @@ static void test_open__damage_in_the_previous_root_is_only_logged(void **state) 
   assert_non_null(strstr(heard.last, "damaged"));
   assert_int_equal(rig_info(db).generation, generations[2]);
   assert_int_equal(rig_info(db).previous_generation, generations[2]); /* none intact */
-  for (uint64_t i = 0; i < 100; i++) assert_number(db, NULL, i, 2, 60);
+  for (uint64_t i = 0; i < 50; i++) assert_number(db, NULL, i, 2, 60);
   assert_int_equal(wodan_close(db, &error), 0);
   kept_free(kept);
 }

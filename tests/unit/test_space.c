@@ -184,6 +184,23 @@ static void test_space__what_no_checkpoint_named_is_free_at_once(void **state) {
   done(space);
 }
 
+/* A volume whose last block went to a leaf could never again write a root, so never free what was deferred. */
+static void test_space__the_last_blocks_are_kept_for_a_root(void **state) {
+  (void)state;
+  struct space *space = fresh();
+  struct place place;
+  space_set_reserve(space, 4);
+  assert_int_equal(space_allocate(space, TOTAL - 3, place.extents, &place.count, NULL), WODAN_ENOSPC);
+  take(space, TOTAL - 4);
+  assert_int_equal(space_allocate(space, 1, place.extents, &place.count, NULL), WODAN_ENOSPC);
+  assert_int_equal(space_allocate_reserved(space, 3, place.extents, &place.count, NULL), 0);
+  expect(space, 1, 0);
+  assert_int_equal(space_allocate_reserved(space, 2, place.extents, &place.count, NULL), WODAN_ENOSPC);
+  space_set_reserve(space, 0);
+  take(space, 1);
+  done(space);
+}
+
 struct told {
   struct extent extents[64];
   uint32_t count;
@@ -265,7 +282,8 @@ static void test_space__random_lives_equal_a_map(void **state) {
     } else if (dice == 9) {
       durable = ++generation;
       space_checkpoint_durable(space, durable, NULL, NULL);
-      for (size_t i = 0; i < TOTAL; i++) map[i] = map[i] == OLD ? FREE : map[i] == NOW ? OLD : map[i] == YOUNG ? NAMED : map[i];
+      for (size_t i = 0; i < TOTAL; i++)
+        map[i] = map[i] == OLD ? FREE : map[i] == NOW ? OLD : map[i] == YOUNG ? NAMED : map[i];
     }
     uint64_t free = 0, deferred = 0;
     for (size_t i = 0; i < TOTAL; i++) {
@@ -292,6 +310,7 @@ int main(void) {
       cmocka_unit_test(test_space__the_previous_roots_blocks_wait_for_the_next_checkpoint),
       cmocka_unit_test(test_space__what_a_checkpoint_gives_up_survives_one_more),
       cmocka_unit_test(test_space__what_no_checkpoint_named_is_free_at_once),
+      cmocka_unit_test(test_space__the_last_blocks_are_kept_for_a_root),
       cmocka_unit_test(test_space__freed_stretches_are_told_joined),
       cmocka_unit_test(test_space__random_lives_equal_a_map),
   };
