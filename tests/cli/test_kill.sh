@@ -63,7 +63,8 @@ make_stream() {
 kill_after() {
   local delay=$1
   shift
-  "$@" >acks 2>err &
+  : >acks # a kill may come before the child has opened it, and then the last round's words would still be in it
+  "$@" >>acks 2>err &
   PROCESS=$!
   sleep "$(printf '%d.%06d' $((delay / 1000000)) $((delay % 1000000)))"
   kill -9 "$PROCESS" 2>/dev/null || true
