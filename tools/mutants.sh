@@ -26,7 +26,7 @@ export -f object compile
 
 # One mutant: NAME TEST...; its sources are in $OUT/NAME/, laid out by the python below.
 mutant() {
-  local name=$1 objects=() changed=() source define=() start=$SECONDS code
+  local name=$1 objects=() changed=() source define=() start=$SECONDS code who
   shift
   [ -s "$OUT/$name/files" ] || { echo "MUTANT $name: no longer applies"; return 1; }
   [ ! -e "$OUT/$name/define" ] || define=("-DMUTANT_$name")
@@ -45,7 +45,8 @@ mutant() {
     code=0
     timeout 60 "$OUT/$name/$test" >"$OUT/$name/$test.log" 2>&1 || code=$?
     if [ "$code" -ne 0 ]; then
-      echo "MUTANT $name: killed by $test ($((SECONDS - start)) s)"
+      who=$(sed -n 's/.*\[  FAILED  \] \(test_.*\)/\1/p' "$OUT/$name/$test.log" | head -1)
+      echo "MUTANT $name: killed by $test${who:+, ${who#*__}} ($((SECONDS - start)) s)"
       return 0
     fi
   done

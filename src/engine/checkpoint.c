@@ -110,24 +110,42 @@ int engine_checkpoint_tree(struct wodan_db *db, struct wodan_error *error) {
   return 0;
 }
 
-/* Freezes and drains the active memtable. A frozen one that is drained already makes room first: by a checkpoint, or when
- * the ring has no room for one that does not move its tail, at once: its records are in the tree, and either the
- * checkpoint that follows makes them durable or the epoch ends. */
-static int drain_active(struct wodan_db *db, struct wodan_error *error) {
-  bool early = db->frozen.table && check_ring(db, NULL) < 0;
-  int status = 0;
-  if (early)
-    release_frozen(db);
-  else if (db->frozen.table)
-    status = engine_checkpoint_tree(db, error);
-  if (status == 0) status = engine_freeze(db, error);
-  if (status == 0) status = engine_drain(db, error);
-  if (status < 0 && early && db->failed.code == 0) {
-    struct wodan_error second;
-    int saved = engine_checkpoint_tree(db, &second);
-    if (saved < 0) engine_fail(db, saved, &second);
+/* Back to before the active memtable was frozen: `aside` is the frozen one, drained. */
+static void unfreeze(struct wodan_db *db, const struct table_slot *aside) {
+  struct memtable *fresh = NULL;
+  rwlock_write(&db->state);
+  if (db->frozen.table) {
+    fresh = db->active.table;
+    db->active = db->frozen;
   }
+  db->frozen = *aside;
+  rwlock_write_leave(&db->state);
+  db->frozen_drained = true;
+  if (fresh) memtable_unref(fresh);
+}
+
+/* The ring has no room for a checkpoint that leaves its tail, so the drained memtable steps aside while the active one is
+ * drained too; then the tail moves. Nothing goes into the journal meanwhile, so its pending records leave no gap. */
+static int drain_both(struct wodan_db *db, struct wodan_error *error) {
+  struct table_slot aside = db->frozen;
+  rwlock_write(&db->state);
+  memset(&db->frozen, 0, sizeof db->frozen);
+  rwlock_write_leave(&db->state);
+  int status = engine_freeze(db, error);
+  if (status == 0) status = engine_drain(db, error);
+  if (status < 0)
+    unfreeze(db, &aside);
+  else
+    memtable_unref(aside.table);
   return status;
+}
+
+/* Freezes and drains the active memtable, behind a checkpoint for a frozen one that is drained already. */
+static int drain_active(struct wodan_db *db, struct wodan_error *error) {
+  if (db->frozen.table && check_ring(db, NULL) < 0) return drain_both(db, error);
+  int status = db->frozen.table ? engine_checkpoint_tree(db, error) : 0;
+  if (status == 0) status = engine_freeze(db, error);
+  return status == 0 ? engine_drain(db, error) : status;
 }
 
 int engine_checkpoint_all(struct wodan_db *db, struct wodan_error *error) {

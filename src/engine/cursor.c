@@ -19,7 +19,7 @@ static int open_sources(struct wodan_cursor *cursor, struct wodan_error *error) 
   struct memtable *tables[2] = {view->active, view->frozen};
   for (int i = 0; i < 2 && status == 0; i++) {
     if (!tables[i] || memtable_count(tables[i]) == 0) continue;
-    cursor->shared |= tables[i] == cursor->db->active.table;
+    cursor->shared |= tables[i] == cursor->db->active.table || tables[i] == cursor->db->frozen.table;
     sources[n] = memtable_iterator(tables[i], view->sequence);
     if (sources[n])
       n++;

@@ -8,7 +8,7 @@ struct wodan_cursor {
   struct wodan_db *db;
   struct wodan_view view; /* its own references */
   struct iterator *merge;
-  bool shared; /* a source is the memtable that writers fill: moves take the state lock */
+  bool shared; /* a source is a memtable that writers fill, or may fill again: moves take the state lock */
   bool valid;
 };
 

@@ -288,9 +288,10 @@ static int drain_and_reclaim(struct wodan_db *db, struct wodan_error *error) {
   return status == 0 ? reclaim_deferred(db, error) : status;
 }
 
-/* A sweep for more space, as far as it comes: no room for a leaf, or one damaged leaf, is no reason to refuse a write. */
-static int sweep_for_space(struct wodan_db *db, struct wodan_error *error) {
-  int status = db->node->run_count ? sweep_all(db, spare_for_deletes(db), error) : 0;
+/* A sweep for more space, as far as it comes: no room for a leaf, or one damaged leaf, is no reason to refuse a write.
+ * Deletes are what the spare room is for. */
+static int sweep_for_space(struct wodan_db *db, bool deletes_only, struct wodan_error *error) {
+  int status = db->node->run_count ? sweep_all(db, deletes_only ? 0 : spare_for_deletes(db), error) : 0;
   if (status == 0 || db->failed.code || status == WODAN_ENOMEM) return status;
   if (status != WODAN_ENOSPC) engine_log(db, WODAN_LOG_WARNING, "a sweep stopped: %s", error->message);
   return 0;
@@ -311,7 +312,7 @@ static int admit(struct wodan_db *db, uint64_t bytes, bool deletes_only, struct 
   if (held_bytes(db) == 0 && db->node->run_count == 0 && space.deferred == 0) return no_space(db, bytes, error);
   int status = drain_and_reclaim(db, error);
   if (status == 0 && fits(db, bytes, deletes_only)) return 0;
-  if (status == 0) status = sweep_for_space(db, error);
+  if (status == 0) status = sweep_for_space(db, deletes_only, error);
   if (status == 0) status = drain_and_reclaim(db, error);
   if (status < 0 && status != WODAN_ENOSPC) return status;
   return status == 0 && fits(db, bytes, deletes_only) ? 0 : no_space(db, bytes, error);

@@ -13,10 +13,10 @@
 #include "support/power_cut.h"
 #include "support/random.h"
 
-static const struct cut_geometry TINY = {"32 KiB, 512-byte blocks, sector 512", 32 << 10, 512, 512, false};
-static const struct cut_geometry TORN = {"32 KiB, 512-byte blocks, sector 128", 32 << 10, 128, 512, false};
-static const struct cut_geometry WIDE = {"64 KiB, 1 KiB blocks, sector 512", 64 << 10, 512, 1024, true};
-static const struct cut_geometry BIG = {"256 KiB, 4 KiB blocks, sector 512", 256 << 10, 512, 4096, true};
+static const struct cut_geometry TINY = {"32 KiB, 512-byte blocks, sector 512", 32 << 10, 512, 512};
+static const struct cut_geometry TORN = {"32 KiB, 512-byte blocks, sector 128", 32 << 10, 128, 512};
+static const struct cut_geometry WIDE = {"64 KiB, 1 KiB blocks, sector 512", 64 << 10, 512, 1024};
+static const struct cut_geometry BIG = {"256 KiB, 4 KiB blocks, sector 512", 256 << 10, 512, 4096};
 static const struct cut_geometry *const GEOMETRIES[] = {&TINY, &TORN, &WIDE, &BIG};
 
 #define PUT(count, size)                                                                                               \
@@ -119,12 +119,11 @@ static void run_one(const struct cut_scenario *scenario, const struct cut_option
   double start = now();
   bool good = cut_run(scenario, options, &result);
   if (tell || !good)
-    print_message("%-44s %4llu windows %7llu states %6llu images %4llu kills %5llu older %5llu deep %3llu full %3llu "
+    print_message("%-44s %4llu windows %7llu states %6llu images %4llu kills %5llu older %5llu deep %3llu "
                   "sampled %5.2f s\n",
                   scenario->name, (unsigned long long)result.windows, (unsigned long long)result.states,
                   (unsigned long long)result.images, (unsigned long long)result.kills, (unsigned long long)result.older,
-                  (unsigned long long)result.deep, (unsigned long long)result.full, (unsigned long long)result.skipped,
-                  now() - start);
+                  (unsigned long long)result.deep, (unsigned long long)result.skipped, now() - start);
   if (!good) fail_msg("%s", result.failure);
   totals->images += result.images;
   totals->deep += result.deep;

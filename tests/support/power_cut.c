@@ -209,8 +209,7 @@ static bool changes(struct cut_run *run, const struct cut_step *step) {
   uint32_t count = step->kind == CUT_DELETE_ALL ? run->next_key : step->kind == CUT_BATCH ? 1 : step->count;
   bool full = false, good = true;
   for (uint32_t i = 0; i < count && good && cut_ok(run) && !full; i++) good = change(run, step, i, &full);
-  if (full && step->kind == CUT_DELETE_ALL && !run->view && !run->scenario->geometry->coarse)
-    return cut_fail(run, "a delete finds no space");
+  if (full && step->kind == CUT_DELETE_ALL && !run->view) return cut_fail(run, "a delete finds no space");
   return good && cut_ok(run);
 }
 

@@ -20,8 +20,6 @@ struct cut_geometry {
   const char *name;
   uint64_t size;
   uint32_t sector, block;
-  bool coarse; /* a leaf is a few blocks, so sweeping may need more than admission foresaw: full may mean full for a
-                  delete too (counted) */
 };
 
 enum cut_kind {
@@ -68,7 +66,6 @@ struct cut_result {
   uint64_t kills;    /* process deaths judged */
   uint64_t older;    /* previous roots opened */
   uint64_t deep;     /* images at depth 2 */
-  uint64_t full;     /* images so full that a delete was refused (coarse geometries) */
   uint64_t skipped;  /* windows where some family was sampled */
   char failure[640]; /* empty: none */
 };

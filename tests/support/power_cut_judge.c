@@ -72,10 +72,6 @@ static bool judge_after(struct cut_run *run, struct sim *sim, const struct model
   int status = put(db, AFTER, AFTER_VALUE);
   bool full = status == WODAN_ENOSPC;
   if (full) status = wodan_delete(db, AFTER, &commit);
-  if (full && status == WODAN_ENOSPC && run->scenario->geometry->coarse) {
-    run->result->full++;
-    status = 0;
-  }
   wodan_last_error(db, &error);
   cut_drop(plug, db);
   if (status < 0) return cut_fail(run, "after the crash: a durable write answers %d: %s", status, error.message);

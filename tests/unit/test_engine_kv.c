@@ -76,7 +76,7 @@ static void test_kv__keys_are_bytes_and_a_prefix_is_another_key(void **state) {
   size_t size;
   rig_start(&rig, 64 << 10, NULL);
   for (size_t n = 1; n <= 3; n++)
-    assert_done(rig.db, wodan_put(rig.db, (struct wodan_slice){key, n}, sl("xyz" + 3 - n), NULL));
+    assert_done(rig.db, wodan_put(rig.db, (struct wodan_slice){key, n}, sl(&"xyz"[3 - n]), NULL));
   for (int pass = 0; pass < 2; pass++) {
     for (size_t n = 1; n <= 3; n++) {
       assert_done(rig.db, wodan_get(rig.db, NULL, (struct wodan_slice){key, n}, buffer, sizeof buffer, &size));
