@@ -2,7 +2,8 @@
  * proof; each step says what it needs.
  *
  * Always true: data blocks of the two newest durable roots are never written; a checkpoint's generation is greater than
- * every generation it covers; the frozen memtable is released only when the checkpoint that covers it is durable.
+ * every generation it covers; a memtable is released only when the checkpoint that covers it is durable, or (drain_both)
+ * when nothing but a checkpoint can be written any more.
  *
  * See: FORMAT.md "Protocol", tools/mutants.sh, tests/crash/test_power_cut.c. */
 #include <assert.h>
@@ -133,9 +134,9 @@ static int drain_both(struct wodan_db *db, struct wodan_error *error) {
   rwlock_write_leave(&db->state);
   int status = engine_freeze(db, error);
   if (status == 0) status = engine_drain(db, error);
-  if (status < 0)
+  if (status < 0 && memtable_last_sequence(aside.table) > db->durable)
     unfreeze(db, &aside);
-  else
+  else /* what is durable may be older than the tree by now: it must not be read any more */
     memtable_unref(aside.table);
   return status;
 }

@@ -84,6 +84,13 @@ static uint64_t spare_for_deletes(const struct wodan_db *db) {
   return 1 + run_size_bound(&db->env, 4, 2ull * db->env.page_size, true) / db->io.bounds.block_size;
 }
 
+/* The smallest leaf a sweep falls back to when the holes are small, with its share. */
+static uint64_t leaf_size_min(const struct wodan_db *db) { return 4ull * db->superblock.page_size; }
+
+static uint64_t small_leaf_blocks(const struct wodan_db *db) {
+  return leaf_size_min(db) * 3 / 2 / db->io.bounds.block_size + 1;
+}
+
 static uint64_t leaf_blocks(const struct wodan_db *db) {
   return (uint64_t)db->superblock.leaf_size * 3 / 2 / db->io.bounds.block_size + 1;
 }
@@ -119,13 +126,23 @@ static int reclaim_deferred(struct wodan_db *db, struct wodan_error *error) {
   return status;
 }
 
+/* The largest leaf, at most `size`, that the holes of the free space hold: down to four pages, else a volume that is full
+ * and fragmented could never be swept, and so never emptied. */
+static uint64_t placeable_leaf(struct wodan_db *db, uint64_t size, uint64_t spare) {
+  uint64_t block = db->io.bounds.block_size;
+  while (size / 2 >= leaf_size_min(db) && !space_reaches(db->space, size * 9 / 8 / block + 1 + spare)) size /= 2;
+  return size;
+}
+
 /* Sweeps until every leaf has absorbed every run. */
 static int sweep_all(struct wodan_db *db, uint64_t spare, struct wodan_error *error) {
   struct sweep sweep = sweep_of(db, NULL, spare);
+  uint64_t size = sweep.leaf_size;
   bool reclaimed = false;
   for (;;) {
     struct node *next = NULL;
     db->wrote = true;
+    sweep.leaf_size = placeable_leaf(db, size, spare);
     int status = sweep_step(&sweep, db->node, &next, error);
     if (status < 0) status = tree_failure(db, status, error);
     if (status == WODAN_ENOSPC && !reclaimed) {
@@ -134,11 +151,16 @@ static int sweep_all(struct wodan_db *db, uint64_t spare, struct wodan_error *er
       reclaimed = true;
       continue;
     }
+    if (status == WODAN_ENOSPC && sweep.leaf_size / 2 >= leaf_size_min(db)) {
+      size = sweep.leaf_size / 2;
+      continue;
+    }
     count(&db->counters.leaf_bytes, sweep.leaf_bytes_written);
     sweep.leaf_bytes_written = 0;
     if (status < 0) return status;
     if (!next) return 0;
     reclaimed = false;
+    size = db->superblock.leaf_size;
     engine_publish(db, next);
     if (much_deferred(db)) status = engine_checkpoint_tree(db, error);
     if (status < 0) return status;
@@ -276,7 +298,7 @@ static bool drainable(struct wodan_db *db, uint64_t bytes, bool deletes_only) {
   uint64_t need = run_size_bound(&db->env, memtable_count(active) + more, memtable_bytes(active) + bytes, true);
   if (frozen) need += run_size_bound(&db->env, memtable_count(frozen), memtable_bytes(frozen), true);
   uint64_t blocks = need / db->io.bounds.block_size + 2;
-  return space_reaches(db->space, blocks + (deletes_only ? leaf_blocks(db) : spare_for_writes(db)));
+  return space_reaches(db->space, blocks + (deletes_only ? small_leaf_blocks(db) : spare_for_writes(db)));
 }
 
 static bool fits(struct wodan_db *db, uint64_t bytes, bool deletes_only) {

@@ -112,7 +112,7 @@ static int apply(void *context, const struct record *record, uint64_t block, str
   struct wodan_db *db = context;
   uint32_t page = db->superblock.page_size;
   if (record->key.size > page / 8 + TABLE_ID_SIZE || record->value.size > page / 4)
-    return status_corrupt(error, WODAN_NO_BLOCK, "operation %llu in the journal has a key of %zu and a value of %zu bytes",
+    return status_corrupt(error, WODAN_NO_BLOCK, "journal: operation %llu has a key of %zu and a value of %zu bytes",
                           (unsigned long long)record->sequence, record->key.size, record->value.size);
   int status = memtable_reserve(db->active.table, 1, record->key.size + record->value.size, error);
   if (status < 0) return status;
