@@ -15,9 +15,9 @@ enum wodan_severity {
 };
 
 struct wodan_finding {
-  uint32_t id;       /* stable number, printed as WF0001 */
-  uint32_t severity; /* enum wodan_severity */
-  uint64_t block;    /* or WODAN_NO_BLOCK */
+  uint32_t id;         /* stable number, printed as WF0001 */
+  uint32_t severity;   /* enum wodan_severity */
+  uint64_t block;      /* or WODAN_NO_BLOCK */
   uint64_t generation; /* of the object concerned, 0 when none */
   const char *message; /* one sentence, valid during the call */
 };

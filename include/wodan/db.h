@@ -14,14 +14,15 @@ struct wodan_db;
 
 /* All zero: good defaults. */
 struct wodan_format_options {
-  uint32_t size;            /* sizeof(struct wodan_format_options); 0 is taken as the whole struct */
-  uint32_t block_size;      /* bytes, power of two, 512..1 MiB, at least the device's sector; 0: 4096, or 512 below 1 MiB */
-  uint32_t force;           /* 0: refuse (WODAN_EEXIST) when the first or last block holds anything but zero bytes */
-  uint32_t page_size;       /* bytes before compression, power of two 512..16384; 0: device/256 within those bounds */
-  uint64_t memtable_size;   /* encoded record bytes per memtable; 0: device/64 within 4 pages..64 MiB. Bounds what an open replays */
-  uint32_t leaf_size;       /* bytes; 0: device/256 within 4 pages..512 KiB */
-  uint32_t reserved;        /* 0 */
-  uint64_t journal_size;    /* bytes; 0: device/32 within 8 journal blocks..128 MiB */
+  uint32_t size;       /* sizeof(struct wodan_format_options); 0 is taken as the whole struct */
+  uint32_t block_size; /* bytes, power of two, 512..1 MiB, at least the device's sector; 0: 4096, or 512 below 1 MiB */
+  uint32_t force;      /* 0: refuse (WODAN_EEXIST) when the first or last block holds anything but zero bytes */
+  uint32_t page_size;  /* bytes before compression, power of two 512..16384; 0: device/256 within those bounds */
+  uint64_t
+      memtable_size; /* encoded record bytes per memtable; 0: device/64 within 4 pages..64 MiB. Bounds what an open replays */
+  uint32_t leaf_size;    /* bytes; 0: device/256 within 4 pages..512 KiB */
+  uint32_t reserved;     /* 0 */
+  uint64_t journal_size; /* bytes; 0: device/32 within 8 journal blocks..128 MiB */
   struct wodan_allocator allocator;
   struct wodan_hooks hooks; /* random makes the fsid */
 };

@@ -24,8 +24,8 @@ enum wodan_ordering {
 };
 
 struct wodan_geometry {
-  uint64_t size;                /* bytes, whole sectors */
-  uint32_t sector;              /* bytes, power of two, 64..65536: every offset and size is a multiple; the smallest atomic write */
+  uint64_t size;   /* bytes, whole sectors */
+  uint32_t sector; /* bytes, power of two, 64..65536: every offset and size is a multiple; the smallest atomic write */
   uint32_t memory_alignment;    /* buffers given to transfer() are aligned to this, power of two; 0 or 1: any */
   uint32_t io_preferred;        /* bytes; 0: no preference */
   uint32_t io_maximum;          /* largest single request in bytes; 0: no limit */

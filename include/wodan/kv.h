@@ -20,8 +20,8 @@ enum wodan_durability { WODAN_BUFFERED = 0, WODAN_DURABLE = 1 };
 /* How to commit, and what became of it. NULL in the calls below means buffered. */
 struct wodan_commit {
   uint32_t durability; /* in: enum wodan_durability */
-  uint32_t reached;    /* out: the level reached, also on failure: on WODAN_ENOTDURABLE the batch is committed, buffered */
-  uint64_t sequence;   /* out: sequence number of the batch's last operation; 0 when nothing was committed */
+  uint32_t reached; /* out: the level reached, also on failure: on WODAN_ENOTDURABLE the batch is committed, buffered */
+  uint64_t sequence; /* out: sequence number of the batch's last operation; 0 when nothing was committed */
 };
 
 /* Copies the value into buffer. *size gets the value's size; when that is above capacity nothing is copied and

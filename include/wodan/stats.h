@@ -25,9 +25,9 @@ struct wodan_info {
   uint64_t memtable_size; /* bytes */
   uint64_t key_size_max;
   uint64_t value_size_max;
-  uint64_t batch_size_max; /* encoded bytes */
-  uint64_t epoch;          /* number of this mount (writable) or of the newest mount seen (read-only) */
-  uint64_t generation;     /* of the newest durable checkpoint */
+  uint64_t batch_size_max;      /* encoded bytes */
+  uint64_t epoch;               /* number of this mount (writable) or of the newest mount seen (read-only) */
+  uint64_t generation;          /* of the newest durable checkpoint */
   uint64_t previous_generation; /* of the checkpoint before; equal to generation when there is none intact */
   uint64_t sequence;            /* last operation committed */
   uint64_t replayed_operations; /* taken from the journal at open */

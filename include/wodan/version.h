@@ -2,9 +2,9 @@
 #ifndef WODAN_VERSION_H
 #define WODAN_VERSION_H
 
-#define WODAN_VERSION_MAJOR 0
-#define WODAN_VERSION_MINOR 1
-#define WODAN_VERSION_PATCH 0
+#define WODAN_VERSION_MAJOR  0
+#define WODAN_VERSION_MINOR  1
+#define WODAN_VERSION_PATCH  0
 #define WODAN_VERSION_STRING "0.1.0"
 
 #if defined(__GNUC__)
@@ -15,7 +15,7 @@
 
 #ifdef __cplusplus
 #define WODAN_BEGIN extern "C" {
-#define WODAN_END }
+#define WODAN_END   }
 #else
 #define WODAN_BEGIN
 #define WODAN_END

@@ -27,8 +27,8 @@ int api_key(const struct wodan_db *db, struct wodan_slice key, struct api_key *b
   if (key.size == 0 || !key.data)
     return status_set(error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "the key is empty; keys have at least one byte");
   if (key.size > limit)
-    return status_set(error, WODAN_ETOOBIG, 0, WODAN_NO_BLOCK, "the key has %zu bytes, this volume allows %zu", key.size,
-                      limit);
+    return status_set(error, WODAN_ETOOBIG, 0, WODAN_NO_BLOCK, "the key has %zu bytes, this volume allows %zu",
+                      key.size, limit);
   buffer->bytes[0] = TABLE_DEFAULT;
   memcpy(buffer->bytes + TABLE_ID_SIZE, key.data, key.size);
   *tree_key = (struct wodan_slice){buffer->bytes, TABLE_ID_SIZE + key.size};
@@ -98,8 +98,8 @@ int wodan_open_path(const char *path, const struct wodan_open_options *options, 
   if (!path || !db) return missing(error, path ? "the place for the handle" : "the path");
   *db = NULL;
   uint32_t flags = options ? options->flags : 0;
-  unsigned wanted = (flags & WODAN_OPEN_READ_ONLY ? WODAN_PATH_READ_ONLY : 0u) |
-                    (flags & WODAN_OPEN_DIRECT ? WODAN_PATH_DIRECT : 0u);
+  unsigned wanted =
+      (flags & WODAN_OPEN_READ_ONLY ? WODAN_PATH_READ_ONLY : 0u) | (flags & WODAN_OPEN_DIRECT ? WODAN_PATH_DIRECT : 0u);
   int status = wodan_path_device(path, wanted, 0, &device, error);
   if (status < 0) return status;
   status = wodan_open(device, options, db, error);

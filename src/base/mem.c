@@ -37,8 +37,8 @@ void *mem_alloc_aligned(struct mem *mem, size_t size, size_t alignment) {
   if (!memory) return NULL;
   size_t used = atomic_fetch_add_explicit(&mem->used, size, memory_order_relaxed) + size;
   size_t peak = atomic_load_explicit(&mem->peak, memory_order_relaxed);
-  while (used > peak && !atomic_compare_exchange_weak_explicit(&mem->peak, &peak, used, memory_order_relaxed,
-                                                               memory_order_relaxed)) {
+  while (used > peak &&
+         !atomic_compare_exchange_weak_explicit(&mem->peak, &peak, used, memory_order_relaxed, memory_order_relaxed)) {
   }
   return memory;
 }

@@ -7,8 +7,8 @@
 
 const char *wodan_strerror(int status) {
   switch (status) {
-#define SENTENCE(name, number, sentence) \
-  case name:                             \
+#define SENTENCE(name, number, sentence)                                                                               \
+  case name:                                                                                                           \
     return sentence;
     WODAN_STATUS_TABLE(SENTENCE)
 #undef SENTENCE

@@ -4,28 +4,52 @@
 #define BASE_THREAD_H
 
 #ifdef WODAN_NO_THREADS
-struct lock { char unused; };
-struct rwlock { char unused; };
-struct condition { char unused; };
-static inline int lock_init(struct lock *l) { (void)l; return 0; }
+struct lock {
+  char unused;
+};
+struct rwlock {
+  char unused;
+};
+struct condition {
+  char unused;
+};
+static inline int lock_init(struct lock *l) {
+  (void)l;
+  return 0;
+}
 static inline void lock_release(struct lock *l) { (void)l; }
 static inline void lock_acquire(struct lock *l) { (void)l; }
 static inline void lock_leave(struct lock *l) { (void)l; }
-static inline int rwlock_init(struct rwlock *l) { (void)l; return 0; }
+static inline int rwlock_init(struct rwlock *l) {
+  (void)l;
+  return 0;
+}
 static inline void rwlock_release(struct rwlock *l) { (void)l; }
 static inline void rwlock_read(struct rwlock *l) { (void)l; }
 static inline void rwlock_read_leave(struct rwlock *l) { (void)l; }
 static inline void rwlock_write(struct rwlock *l) { (void)l; }
 static inline void rwlock_write_leave(struct rwlock *l) { (void)l; }
-static inline int condition_init(struct condition *c) { (void)c; return 0; }
+static inline int condition_init(struct condition *c) {
+  (void)c;
+  return 0;
+}
 static inline void condition_release(struct condition *c) { (void)c; }
-static inline void condition_wait(struct condition *c, struct lock *l) { (void)c; (void)l; }
+static inline void condition_wait(struct condition *c, struct lock *l) {
+  (void)c;
+  (void)l;
+}
 static inline void condition_wake_all(struct condition *c) { (void)c; }
 #else
 #include <pthread.h>
-struct lock { pthread_mutex_t mutex; };
-struct rwlock { pthread_rwlock_t rwlock; };
-struct condition { pthread_cond_t condition; };
+struct lock {
+  pthread_mutex_t mutex;
+};
+struct rwlock {
+  pthread_rwlock_t rwlock;
+};
+struct condition {
+  pthread_cond_t condition;
+};
 /* 0, or non-zero when the system has no resources left. */
 static inline int lock_init(struct lock *l) { return pthread_mutex_init(&l->mutex, NULL); }
 static inline void lock_release(struct lock *l) { pthread_mutex_destroy(&l->mutex); }

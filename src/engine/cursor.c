@@ -96,8 +96,7 @@ static int move_visible(struct wodan_cursor *cursor, enum cursor_move move, stru
   return status;
 }
 
-int cursor_move(struct wodan_cursor *cursor, enum cursor_move move, struct wodan_slice key,
-                struct wodan_error *error) {
+int cursor_move(struct wodan_cursor *cursor, enum cursor_move move, struct wodan_slice key, struct wodan_error *error) {
   if ((move == CURSOR_NEXT || move == CURSOR_PREV) && !cursor->valid) return WODAN_DONE;
   if (cursor->shared) rwlock_read(&cursor->db->state);
   int status = move_visible(cursor, move, key, error);

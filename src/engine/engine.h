@@ -20,12 +20,12 @@
 
 /* A memtable and what the journal knows of it. */
 struct table_slot {
-  struct memtable *table;     /* [s], NULL: none */
-  struct memtable_walk walk;  /* [w] records behind it are not in the journal */
-  uint64_t pending_bytes;     /* [w] their encoded size in a journal record */
-  uint64_t pending_count;     /* [w] how many */
-  uint64_t pending_first;     /* [w] sequence of the first of them */
-  uint64_t first_block;       /* [w] first journal block of the first record with a batch of this table; 0: none */
+  struct memtable *table;    /* [s], NULL: none */
+  struct memtable_walk walk; /* [w] records behind it are not in the journal */
+  uint64_t pending_bytes;    /* [w] their encoded size in a journal record */
+  uint64_t pending_count;    /* [w] how many */
+  uint64_t pending_first;    /* [w] sequence of the first of them */
+  uint64_t first_block;      /* [w] first journal block of the first record with a batch of this table; 0: none */
 };
 
 struct engine_counters {
@@ -54,18 +54,18 @@ struct wodan_db {
   struct wodan_error last_error;
 
   struct table_slot active, frozen;
-  struct node *node;      /* [s] the published version */
+  struct node *node;         /* [s] the published version */
   _Atomic uint64_t sequence; /* last operation committed; changes under state */
 
-  bool frozen_drained;    /* [w] the frozen memtable's records are in the tree */
-  uint64_t drained;       /* [w] last sequence contained in the tree */
-  bool tree_changed;      /* [w] the node differs from the last checkpoint's */
-  bool wrote;             /* [w] this epoch has written */
-  bool sync_running;      /* [w] */
-  uint64_t journaled;     /* [w] last sequence in a journal record */
-  uint64_t durable;       /* [w] last sequence known durable */
-  uint64_t generation;    /* [w] last generation used */
-  struct block_ptr root;  /* [w] of the newest durable checkpoint */
+  bool frozen_drained;             /* [w] the frozen memtable's records are in the tree */
+  uint64_t drained;                /* [w] last sequence contained in the tree */
+  bool tree_changed;               /* [w] the node differs from the last checkpoint's */
+  bool wrote;                      /* [w] this epoch has written */
+  bool sync_running;               /* [w] */
+  uint64_t journaled;              /* [w] last sequence in a journal record */
+  uint64_t durable;                /* [w] last sequence known durable */
+  uint64_t generation;             /* [w] last generation used */
+  struct block_ptr root;           /* [w] of the newest durable checkpoint */
   uint32_t root_leaves, root_runs; /* [w] what it names */
   uint64_t previous_root_blocks;   /* [w] the next checkpoint frees so many */
   struct block_ptr catalog;

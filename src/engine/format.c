@@ -100,8 +100,7 @@ int engine_format(struct wodan_device *raw, const struct wodan_format_options *o
   mem_init(&f.mem, &options->allocator);
   int status = device_init(&f.device, raw, error);
   if (status < 0) return status;
-  if (raw->geometry.read_only)
-    return status_set(error, WODAN_EREADONLY, 0, WODAN_NO_BLOCK, "the device is read-only");
+  if (raw->geometry.read_only) return status_set(error, WODAN_EREADONLY, 0, WODAN_NO_BLOCK, "the device is read-only");
   struct superblock_wish wish = {.device_size = raw->geometry.size,
                                  .sector = raw->geometry.sector,
                                  .block_size = options->block_size,

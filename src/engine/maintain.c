@@ -22,9 +22,9 @@ static uint64_t block_bytes(const struct wodan_db *db, uint64_t blocks) { return
 static uint64_t buffer_limit(struct wodan_db *db) {
   struct space_counts space = space_counts(db->space);
   uint64_t live = space.total - space.free - space.deferred, leaves = db->node->leaf_bytes;
-  if (live < space.total / 2) return leaves;           /* 1.0 while less than half full */
-  if (live > space.total / 10 * 8) return leaves / 4;  /* 0.25 above 80 % */
-  return leaves / 2;                                   /* 0.5 */
+  if (live < space.total / 2) return leaves;          /* 1.0 while less than half full */
+  if (live > space.total / 10 * 8) return leaves / 4; /* 0.25 above 80 % */
+  return leaves / 2;                                  /* 0.5 */
 }
 
 /* Bytes of the next root: that of the last, and what leaves (with the longest pivots) and runs came since, a sweep's step
@@ -193,10 +193,10 @@ static int merge_straight(struct wodan_db *db, struct wodan_error *error) {
 /* The frozen memtable as the newest run of the root. */
 static int drain_to_run(struct wodan_db *db, struct wodan_error *error) {
   struct memtable *table = db->frozen.table;
-  struct run_build_options options = {
-      .size_max = run_size_bound(&db->env, memtable_count(table), memtable_bytes(table), true),
-      .generation = ++db->generation,
-      .filter = true};
+  struct run_build_options options = {.size_max =
+                                          run_size_bound(&db->env, memtable_count(table), memtable_bytes(table), true),
+                                      .generation = ++db->generation,
+                                      .filter = true};
   struct run_builder *builder = NULL;
   struct block_ptr ptr;
   struct iterator *it = memtable_iterator(table, UINT64_MAX);
@@ -321,11 +321,12 @@ static int sweep_for_space(struct wodan_db *db, bool deletes_only, struct wodan_
 
 static int no_space(struct wodan_db *db, uint64_t bytes, struct wodan_error *error) {
   struct space_counts space = space_counts(db->space);
-  return status_set(error, WODAN_ENOSPC, 0, WODAN_NO_BLOCK,
-                    "the volume is full: %llu bytes more do not fit (%llu of %llu blocks free%s); delete records or use a "
-                    "larger volume",
-                    (unsigned long long)bytes, (unsigned long long)space.free, (unsigned long long)space.total,
-                    atomic_load(&db->pins) ? "; open views hold some" : "");
+  return status_set(
+      error, WODAN_ENOSPC, 0, WODAN_NO_BLOCK,
+      "the volume is full: %llu bytes more do not fit (%llu of %llu blocks free%s); delete records or use a "
+      "larger volume",
+      (unsigned long long)bytes, (unsigned long long)space.free, (unsigned long long)space.total,
+      atomic_load(&db->pins) ? "; open views hold some" : "");
 }
 
 static int admit(struct wodan_db *db, uint64_t bytes, bool deletes_only, struct wodan_error *error) {

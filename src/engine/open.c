@@ -60,8 +60,8 @@ static void set_up(struct wodan_db *db) {
 }
 
 static int open_locks(struct wodan_db *db, struct wodan_error *error) {
-  int failed = lock_init(&db->write) | lock_init(&db->error_lock) | rwlock_init(&db->state) |
-               condition_init(&db->synced);
+  int failed =
+      lock_init(&db->write) | lock_init(&db->error_lock) | rwlock_init(&db->state) | condition_init(&db->synced);
   return failed ? status_nomem(error) : 0;
 }
 
@@ -160,7 +160,6 @@ int engine_close(struct wodan_db *db, struct wodan_error *error) {
   struct wodan_device *raw = db->device.raw;
   release(db);
   int closed = wodan_device_close(raw);
-  if (status == 0 && closed < 0)
-    status = status_set(error, closed, 0, WODAN_NO_BLOCK, "the device failed to close");
+  if (status == 0 && closed < 0) status = status_set(error, closed, 0, WODAN_NO_BLOCK, "the device failed to close");
   return status;
 }

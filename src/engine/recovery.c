@@ -153,7 +153,8 @@ static int fresh_space(struct wodan_db *db, struct wodan_error *error) {
 }
 
 /* Rule 15: the newest older root that is intact, with its whole chain. */
-static int fall_back(struct wodan_db *db, struct journal_mounted *mounted, bool have_newest, struct wodan_error *error) {
+static int fall_back(struct wodan_db *db, struct journal_mounted *mounted, bool have_newest,
+                     struct wodan_error *error) {
   struct checkpoint_mark below = mounted->newest_mark;
   uint64_t newest = mounted->generation_max;
   for (bool have = have_newest;; have = true) {

@@ -15,9 +15,9 @@ struct iterator_ops {
   int (*last)(struct iterator *it, struct wodan_error *error);
   int (*seek)(struct iterator *it, struct wodan_slice key, struct wodan_error *error);      /* first record >= key */
   int (*seek_back)(struct iterator *it, struct wodan_slice key, struct wodan_error *error); /* last record <= key */
-  int (*next)(struct iterator *it, struct wodan_error *error); /* only while valid */
-  int (*prev)(struct iterator *it, struct wodan_error *error); /* only while valid */
-  void (*close)(struct iterator *it); /* frees the iterator */
+  int (*next)(struct iterator *it, struct wodan_error *error);                              /* only while valid */
+  int (*prev)(struct iterator *it, struct wodan_error *error);                              /* only while valid */
+  void (*close)(struct iterator *it);                                                       /* frees the iterator */
 };
 
 struct iterator {

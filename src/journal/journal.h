@@ -32,16 +32,16 @@ struct journal {
   uint64_t blocks;       /* R */
   /* where the next block goes */
   struct epoch epoch;
-  uint64_t head, head_hash; /* next sequence; hash of block head-1 */
-  uint64_t flushed_through; /* last block covered by a flush that returned */
+  uint64_t head, head_hash;                 /* next sequence; hash of block head-1 */
+  uint64_t flushed_through;                 /* last block covered by a flush that returned */
   struct checkpoint_mark durable, previous; /* the two newest durable checkpoints */
   struct checkpoint_mark written;           /* appended, not yet durable (sequence 0: none) */
   uint64_t bytes_written;
   bool debris; /* the place of block `head` must be cleared before it is written (rule 10) */
   /* the record being appended */
-  uint8_t *buffer;      /* `buffered_max` blocks, aligned */
-  uint32_t buffered_max, buffered; /* blocks */
-  uint64_t buffer_first;           /* sequence of the first block in the buffer */
+  uint8_t *buffer;                      /* `buffered_max` blocks, aligned */
+  uint32_t buffered_max, buffered;      /* blocks */
+  uint64_t buffer_first;                /* sequence of the first block in the buffer */
   uint32_t fragment, fragments, filled; /* of the record; bytes of payload in `payload` */
   uint8_t *payload;                     /* one block's payload */
 };
@@ -91,9 +91,9 @@ void journal_flushed(struct journal *journal);
 struct journal_mounted {
   struct checkpoint_record newest, older; /* older: valid when has_older */
   struct checkpoint_mark newest_mark, older_mark;
-  bool has_older;        /* there is a checkpoint before the newest and its record is intact */
-  bool linear;           /* the whole ring had to be read */
-  bool debris;           /* at head's place lies something else than the block of the lap before */
+  bool has_older;           /* there is a checkpoint before the newest and its record is intact */
+  bool linear;              /* the whole ring had to be read */
+  bool debris;              /* at head's place lies something else than the block of the lap before */
   uint64_t head, head_hash; /* rule 1: first block of the first incomplete record */
   struct epoch epoch_max;   /* greatest epoch number seen in any valid block */
   uint64_t generation_max;  /* greatest generation seen in any valid checkpoint block */

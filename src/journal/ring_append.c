@@ -74,8 +74,8 @@ static int write_buffer(struct journal *journal, struct wodan_error *error) {
   if (journal->buffered == 0) return 0;
   uint64_t position = journal->buffer_first % journal->blocks;
   size_t size = (size_t)journal->buffered * journal->block_size;
-  int status = device_write(journal->device, journal->offset + position * journal->block_size, journal->buffer, size,
-                            error);
+  int status =
+      device_write(journal->device, journal->offset + position * journal->block_size, journal->buffer, size, error);
   journal->bytes_written += size;
   journal->buffered = 0;
   return status;

@@ -27,8 +27,8 @@ int memtable_get(const struct memtable *table, struct wodan_slice key, uint64_t 
 /* The newest version at or below `sequence` of each key. Holds a reference. NULL: no memory. */
 struct iterator *memtable_iterator(struct memtable *table, uint64_t sequence);
 
-uint64_t memtable_count(const struct memtable *table);      /* records, all versions */
-uint64_t memtable_bytes(const struct memtable *table);      /* encoded: sum of record_encoded_size */
+uint64_t memtable_count(const struct memtable *table);          /* records, all versions */
+uint64_t memtable_bytes(const struct memtable *table);          /* encoded: sum of record_encoded_size */
 uint64_t memtable_first_sequence(const struct memtable *table); /* 0 when empty */
 uint64_t memtable_last_sequence(const struct memtable *table);  /* 0 when empty */
 

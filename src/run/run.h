@@ -57,7 +57,7 @@ void run_prefetch(struct run *run, uint64_t hash);
 struct run_builder;
 
 struct run_build_options {
-  uint64_t size_max;  /* upper bound of the finished object in bytes, see run_size_bound */
+  uint64_t size_max; /* upper bound of the finished object in bytes, see run_size_bound */
   uint64_t generation;
   uint64_t spare; /* blocks that must stay free for others, see space_allocate_sparing */
   bool filter;

@@ -20,13 +20,13 @@
 struct space {
   struct mem *mem;
   struct lock lock;
-  uint64_t first, end; /* data area, blocks */
-  uint64_t words;      /* of each bitmap */
+  uint64_t first, end;        /* data area, blocks */
+  uint64_t words;             /* of each bitmap */
   uint64_t *used, *now, *old; /* one allocation, which starts at used */
-  uint64_t cursor; /* next-fit: bit index where the next search starts */
+  uint64_t cursor;            /* next-fit: bit index where the next search starts */
   uint64_t free, deferred;
-  uint64_t reserve; /* free blocks that only a checkpoint's root may take */
-  uint64_t reached; /* one object could take so many, as far as was asked since the last allocation */
+  uint64_t reserve;    /* free blocks that only a checkpoint's root may take */
+  uint64_t reached;    /* one object could take so many, as far as was asked since the last allocation */
   uint64_t generation; /* of the last durable checkpoint */
 };
 
@@ -230,8 +230,7 @@ static int allocate(struct space *space, uint64_t blocks, uint64_t kept, struct 
   if (!ok)
     return status_set(error, WODAN_ENOSPC, 0, WODAN_NO_BLOCK,
                       "no room for %llu blocks: %llu are free and %llu wait for the next checkpoints",
-                      (unsigned long long)blocks, (unsigned long long)space->free,
-                      (unsigned long long)space->deferred);
+                      (unsigned long long)blocks, (unsigned long long)space->free, (unsigned long long)space->deferred);
   for (uint32_t e = 0; e < *count; e++) {
     extents[e] = (struct extent){.first = space->first + found[e].first, .count = found[e].count};
     space->cursor = (found[e].first + found[e].count) % (space->end - space->first);
@@ -240,8 +239,8 @@ static int allocate(struct space *space, uint64_t blocks, uint64_t kept, struct 
   return 0;
 }
 
-int space_allocate_sparing(struct space *space, uint64_t blocks, uint64_t spare, struct extent *extents, uint32_t *count,
-                           struct wodan_error *error) {
+int space_allocate_sparing(struct space *space, uint64_t blocks, uint64_t spare, struct extent *extents,
+                           uint32_t *count, struct wodan_error *error) {
   lock_acquire(&space->lock);
   int status = allocate(space, blocks, space->reserve + spare, extents, count, error);
   lock_leave(&space->lock);
@@ -354,9 +353,7 @@ void space_checkpoint_durable(struct space *space, uint64_t generation,
 
 struct space_counts space_counts(struct space *space) {
   lock_acquire(&space->lock);
-  struct space_counts counts = {.total = space->end - space->first,
-                                .free = space->free,
-                                .deferred = space->deferred};
+  struct space_counts counts = {.total = space->end - space->first, .free = space->free, .deferred = space->deferred};
   lock_leave(&space->lock);
   return counts;
 }

@@ -78,11 +78,11 @@ struct iterator *leaves_iterator(struct node *node);
 
 struct sweep {
   struct run_env *env;
-  uint64_t *generation;       /* the volume's counter: the last one used */
-  uint64_t leaf_size;         /* bytes of records per leaf */
-  uint64_t spare;             /* blocks that its leaves leave free for others */
-  struct memtable *memtable;  /* NULL, or a frozen memtable merged straight into leaves as the newest source */
-  uint32_t next;              /* with a memtable: index of the next leaf to do (a run's progress is in the leaves) */
+  uint64_t *generation;      /* the volume's counter: the last one used */
+  uint64_t leaf_size;        /* bytes of records per leaf */
+  uint64_t spare;            /* blocks that its leaves leave free for others */
+  struct memtable *memtable; /* NULL, or a frozen memtable merged straight into leaves as the newest source */
+  uint32_t next;             /* with a memtable: index of the next leaf to do (a run's progress is in the leaves) */
   uint64_t leaf_bytes_written;
 };
 

@@ -160,12 +160,12 @@ static int assemble(struct block_io *io, const struct node_image *image, const s
   uint8_t *page = *bytes + header.header_length, *runs = page + table_size;
   if (table_size) {
     page_builder_finish(table, page);
-    header.sections[header.section_count++] = (struct section){
-        SECTION_LEAVES, header.header_length, table_size, checksum(io->seed, page, table_size)};
+    header.sections[header.section_count++] =
+        (struct section){SECTION_LEAVES, header.header_length, table_size, checksum(io->seed, page, table_size)};
   }
   memcpy(runs, list, list_size);
-  header.sections[header.section_count++] = (struct section){
-      SECTION_RUNS, header.header_length + table_size, list_size, checksum(io->seed, runs, list_size)};
+  header.sections[header.section_count++] =
+      (struct section){SECTION_RUNS, header.header_length + table_size, list_size, checksum(io->seed, runs, list_size)};
   int status = target->allocate(target->context, blocks, header.extents, &header.extent_count, error);
   if (status < 0) {
     mem_free(io->mem, *bytes, *size);

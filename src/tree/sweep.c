@@ -17,8 +17,8 @@
 /* Leaves [at, at + count) of the node, taken together. */
 struct group {
   uint32_t at, count;
-  uint64_t absorbed;                        /* the oldest mark among them */
-  const struct wodan_slice *lower, *upper;  /* NULL: open */
+  uint64_t absorbed;                       /* the oldest mark among them */
+  const struct wodan_slice *lower, *upper; /* NULL: open */
   struct wodan_slice lower_key, upper_key;
 };
 
@@ -81,11 +81,11 @@ static int output_start_leaf(struct output *out, struct wodan_slice pivot, struc
   memcpy(out->pivot_buffer, pivot.data, pivot.size);
   out->pivot = (struct wodan_slice){out->pivot_buffer, pivot.size};
   out->bytes = 0;
-  struct run_build_options options = {
-      .size_max = run_size_bound(sweep->env, sweep->leaf_size / 12, sweep->leaf_size, false),
-      .generation = ++*sweep->generation,
-      .spare = sweep->spare,
-      .filter = false};
+  struct run_build_options options = {.size_max =
+                                          run_size_bound(sweep->env, sweep->leaf_size / 12, sweep->leaf_size, false),
+                                      .generation = ++*sweep->generation,
+                                      .spare = sweep->spare,
+                                      .filter = false};
   return run_builder_create(sweep->env, &options, &out->builder, error);
 }
 
@@ -207,8 +207,7 @@ static int sweep_group(struct sweep *sweep, struct node *node, struct group grou
     *next = group.at + 1;
   } else if (status == 0) {
     status = rewrite(&group, sources, count, &out, error);
-    if (status == 0)
-      *result = node_with_leaves(node, group.at, group.count, out.leaves, (uint32_t)out.count, target);
+    if (status == 0) *result = node_with_leaves(node, group.at, group.count, out.leaves, (uint32_t)out.count, target);
     *next = group.at + (uint32_t)out.count;
   }
   if (status == 0 && !*result) status = status_nomem(error);

@@ -31,7 +31,9 @@ static int compare(const void *a, size_t as, const void *b, size_t bs) {
   return c ? c : (as > bs) - (as < bs);
 }
 
-struct model *model_create(void) { return calloc(1, sizeof(struct model)); }
+struct model *model_create(void) {
+  return calloc(1, sizeof(struct model));
+}
 
 void model_free(struct model *model) {
   if (!model) return;
@@ -93,9 +95,7 @@ void model_put(struct model *model, const void *key, size_t key_size, const void
   add(model, key, key_size, value, value_size, true);
 }
 
-void model_delete(struct model *model, const void *key, size_t key_size) {
-  add(model, key, key_size, NULL, 0, false);
-}
+void model_delete(struct model *model, const void *key, size_t key_size) { add(model, key, key_size, NULL, 0, false); }
 
 void model_commit(struct model *model) { model->version++; }
 
@@ -188,7 +188,8 @@ static bool same(const struct model *model, size_t version, const struct pair *p
   }
   if (n < count)
     snprintf(why, why_size, "version %zu: key '%.*s' too many (%zu for %zu)", version,
-             (int)pairs[reverse ? count - 1 - n : n].key_size, (char *)pairs[reverse ? count - 1 - n : n].key, count, n);
+             (int)pairs[reverse ? count - 1 - n : n].key_size, (char *)pairs[reverse ? count - 1 - n : n].key, count,
+             n);
   return n == count;
 }
 

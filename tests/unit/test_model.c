@@ -37,8 +37,10 @@ static uint64_t start_seed(void) {
 static size_t make_key(uint64_t n, uint8_t *key) {
   /* Several shapes: short numbers, long common prefixes, binary. */
   switch (n % 3) {
-  case 0: return (size_t)sprintf((char *)key, "%llu", (unsigned long long)n);
-  case 1: return (size_t)sprintf((char *)key, "prefix/that/is/long/%06llu", (unsigned long long)n);
+  case 0:
+    return (size_t)sprintf((char *)key, "%llu", (unsigned long long)n);
+  case 1:
+    return (size_t)sprintf((char *)key, "prefix/that/is/long/%06llu", (unsigned long long)n);
   }
   uint64_t mixed = n * 0x9E3779B97F4A7C15ull;
   memcpy(key, &mixed, 8);
@@ -80,7 +82,13 @@ static void rig_reopen(struct rig *rig) {
 /* One batch of 1 to 8 operations, applied to both when the database takes it. */
 static void rig_write(struct rig *rig, unsigned size) {
   struct wodan_batch *batch;
-  struct { uint8_t key[64]; size_t key_size; uint8_t value[256]; size_t value_size; bool put; } ops[8];
+  struct {
+    uint8_t key[64];
+    size_t key_size;
+    uint8_t value[256];
+    size_t value_size;
+    bool put;
+  } ops[8];
   assert_int_equal(wodan_batch_create(rig->db, &batch), 0);
   for (unsigned i = 0; i < size; i++) {
     ops[i].key_size = make_key(random_below(&rig->random, rig->geometry->keys), ops[i].key);
@@ -132,9 +140,8 @@ static void run_geometry(const struct geometry *geometry, uint64_t seed, unsigne
   struct wodan_stats stats = {0};
   wodan_stats(rig.db, &stats);
   print_message("%s: %zu commits, %u refused, %llu leaves, %llu runs, live %llu of %llu\n", geometry->name,
-                model_version(rig.model), rig.refused, (unsigned long long)stats.leaves,
-                (unsigned long long)stats.runs, (unsigned long long)stats.space_live,
-                (unsigned long long)stats.space_total);
+                model_version(rig.model), rig.refused, (unsigned long long)stats.leaves, (unsigned long long)stats.runs,
+                (unsigned long long)stats.space_live, (unsigned long long)stats.space_total);
   if (wodan_close(rig.db, &error) < 0) rig_fail(&rig, "last close", error.message);
   model_free(rig.model);
   kept_free(rig.kept);

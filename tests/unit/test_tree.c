@@ -11,7 +11,7 @@ struct tree {
   struct world w;
   struct node *node;
   uint64_t generation, sequence, free_at_start;
-  bool held; /* an older version holds space too */
+  bool held;              /* an older version holds space too */
   uint64_t version[KEYS]; /* what the tree holds; ABSENT: nothing */
 };
 
