@@ -65,8 +65,9 @@ WODAN_API int wodan_open_path(const char *path, const struct wodan_open_options 
                               struct wodan_error *error);
 
 /* Checkpoints what is not covered yet (writable handles), closes the device and frees the handle, whatever happens;
- * returns the first failure. After success everything committed is durable. While views, cursors or pinned values
- * are open it answers WODAN_EBUSY and frees nothing. NULL is allowed. error (may be NULL) tells what failed. */
+ * returns the first failure. After success everything committed is as durable as the device makes it (wodan_info). While
+ * views, cursors, batches or pinned values are open it answers WODAN_EBUSY and frees nothing. NULL is allowed. error (may
+ * be NULL) tells what failed. */
 WODAN_API int wodan_close(struct wodan_db *db, struct wodan_error *error);
 
 /* Makes every batch committed before the call durable: appends what is pending to the journal and flushes once
@@ -85,7 +86,7 @@ WODAN_API int wodan_checkpoint(struct wodan_db *db, uint64_t *generation);
  * answer, not a failure, and is not kept. Any thread. */
 WODAN_API void wodan_last_error(struct wodan_db *db, struct wodan_error *error);
 
-/* Frees memory that wodan_get_alloc returned. NULL is allowed. Any thread. */
+/* Frees memory that wodan_get_alloc returned; before wodan_close. NULL is allowed. Any thread. */
 WODAN_API void wodan_free(struct wodan_db *db, void *memory);
 
 WODAN_END

@@ -72,7 +72,6 @@ struct wodan_db {
   uint64_t checkpoint_generation, previous_generation; /* [w] */
   uint64_t epoch, replayed, dropped_generations;
   struct wodan_error failed; /* [w] first failure: code 0 while none */
-  _Atomic bool is_failed;
 
   _Atomic uint64_t pins;    /* views, cursors, pinned values */
   _Atomic uint64_t batches; /* not freed yet */

@@ -20,7 +20,6 @@ int engine_fail(struct wodan_db *db, int status, const struct wodan_error *cause
   if (db->failed.code == 0) {
     db->failed = *cause;
     db->failed.code = status;
-    atomic_store(&db->is_failed, true);
     engine_log(db, WODAN_LOG_WARNING, "a write failed, the database only reads from now on: %s", cause->message);
   }
   return status == WODAN_ENOSPC ? WODAN_EFAILED : status;

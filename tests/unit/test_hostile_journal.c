@@ -1,0 +1,131 @@
+/* Journals with good checksums and lies inside: a mount refuses them as damage and never aborts. The story: a key of
+ * 70,000 bytes reached an assert of the memtable, a value larger than a page made every later checkpoint fail, and
+ * counters near 2^64 wrapped round. The images are made with the library's own encoders. */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "codec/checksum.h"
+#include "engine/engine.h"
+#include "support/kept_device.h"
+
+/* A fresh volume whose journal is open for appending behind the engine's back. */
+struct forger {
+  struct kept_bytes *kept;
+  struct wodan_device *raw;
+  struct device device;
+  struct mem mem;
+  struct superblock sb;
+  struct journal journal;
+};
+
+static void forger_open(struct forger *f) {
+  memset(f, 0, sizeof *f);
+  f->kept = kept_create(4 << 20);
+  f->raw = kept_plug(f->kept, 512, 0);
+  assert_int_equal(wodan_format(f->raw, NULL, NULL), 0);
+  assert_int_equal(superblock_decode(f->kept->data, &f->sb, NULL), 0);
+  mem_init(&f->mem, NULL);
+  assert_int_equal(device_init(&f->device, f->raw, NULL), 0);
+  struct journal_setup setup = {.mem = &f->mem,
+                                .device = &f->device,
+                                .fsid = f->sb.fsid,
+                                .seed = checksum_seed(f->sb.fsid),
+                                .block_size = f->sb.journal_block_size,
+                                .device_block = f->sb.block_size,
+                                .blocks = superblock_ring_blocks(&f->sb)};
+  struct volume_bounds bounds = {f->sb.block_size, superblock_data_first(&f->sb), f->sb.device_blocks - 1};
+  struct journal_mounted mounted;
+  assert_int_equal(journal_init(&f->journal, &setup, NULL), 0);
+  assert_int_equal(journal_mount(&f->journal, &bounds, &mounted, NULL), 0);
+  journal_continue(&f->journal, &mounted, (struct epoch){mounted.epoch_max.number + 1, 77});
+}
+
+static void forge_record(struct forger *f, size_t key_size, size_t value_size) {
+  size_t size = 16 + 64 + key_size + value_size;
+  uint8_t *bytes = calloc(1, size), *filler = calloc(1, key_size + value_size + 1);
+  struct wire_writer w = wire_writer(bytes, size);
+  filler[0] = TABLE_DEFAULT;
+  struct journal_operation operation = {.kind = RECORD_PUT, .key = {filler, key_size}, .value = {filler, value_size}};
+  wire_put_u64(&w, 1);
+  wire_put_u64(&w, 1);
+  journal_operation_encode(&w, &operation);
+  assert_false(w.failed);
+  assert_int_equal(journal_record_begin(&f->journal, w.at, NULL), 0);
+  assert_int_equal(journal_record_put(&f->journal, bytes, w.at, NULL), 0);
+  assert_int_equal(journal_record_end(&f->journal, NULL), 0);
+  free(bytes);
+  free(filler);
+}
+
+static void forge_checkpoint(struct forger *f, uint64_t generation, uint64_t sequence) {
+  struct checkpoint_record record = {.generation = generation,
+                                     .sequence = sequence,
+                                     .tail = f->journal.head,
+                                     .previous = f->journal.durable.sequence,
+                                     .previous_hash = f->journal.durable.hash,
+                                     .device_blocks = f->sb.device_blocks};
+  assert_int_equal(journal_append_checkpoint(&f->journal, &record, NULL), 0);
+}
+
+/* What opening the forged volume answers; a handle that opened is closed again. */
+static int forger_close(struct forger *f) {
+  journal_release(&f->journal);
+  wodan_device_close(f->raw);
+  struct wodan_device *device = kept_plug(f->kept, 512, 0);
+  struct wodan_db *db;
+  struct wodan_error error;
+  int status = wodan_open(device, NULL, &db, &error);
+  if (status == 0)
+    assert_int_equal(wodan_close(db, &error), 0);
+  else
+    wodan_device_close(device);
+  kept_free(f->kept);
+  return status;
+}
+
+static void test_hostile_journal__an_honest_forgery_opens(void **state) {
+  (void)state;
+  struct forger f;
+  forger_open(&f);
+  forge_record(&f, 10, 10);
+  assert_int_equal(forger_close(&f), 0);
+}
+
+static void test_hostile_journal__keys_and_values_beyond_the_limits_are_damage(void **state) {
+  (void)state;
+  static const size_t sizes[][2] = {{70000, 1}, {10, 60000}};
+  for (size_t i = 0; i < 2; i++) {
+    struct forger f;
+    forger_open(&f);
+    forge_record(&f, sizes[i][0], sizes[i][1]);
+    assert_int_equal(forger_close(&f), WODAN_ECORRUPT);
+  }
+}
+
+static void test_hostile_journal__counters_about_to_wrap_are_damage(void **state) {
+  (void)state;
+  struct forger f;
+  forger_open(&f);
+  forge_checkpoint(&f, UINT64_MAX, 0);
+  assert_int_equal(forger_close(&f), WODAN_ECORRUPT);
+  forger_open(&f);
+  forge_checkpoint(&f, 5, UINT64_MAX - 1);
+  assert_int_equal(forger_close(&f), WODAN_ECORRUPT);
+  forger_open(&f);
+  f.journal.epoch.number = UINT64_MAX;
+  forge_record(&f, 10, 10);
+  assert_int_equal(forger_close(&f), WODAN_ECORRUPT);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_hostile_journal__an_honest_forgery_opens),
+      cmocka_unit_test(test_hostile_journal__keys_and_values_beyond_the_limits_are_damage),
+      cmocka_unit_test(test_hostile_journal__counters_about_to_wrap_are_damage),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
