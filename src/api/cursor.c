@@ -1,4 +1,4 @@
-/* Owns: include/wodan/cursor.h. See: tests/unit/test_engine.c. */
+/* Owns: include/wodan/cursor.h. See: tests/unit/test_engine_kv.c and its siblings. */
 #include "api/api.h"
 #include "engine/cursor.h"
 

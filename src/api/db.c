@@ -1,4 +1,4 @@
-/* Owns: include/wodan/db.h: argument checks, last error. See: tests/unit/test_engine.c. */
+/* Owns: include/wodan/db.h: argument checks, last error. See: tests/unit/test_engine_kv.c and its siblings. */
 #include "api/api.h"
 
 int api_result(struct wodan_db *db, int status, const struct wodan_error *error) {

@@ -1,5 +1,5 @@
 /* Owns: include/wodan/kv.h: point operations and batches. Always true: nothing of the caller's is kept; a batch holds
- * its operations encoded as engine.h says. See: tests/unit/test_engine.c. */
+ * its operations encoded as engine.h says. See: tests/unit/test_engine_kv.c and its siblings. */
 #include "api/api.h"
 
 static int lookup(struct wodan_db *db, struct wodan_view *view, struct wodan_slice key, struct wodan_slice *value,

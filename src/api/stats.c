@@ -1,4 +1,4 @@
-/* Owns: include/wodan/stats.h: structs of whatever size the caller was built with. See: tests/unit/test_engine.c. */
+/* Owns: include/wodan/stats.h: structs of whatever size the caller was built with. See: tests/unit/test_engine_kv.c and its siblings. */
 #include "api/api.h"
 
 static int give(void *theirs, uint32_t their_size, const void *ours, size_t our_size) {

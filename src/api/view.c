@@ -1,4 +1,4 @@
-/* Owns: include/wodan/view.h. See: tests/unit/test_engine.c. */
+/* Owns: include/wodan/view.h. See: tests/unit/test_engine_kv.c and its siblings. */
 #include "api/api.h"
 
 int wodan_view_open(struct wodan_db *db, struct wodan_view **view) {

@@ -3,7 +3,7 @@
  * Always true: a cursor stands on a record of its table that is not a delete, or nowhere. The state lock is taken for a
  * move only when the cursor reads a memtable that may still grow.
  *
- * See: tests/unit/test_engine.c, tests/unit/test_model.c. */
+ * See: tests/unit/test_engine_kv.c and its siblings, tests/unit/test_model.c. */
 #include "engine/cursor.h"
 
 #include "iter/merge.h"

@@ -3,7 +3,7 @@
  * Order (F20): with force, both old superblocks are cleared and flushed; then ring and first checkpoint, flush; then the
  * superblocks, flush. A crash leaves the untouched old volume, none, or a complete empty one.
  *
- * See: tests/crash/test_format.c. */
+ * See: tests/crash/test_format_crash.c. */
 #include <string.h>
 #include "base/random.h"
 #include "codec/checksum.h"

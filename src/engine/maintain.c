@@ -9,7 +9,7 @@
  *
  * Order: freeze -> drain -> (sweep, with checkpoints when much is deferred) -> checkpoint, which releases the memtable.
  *
- * See: DESIGN.md "Draining and sweeping", "Admission"; tests/unit/test_engine.c. */
+ * See: DESIGN.md "Draining and sweeping", "Admission"; tests/unit/test_engine_kv.c and its siblings. */
 #include <assert.h>
 #include <string.h>
 #include "engine/engine.h"

@@ -5,7 +5,7 @@
  *
  * Order at close: checkpoint, seal, flush; then memory, then the device. A handle that failed writes nothing more.
  *
- * See: tests/unit/test_engine.c. */
+ * See: tests/unit/test_engine_kv.c and its siblings. */
 #include <string.h>
 #include "codec/checksum.h"
 #include "engine/engine.h"

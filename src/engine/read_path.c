@@ -4,7 +4,7 @@
  * while it looks in memory, and a reference of the node while it reads the tree, so it never waits for a writer's device
  * I/O nor a writer for its.
  *
- * See: DESIGN.md "Reading", tests/unit/test_engine.c. */
+ * See: DESIGN.md "Reading", tests/unit/test_engine_kv.c and its siblings. */
 #include "engine/engine.h"
 
 /* Caller holds state. */

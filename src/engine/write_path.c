@@ -9,7 +9,7 @@
  * Order: journal record, then flush, then `durable` moves. While the flush runs the write lock is free, so others
  * commit and wait, and the next flush takes all of theirs together.
  *
- * See: DESIGN.md "A commit", tests/unit/test_engine.c, tests/crash/. */
+ * See: DESIGN.md "A commit", tests/unit/test_engine_kv.c and its siblings, tests/crash/. */
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -72,8 +72,6 @@ uint64_t journal_record_blocks(const struct journal *journal, uint64_t payload);
 bool journal_room(const struct journal *journal, uint64_t blocks);
 /* Rule 7 alone: one checkpoint record fits. Always true for a checkpoint that moves the tail to itself. */
 bool journal_room_for_checkpoint(const struct journal *journal);
-/* Journal blocks in use since the durable checkpoint's tail. */
-uint64_t journal_used(const struct journal *journal);
 
 /* A record of exactly `payload` bytes: begin, put in pieces, end. Nothing is flushed. On a failure the epoch is over:
  * the caller writes nothing more (rule 16). */

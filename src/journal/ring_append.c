@@ -68,8 +68,6 @@ bool journal_room_for_checkpoint(const struct journal *journal) {
   return journal->head < journal->previous.tail + journal->blocks;
 }
 
-uint64_t journal_used(const struct journal *journal) { return journal->head - journal->durable.tail; }
-
 static int write_buffer(struct journal *journal, struct wodan_error *error) {
   if (journal->buffered == 0) return 0;
   uint64_t position = journal->buffer_first % journal->blocks;

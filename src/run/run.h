@@ -69,8 +69,6 @@ int run_builder_create(struct run_env *env, const struct run_build_options *opti
                        struct wodan_error *error);
 /* Records in key order; copies. Writes full chunks on the way (WODAN_EIO ends the builder's use). */
 int run_builder_add(struct run_builder *builder, const struct record *record, struct wodan_error *error);
-/* Encoded bytes taken so far. */
-uint64_t run_builder_size(const struct run_builder *builder);
 uint64_t run_builder_count(const struct run_builder *builder);
 /* Writes the rest (not ordered, not flushed), gives unused space back, frees the builder, returns the pointer. With no
  * record added: WODAN_EINVAL. On failure everything is given back. */

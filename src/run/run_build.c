@@ -254,10 +254,6 @@ int run_builder_add(struct run_builder *builder, const struct record *record, st
   return 0;
 }
 
-uint64_t run_builder_size(const struct run_builder *builder) {
-  return offset_now(builder) + page_builder_size(builder->page);
-}
-
 uint64_t run_builder_count(const struct run_builder *builder) { return builder->count; }
 
 /* ---- finish -------------------------------------------------------------------------------------------------- */
