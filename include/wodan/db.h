@@ -20,9 +20,12 @@ struct wodan_format_options {
   uint32_t page_size;  /* bytes before compression, power of two 512..16384; 0: device/256 within those bounds */
   uint64_t
       memtable_size; /* encoded record bytes per memtable; 0: device/64 within 4 pages..64 MiB. Bounds what an open replays */
-  uint32_t leaf_size;    /* bytes; 0: device/256 within 4 pages..512 KiB */
-  uint32_t reserved;     /* 0 */
-  uint64_t journal_size; /* bytes; 0: device/32 within 8 journal blocks..128 MiB */
+  uint32_t leaf_size; /* bytes; 0: device/256 within 4 pages..512 KiB */
+  uint32_t
+      node_leaves; /* most leaves a bottom node owns before it splits, 4..65536; 0: those of 16 memtables within 16..2048 */
+  uint64_t journal_size;  /* bytes; 0: device/32 within 8 journal blocks..128 MiB */
+  uint32_t node_children; /* most children an inner node has before it splits, 4..256; 0: 16 */
+  uint32_t reserved;      /* 0 */
   struct wodan_allocator allocator;
   struct wodan_hooks hooks; /* random makes the fsid */
 };

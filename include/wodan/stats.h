@@ -33,6 +33,8 @@ struct wodan_info {
   uint64_t replayed_operations; /* taken from the journal at open */
   uint64_t dropped_generations; /* with WODAN_OPEN_OLDER_ROOT: how many were left behind; else 0 */
   uint64_t memory_needed;       /* smallest memory budget this image opens with, bytes */
+  uint32_t node_leaves;         /* most leaves a bottom node owns before it splits */
+  uint32_t node_children;       /* most children an inner node has before it splits */
 };
 
 /* Counters since open; sizes in bytes. Device counters are what the library asked of the device. */
