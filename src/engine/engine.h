@@ -136,6 +136,11 @@ int engine_checkpoint_tree(struct wodan_db *db, struct wodan_error *error);
 /* Freezes and drains both memtables first; nothing written when nothing changed. */
 int engine_checkpoint_all(struct wodan_db *db, struct wodan_error *error);
 
+/* Records of the tree keys in [lower, upper) into leaves; neither is NULL. Takes write itself. budget: bytes written, 0: until
+ * done; *more: work is left. */
+int engine_compact(struct wodan_db *db, const struct wodan_slice *lower, const struct wodan_slice *upper,
+                   uint64_t budget, bool *more, struct wodan_error *error);
+
 /* ---- open ------------------------------------------------------------------------------------------------------ */
 
 int engine_format(struct wodan_device *raw, const struct wodan_format_options *options, struct wodan_error *error);
