@@ -22,7 +22,7 @@ struct wodan_format_options {
       memtable_size; /* encoded record bytes per memtable; 0: device/64 within 4 pages..64 MiB. Bounds what an open replays */
   uint32_t leaf_size; /* bytes; 0: device/256 within 4 pages..512 KiB */
   uint32_t
-      node_leaves; /* most leaves a bottom node owns before it splits, 4..65536; 0: 16 memtables of leaves, 16..2048 */
+      node_leaves; /* most leaves a bottom node owns before it splits, 4..65536; 0: those of 16 memtables within 16..2048 */
   uint64_t journal_size;  /* bytes; 0: device/32 within 8 journal blocks..128 MiB */
   uint32_t node_children; /* most children an inner node has before it splits, 4..256; 0: 16 */
   uint32_t reserved;      /* 0 */
@@ -92,7 +92,7 @@ WODAN_API int wodan_checkpoint(struct wodan_db *db, uint64_t *generation);
 
 /* Moves every buffered record of the keys in [lower, upper) down into leaves (NULL: open end) and joins small leaves and
  * nodes, so that a scan of the range reads leaves only. budget: bytes to write before it returns; 0: until done. *more
- * (may be NULL) gets 1 when work is left, so call again; else 0. An empty range is done at once. Nothing is made durable
+ * (may be NULL) gets 1 when work is left (call again: each call does some of it), else 0. An empty range is done at once. Nothing is made durable
  * by it; checkpoints happen on the way as space needs them. Others read and write meanwhile.
  * Errors as wodan_sync; WODAN_ENOSPC when the leaves have no room; WODAN_ETOOBIG, WODAN_EINVAL (a bound that is no key). */
 WODAN_API int wodan_compact(struct wodan_db *db, const struct wodan_slice *lower, const struct wodan_slice *upper,

@@ -44,7 +44,7 @@ struct wodan_db {
   struct cache *cache;
   struct space *space;
   struct journal journal; /* [w] */
-  bool read_only;
+  bool read_only, no_auto_checkpoint;
   uint64_t memory_budget, memory_needed;
 
   struct lock write;
