@@ -37,27 +37,27 @@ static int tree_read(struct check *check, struct tree *tree) {
 }
 
 static uint64_t tree_objects(const struct tree *tree) {
-  return tree->readable ? (uint64_t)tree->image.leaf_count + tree->image.run_count : 0;
+  return tree->readable ? (uint64_t)tree->image.entry_count + tree->image.run_count : 0;
 }
 
 /* Blocks of the objects behind the node. */
 static uint64_t tree_blocks(const struct tree *tree) {
   uint64_t blocks = 0;
-  for (uint32_t i = 0; tree->readable && i < tree->image.leaf_count; i++)
-    blocks += block_ptr_blocks(&tree->image.leaves[i].entry.ptr);
+  for (uint32_t i = 0; tree->readable && i < tree->image.entry_count; i++)
+    blocks += block_ptr_blocks(&tree->image.entries[i].branch.ptr);
   for (uint32_t i = 0; tree->readable && i < tree->image.run_count; i++)
-    blocks += block_ptr_blocks(&tree->image.runs[i]);
+    blocks += block_ptr_blocks(&tree->image.runs[i].ptr);
   return blocks;
 }
 
 /* Of the previous tree: those that will be read. Call it when the newest one is claimed. */
 static uint64_t tree_blocks_own(const struct check *check, const struct tree *tree) {
   uint64_t blocks = 0;
-  for (uint32_t i = 0; tree->readable && i < tree->image.leaf_count; i++)
-    if (!check_space_shared(check, &tree->image.leaves[i].entry.ptr))
-      blocks += block_ptr_blocks(&tree->image.leaves[i].entry.ptr);
+  for (uint32_t i = 0; tree->readable && i < tree->image.entry_count; i++)
+    if (!check_space_shared(check, &tree->image.entries[i].branch.ptr))
+      blocks += block_ptr_blocks(&tree->image.entries[i].branch.ptr);
   for (uint32_t i = 0; tree->readable && i < tree->image.run_count; i++)
-    if (!check_space_shared(check, &tree->image.runs[i])) blocks += block_ptr_blocks(&tree->image.runs[i]);
+    if (!check_space_shared(check, &tree->image.runs[i].ptr)) blocks += block_ptr_blocks(&tree->image.runs[i].ptr);
   return blocks;
 }
 
@@ -70,13 +70,13 @@ static int check_object(struct check *check, const struct block_ptr *ptr, const 
 
 static int check_leaves(struct check *check, const struct tree *tree) {
   int status = 0;
-  for (uint32_t i = 0; i < tree->image.leaf_count && status == 0; i++) {
-    const struct node_image_leaf *leaf = &tree->image.leaves[i];
+  for (uint32_t i = 0; i < tree->image.entry_count && status == 0; i++) {
+    const struct node_image_entry *leaf = &tree->image.entries[i];
     struct run_place place = {.what = "leaf", .leaf = true, .sequence_max = tree->record->sequence};
     if (i > 0) place.pivot = leaf->pivot; /* the first leaf covers what is below its pivot */
-    if (i + 1 < tree->image.leaf_count) place.next_pivot = tree->image.leaves[i + 1].pivot;
+    if (i + 1 < tree->image.entry_count) place.next_pivot = tree->image.entries[i + 1].pivot;
     if (!tree->previous) check->report->leaves++;
-    status = check_object(check, &leaf->entry.ptr, &place);
+    status = check_object(check, &leaf->branch.ptr, &place);
   }
   return status;
 }
@@ -86,7 +86,7 @@ static int check_runs(struct check *check, const struct tree *tree) {
   struct run_place place = {.what = "run", .sequence_max = tree->record->sequence};
   for (uint32_t i = 0; i < tree->image.run_count && status == 0; i++) {
     if (!tree->previous) check->report->runs++;
-    status = check_object(check, &tree->image.runs[i], &place);
+    status = check_object(check, &tree->image.runs[i].ptr, &place);
   }
   return status;
 }

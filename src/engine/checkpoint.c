@@ -22,7 +22,7 @@ static int write_root(struct wodan_db *db, struct block_ptr *root, struct wodan_
   size_t size = 0;
   int status = node_to_image(db->node, &image, error);
   if (status < 0) return status;
-  if (image.leaf_count == 0 && image.run_count == 0) {
+  if (image.entry_count == 0 && image.run_count == 0) {
     *root = (struct block_ptr){0};
     node_image_release(&image);
     return 0;

@@ -107,7 +107,9 @@ int engine_format(struct wodan_device *raw, const struct wodan_format_options *o
                                  .page_size = options->page_size,
                                  .leaf_size = options->leaf_size,
                                  .memtable_size = options->memtable_size,
-                                 .journal_size = options->journal_size};
+                                 .journal_size = options->journal_size,
+                                 .node_leaves = options->node_leaves,
+                                 .node_children = options->node_children};
   status = superblock_plan(&wish, &f.sb, error);
   if (status < 0) return status;
   f.block = mem_alloc_aligned(&f.mem, f.sb.block_size, BLOCK_IO_ALIGNMENT);

@@ -199,11 +199,14 @@ static int drain_to_run(struct wodan_db *db, struct wodan_error *error) {
                                       .filter = true};
   struct run_builder *builder = NULL;
   struct block_ptr ptr;
+  uint64_t records = 0, deletes = 0;
   struct iterator *it = memtable_iterator(table, UINT64_MAX);
   int status = it ? run_builder_create(&db->env, &options, &builder, error) : status_nomem(error);
   if (status == 0) status = iterator_first(it, error);
   while (status == 0 && it->valid) {
     status = run_builder_add(builder, &it->record, error);
+    records++;
+    deletes += it->record.kind == RECORD_DELETE;
     if (status == 0) status = iterator_next(it, error);
   }
   iterator_close(it);
@@ -214,6 +217,7 @@ static int drain_to_run(struct wodan_db *db, struct wodan_error *error) {
   if (status < 0) return tree_failure(db, status, error);
   count(&db->counters.run_bytes, block_bytes(db, block_ptr_blocks(&ptr)));
   struct run *run = run_create(&db->env, &ptr);
+  if (run) run_set_counts(run, records, deletes);
   struct node *next = run ? node_with_run(db->node, run) : NULL;
   if (next) {
     engine_publish(db, next);

@@ -61,10 +61,11 @@ static int claim_image(struct wodan_db *db, const struct block_ptr *root, const 
                        struct wodan_error *error) {
   int status = 0;
   if (root->generation) status = space_claim(db->space, root->extents, root->extent_count, error);
-  for (uint32_t i = 0; i < image->leaf_count && status == 0; i++)
-    status = space_claim(db->space, image->leaves[i].entry.ptr.extents, image->leaves[i].entry.ptr.extent_count, error);
+  for (uint32_t i = 0; i < image->entry_count && status == 0; i++)
+    status =
+        space_claim(db->space, image->entries[i].branch.ptr.extents, image->entries[i].branch.ptr.extent_count, error);
   for (uint32_t i = 0; i < image->run_count && status == 0; i++)
-    status = space_claim(db->space, image->runs[i].extents, image->runs[i].extent_count, error);
+    status = space_claim(db->space, image->runs[i].ptr.extents, image->runs[i].ptr.extent_count, error);
   return status;
 }
 
@@ -98,10 +99,10 @@ static int load_previous(struct wodan_db *db, const struct journal_mounted *moun
   }
   if (root->generation) space_claim_previous(db->space, root->extents, root->extent_count);
   db->previous_root_blocks = block_ptr_blocks(root);
-  for (uint32_t i = 0; i < image.leaf_count; i++)
-    space_claim_previous(db->space, image.leaves[i].entry.ptr.extents, image.leaves[i].entry.ptr.extent_count);
+  for (uint32_t i = 0; i < image.entry_count; i++)
+    space_claim_previous(db->space, image.entries[i].branch.ptr.extents, image.entries[i].branch.ptr.extent_count);
   for (uint32_t i = 0; i < image.run_count; i++)
-    space_claim_previous(db->space, image.runs[i].extents, image.runs[i].extent_count);
+    space_claim_previous(db->space, image.runs[i].ptr.extents, image.runs[i].ptr.extent_count);
   node_image_release(&image);
   return 0;
 }

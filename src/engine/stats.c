@@ -90,6 +90,8 @@ void engine_info(struct wodan_db *db, struct wodan_info *info) {
   info->replayed_operations = db->replayed;
   info->dropped_generations = db->dropped_generations;
   info->memory_needed = db->memory_needed;
+  info->node_leaves = sb->node_leaves;
+  info->node_children = sb->node_children;
   info->epoch = db->epoch;
   lock_acquire(&db->write);
   info->generation = db->checkpoint_generation;

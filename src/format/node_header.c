@@ -1,7 +1,7 @@
-/* Owns: the values of a node's leaf table and of a run's index.
+/* Owns: the values of a node's table of leaves or children, and of a run's index.
  *
- * Always true: a decoded entry uses its bytes to the last one; a leaf entry names a run (never the null pointer); an
- * index entry names at least one byte and does not wrap round. Whether an entry fits into its object is proven where
+ * Always true: a decoded entry uses its bytes to the last one; a branch entry names a run or node (never the null
+ * pointer); an index entry names at least one byte and does not wrap round. Whether an entry fits into its object is proven where
  * the object is known.
  *
  * See: node_header.h for the layout; tests/unit/test_node_header.c. */
@@ -9,7 +9,7 @@
 
 #include <assert.h>
 
-uint32_t leaf_entry_encode(const struct leaf_entry *entry, uint8_t *out, uint32_t size) {
+uint32_t branch_entry_encode(const struct branch_entry *entry, uint8_t *out, uint32_t size) {
   assert(entry->ptr.generation);
   struct wire_writer w = wire_writer(out, size);
   wire_put_varint(&w, entry->flushed_upto);
@@ -17,7 +17,8 @@ uint32_t leaf_entry_encode(const struct leaf_entry *entry, uint8_t *out, uint32_
   return w.failed ? 0 : (uint32_t)w.at;
 }
 
-bool leaf_entry_decode(const uint8_t *in, size_t size, const struct volume_bounds *bounds, struct leaf_entry *entry) {
+bool branch_entry_decode(const uint8_t *in, size_t size, const struct volume_bounds *bounds,
+                         struct branch_entry *entry) {
   struct wire_reader r = wire_reader(in, size);
   entry->flushed_upto = wire_get_varint(&r);
   block_ptr_decode(&r, bounds, &entry->ptr);

@@ -1,10 +1,15 @@
-/* The contents of a node's sections (the node itself is an object, object_header.h).
+/* The contents of a node's sections (the node itself is an object, object_header.h). A node has a level, 0..15, in its
+ * header's record_count: a node of level 0, a bottom node, owns leaves; any other owns nodes of the level below.
  *
- * SECTION_LEAVES is one page (page.h) with a record per leaf: key = the leaf's pivot (inclusive lower bound; the first
- * leaf also covers everything below its pivot), value = leaf entry:
- *   varint flushed_upto     generation of the newest buffered run this leaf has absorbed; 0: none
- *   pointer                 block_ptr.h, to a run
- * SECTION_RUNS: varint count, then per run, newest (greatest generation) first: pointer.
+ * SECTION_LEAVES (level 0) or SECTION_CHILDREN (any other level) is one page (page.h) with a record per leaf or child: key
+ * = its pivot (inclusive lower bound; the first also covers everything below its pivot), value = branch entry:
+ *   varint flushed_upto     generation of the newest buffered run of this node that the leaf or child has absorbed; 0:
+ *                           none
+ *   pointer                 block_ptr.h, to a run (the leaf) or to a node
+ * SECTION_RUNS: varint count, then per run, newest (greatest generation) first:
+ *   pointer                 block_ptr.h
+ *   varint record count     of the run, >= 1
+ *   varint delete count     deletes among them
  * Every pointer's generation is below the node's own; runs are distinct.
  *
  * SECTION_INDEX of a run is one page (page.h) with a record per data page: key = the data page's last key, value =
@@ -18,15 +23,18 @@
 
 #include "format/block_ptr.h"
 
-struct leaf_entry {
+enum { NODE_LEVELS_MAX = 16 }; /* levels 0..15 */
+
+struct branch_entry {
   uint64_t flushed_upto;
   struct block_ptr ptr;
 };
 
-enum { LEAF_ENTRY_SIZE_MAX = 10 + 10 + 8 + 10 + 5 + 5 + BLOCK_PTR_EXTENTS_MAX * 20 };
+enum { BRANCH_ENTRY_SIZE_MAX = 10 + 10 + 8 + 10 + 5 + 5 + BLOCK_PTR_EXTENTS_MAX * 20 };
 
-uint32_t leaf_entry_encode(const struct leaf_entry *entry, uint8_t *out, uint32_t size); /* bytes, 0: no room */
-bool leaf_entry_decode(const uint8_t *in, size_t size, const struct volume_bounds *bounds, struct leaf_entry *entry);
+uint32_t branch_entry_encode(const struct branch_entry *entry, uint8_t *out, uint32_t size); /* bytes, 0: no room */
+bool branch_entry_decode(const uint8_t *in, size_t size, const struct volume_bounds *bounds,
+                         struct branch_entry *entry);
 
 struct index_entry {
   uint64_t offset;

@@ -14,6 +14,7 @@
 #include <string.h>
 #include "base/wire.h"
 #include "codec/checksum.h"
+#include "format/node_header.h"
 #include "format/record.h"
 
 static const uint8_t MAGIC_RUN[4] = {'W', 'R', 'U', 'N'};
@@ -55,7 +56,7 @@ static bool sections_valid(const struct object_header *header) {
 
 static bool fields_valid(const struct object_header *header) {
   if (header->generation == 0 || header->length < header->header_length) return false;
-  if (header->type == OBJECT_NODE && (header->record_count || header->sequence_max)) return false;
+  if (header->type == OBJECT_NODE && (header->record_count >= NODE_LEVELS_MAX || header->sequence_max)) return false;
   if (header->low.size && header->high.size && key_compare(header->low, header->high) > 0) return false;
   return sections_valid(header);
 }

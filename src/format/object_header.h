@@ -10,7 +10,7 @@
  *       40    8 epoch number
  *       48    8 epoch random bits
  *       56    8 length of the whole object, bytes
- *       64    8 record_count: records of a run; 0 in a node
+ *       64    8 record_count: records of a run; level of a node, 0..15 (node_header.h)
  *       72    8 sequence_max: highest record sequence inside (runs), 0 in a node
  *       80      extents (block_ptr.h)
  *               varint low key length, low key     inclusive lower bound of the keys inside; empty: none
@@ -36,9 +36,9 @@ enum section_tag {
   SECTION_FILTER = 3,           /* run, optional: blocked Bloom filter (run/filter.h) */
   SECTION_BLOBS = 4,            /* run: place of the blob list; none yet */
   SECTION_RANGE_TOMBSTONES = 5, /* run: place of the range tombstones; none yet */
-  SECTION_LEAVES = 6,           /* bottom node: one page: leaf's pivot -> leaf entry (node_header.h) */
+  SECTION_LEAVES = 6,           /* bottom node: one page: leaf's pivot -> branch entry (node_header.h) */
   SECTION_RUNS = 7,             /* node: list of buffered runs, newest first (node_header.h) */
-  SECTION_CHILDREN = 8,         /* inner node: one page: pivot -> child entry; none yet */
+  SECTION_CHILDREN = 8,         /* inner node: one page: child's pivot -> branch entry (node_header.h) */
 };
 enum { OBJECT_SECTIONS_MAX = 8 };
 

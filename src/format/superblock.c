@@ -19,7 +19,7 @@
 #include "codec/checksum.h"
 
 static const uint8_t MAGIC[16] = "Wodan-C volume\n"; /* 15 bytes and the zero behind them */
-enum { RESERVED_OFFSET = 108, CHECKSUM_OFFSET = 504 };
+enum { RESERVED_OFFSET = 116, CHECKSUM_OFFSET = 504 };
 
 enum {
   KIB = 1024,
@@ -38,6 +38,11 @@ enum {
   PAGES_MIN = 4, /* of a leaf, of a memtable */
   LEAF_MAX = 1024 * MIB,
   STEP_HEADER = 4 * KIB, /* a step writes a leaf, half as much of a buffer, and a header */
+  NODE_LEAVES_MIN = 4,
+  NODE_LEAVES_MAX = 65536,
+  NODE_CHILDREN_MIN = 4,
+  NODE_CHILDREN_MAX = 256,
+  NODE_CHILDREN_USUAL = 16,
 };
 
 static uint64_t max_u64(uint64_t a, uint64_t b) { return a > b ? a : b; }
@@ -125,6 +130,8 @@ static int geometry_check(const struct superblock *sb, int code, struct wodan_er
       {"memtable_size", sb->memtable_size, pages, volume / 8, false},
       {"leaf_size", sb->leaf_size, pages, min_u64(LEAF_MAX, max_u64(volume / 16, pages)), false},
       {"step_size", sb->step_size, step, max_u64(step, MIB), false},
+      {"node_leaves", sb->node_leaves, NODE_LEAVES_MIN, NODE_LEAVES_MAX, false},
+      {"node_children", sb->node_children, NODE_CHILDREN_MIN, NODE_CHILDREN_MAX, false},
   };
   return rules_check(rules, sizeof rules / sizeof rules[0], code, error);
 }
@@ -147,6 +154,8 @@ void superblock_encode(const struct superblock *sb, uint8_t out[SUPERBLOCK_SIZE]
   wire_put_u32(&w, sb->page_size);
   wire_put_u32(&w, sb->leaf_size);
   wire_put_u32(&w, sb->step_size);
+  wire_put_u32(&w, sb->node_leaves);
+  wire_put_u32(&w, sb->node_children);
   assert(w.at == RESERVED_OFFSET);
   wire_put_room(&w, CHECKSUM_OFFSET - RESERVED_OFFSET);
   wire_put_u64(&w, checksum(0, out, CHECKSUM_OFFSET));
@@ -169,6 +178,8 @@ static bool fields_decode(struct wire_reader *r, struct superblock *sb) {
   sb->page_size = wire_get_u32(r);
   sb->leaf_size = wire_get_u32(r);
   sb->step_size = wire_get_u32(r);
+  sb->node_leaves = wire_get_u32(r);
+  sb->node_children = wire_get_u32(r);
   assert(!r->failed && r->at == RESERVED_OFFSET);
   while (r->at < CHECKSUM_OFFSET)
     if (wire_get_u8(r)) return false;
@@ -222,6 +233,12 @@ static int plan_ring(const struct superblock_wish *wish, struct superblock *sb, 
   return 0;
 }
 
+/* The leaves that hold 16 memtables. */
+static uint32_t node_leaves_usual(const struct superblock *sb) {
+  uint64_t memtable = min_u64(sb->memtable_size, UINT64_MAX / 16); /* a wish, not proven yet */
+  return (uint32_t)clamp_u64(16 * memtable / sb->leaf_size, 16, 2048);
+}
+
 int superblock_plan(const struct superblock_wish *wish, struct superblock *sb, struct wodan_error *error) {
   memset(sb, 0, sizeof *sb);
   sb->version = FORMAT_VERSION;
@@ -234,6 +251,8 @@ int superblock_plan(const struct superblock_wish *wish, struct superblock *sb, s
   uint64_t pages = PAGES_MIN * (uint64_t)sb->page_size;
   sb->memtable_size = wish->memtable_size ? wish->memtable_size : clamp_u64(volume / 64, pages, 64 * (uint64_t)MIB);
   sb->leaf_size = wish->leaf_size ? wish->leaf_size : (uint32_t)clamp_u64(volume / 256, pages, 512 * KIB);
+  sb->node_leaves = wish->node_leaves ? wish->node_leaves : node_leaves_usual(sb);
+  sb->node_children = wish->node_children ? wish->node_children : NODE_CHILDREN_USUAL;
   /* An oversized wish for a leaf may wrap here: geometry_check refuses the leaf before it looks at the step. */
   sb->step_size =
       (uint32_t)clamp_u64(volume / 64, step_size_min(sb->leaf_size), max_u64(MIB, step_size_min(sb->leaf_size)));

@@ -19,7 +19,9 @@
  *       96    4 page_size, bytes, power of two 512..16384, <= volume/32
  *      100    4 leaf_size, bytes, 4 pages..volume/16 (4 pages where that is less), <= 1 GiB
  *      104    4 step_size, bytes: at least leaf + leaf/2 + 4096, and at most that or 1 MiB, whichever is more
- *      108  396 reserved, zero
+ *      108    4 node_leaves, most leaves a bottom node owns before it splits, 4..65536
+ *      112    4 node_children, most children an inner node has before it splits, 4..256
+ *      116  388 reserved, zero
  *      504    8 checksum: XXH3-64, seed 0, of bytes 0..503 */
 #ifndef FORMAT_SUPERBLOCK_H
 #define FORMAT_SUPERBLOCK_H
@@ -38,6 +40,7 @@ struct superblock {
   uint32_t sector, journal_block_size;
   uint64_t device_blocks, journal_blocks, memtable_size;
   uint32_t page_size, leaf_size, step_size;
+  uint32_t node_leaves, node_children;
 };
 
 void superblock_encode(const struct superblock *sb, uint8_t out[SUPERBLOCK_SIZE]);
@@ -57,6 +60,7 @@ struct superblock_wish {
   uint64_t device_size; /* bytes */
   uint32_t sector, block_size, page_size, leaf_size;
   uint64_t memtable_size, journal_size;
+  uint32_t node_leaves, node_children;
 };
 int superblock_plan(const struct superblock_wish *wish, struct superblock *sb, struct wodan_error *error);
 

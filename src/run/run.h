@@ -29,6 +29,10 @@ void run_unref(struct run *run);
 /* The tree has dropped this run for good. Called once, by the writer, before it gives up its reference. */
 void run_mark_dead(struct run *run);
 const struct block_ptr *run_ptr(const struct run *run);
+/* What its node says of it: records, and deletes among them. 0 until set; before it is shared. */
+void run_set_counts(struct run *run, uint64_t records, uint64_t deletes);
+uint64_t run_records(const struct run *run);
+uint64_t run_deletes(const struct run *run);
 
 /* Loads what is not loaded yet and tells the key range (in the run's memory), records and so on. */
 struct run_shape {

@@ -19,6 +19,7 @@ struct run {
   _Atomic bool dead;
   struct lock lock; /* serialises loading */
   struct block_ptr ptr;
+  uint64_t records, deletes;                    /* set by the node that owns it */
   uint8_t *header, *index_bytes, *filter_bytes; /* memory behind the slices and views */
   struct run_shape shape;
 };

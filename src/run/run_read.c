@@ -77,6 +77,14 @@ void run_mark_dead(struct run *run) {
 
 const struct block_ptr *run_ptr(const struct run *run) { return &run->ptr; }
 
+void run_set_counts(struct run *run, uint64_t records, uint64_t deletes) {
+  assert(records && deletes <= records);
+  run->records = records;
+  run->deletes = deletes;
+}
+uint64_t run_records(const struct run *run) { return run->records; }
+uint64_t run_deletes(const struct run *run) { return run->deletes; }
+
 /* ---- loading ------------------------------------------------------------------------------------------------- */
 
 static int run_corrupt(const struct run *run, uint64_t offset, const char *what, struct wodan_error *error) {

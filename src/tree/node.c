@@ -88,45 +88,51 @@ void node_unref(struct node *node) {
 
 int node_from_image(struct run_env *env, const struct node_image *image, struct node **node,
                     struct wodan_error *error) {
-  struct node_leaf *leaves = mem_array(env->mem, image->leaf_count, sizeof *leaves);
+  if (image->level)
+    return status_set(error, WODAN_ENOTSUP, 0, WODAN_NO_BLOCK, "the tree has %u levels", (unsigned)image->level + 1);
+  struct node_leaf *leaves = mem_array(env->mem, image->entry_count, sizeof *leaves);
   struct run **runs = mem_array(env->mem, image->run_count, sizeof(struct run *));
   uint32_t leaf_count = 0, run_count = 0;
   bool ok = leaves && runs;
-  for (; ok && leaf_count < image->leaf_count; leaf_count++) {
-    const struct node_image_leaf *from = &image->leaves[leaf_count];
-    struct run *run = run_create(env, &from->entry.ptr);
+  for (; ok && leaf_count < image->entry_count; leaf_count++) {
+    const struct node_image_entry *from = &image->entries[leaf_count];
+    struct run *run = run_create(env, &from->branch.ptr);
     struct leaf *leaf = run ? leaf_create(env->mem, run, from->pivot) : NULL;
     if (!(ok = leaf != NULL)) break;
-    leaves[leaf_count] = (struct node_leaf){leaf, from->entry.flushed_upto};
+    leaves[leaf_count] = (struct node_leaf){leaf, from->branch.flushed_upto};
   }
   for (; ok && run_count < image->run_count; run_count++) {
-    runs[run_count] = run_create(env, &image->runs[run_count]);
+    const struct node_image_run *from = &image->runs[run_count];
+    runs[run_count] = run_create(env, &from->ptr);
     if (!(ok = runs[run_count] != NULL)) break;
+    run_set_counts(runs[run_count], from->records, from->deletes);
   }
   *node = ok ? node_create(env, leaves, leaf_count, runs, run_count) : NULL;
   for (uint32_t i = 0; i < leaf_count; i++) leaf_unref(leaves[i].leaf);
   for (uint32_t i = 0; i < run_count; i++) run_unref(runs[i]);
-  mem_array_free(env->mem, leaves, image->leaf_count, sizeof *leaves);
+  mem_array_free(env->mem, leaves, image->entry_count, sizeof *leaves);
   mem_array_free(env->mem, runs, image->run_count, sizeof(struct run *));
   return *node ? 0 : status_nomem(error);
 }
 
 int node_to_image(const struct node *node, struct node_image *image, struct wodan_error *error) {
   struct mem *mem = node->env->mem;
-  *image = (struct node_image){.mem = mem, .leaf_capacity = node->leaf_count};
-  image->leaves = mem_array(mem, node->leaf_count, sizeof *image->leaves);
+  *image = (struct node_image){.mem = mem, .entry_capacity = node->leaf_count};
+  image->entries = mem_array(mem, node->leaf_count, sizeof *image->entries);
   image->runs = mem_array(mem, node->run_count, sizeof *image->runs);
   image->run_count = node->run_count;
-  if (!image->leaves || !image->runs) {
+  if (!image->entries || !image->runs) {
     node_image_release(image);
     return status_nomem(error);
   }
-  image->leaf_count = node->leaf_count;
+  image->entry_count = node->leaf_count;
   for (uint32_t i = 0; i < node->leaf_count; i++)
-    image->leaves[i] = (struct node_image_leaf){
+    image->entries[i] = (struct node_image_entry){
         .pivot = leaf_pivot(node->leaves[i].leaf),
-        .entry = {.flushed_upto = node->leaves[i].flushed_upto, .ptr = *run_ptr(node->leaves[i].leaf->run)}};
-  for (uint32_t i = 0; i < node->run_count; i++) image->runs[i] = *run_ptr(node->runs[i]);
+        .branch = {.flushed_upto = node->leaves[i].flushed_upto, .ptr = *run_ptr(node->leaves[i].leaf->run)}};
+  for (uint32_t i = 0; i < node->run_count; i++)
+    image->runs[i] =
+        (struct node_image_run){*run_ptr(node->runs[i]), run_records(node->runs[i]), run_deletes(node->runs[i])};
   return 0;
 }
 

@@ -1,7 +1,8 @@
-/* Owns: the bytes of a node as a whole: header, leaf table, run list.
+/* Owns: the bytes of a node as a whole: header, table of leaves or children, run list.
  *
- * Always true after node_image_read: pivots ascend, runs are newest first with distinct generations, every pointer lies
- * inside the data area and is older than the node.
+ * Always true after node_image_read: the level is below NODE_LEVELS_MAX and its table is the one that the level asks for;
+ * only a bottom node may have no entry; pivots ascend; runs are newest first with distinct generations, hold at least one
+ * record and no more deletes than records; every pointer lies inside the data area and is older than the node.
  *
  * See: format/object_header.h, format/node_header.h, tests/unit/test_node_image.c. */
 #include "tree/node_image.h"
@@ -13,7 +14,7 @@
 
 void node_image_release(struct node_image *image) {
   if (!image->mem) return;
-  mem_array_free(image->mem, image->leaves, image->leaf_capacity, sizeof *image->leaves);
+  mem_array_free(image->mem, image->entries, image->entry_capacity, sizeof *image->entries);
   mem_array_free(image->mem, image->runs, image->run_count, sizeof *image->runs);
   mem_free(image->mem, image->header, image->header_size);
   mem_free(image->mem, image->page, image->page_size);
@@ -27,9 +28,10 @@ static int damaged(const struct block_ptr *ptr, struct wodan_error *error, const
                         (unsigned long long)ptr->generation, what);
 }
 
-static int decode_leaves(struct block_io *io, const struct block_ptr *ptr, struct node_image *image,
-                         struct wodan_error *error) {
-  if (!page_validate(image->page, image->page_size)) return damaged(ptr, error, "its leaf table is malformed");
+static int decode_entries(struct block_io *io, const struct block_ptr *ptr, struct node_image *image,
+                          struct wodan_error *error) {
+  if (!page_validate(image->page, image->page_size))
+    return damaged(ptr, error, "its table of leaves or children is malformed");
   struct page page = page_view(image->page);
   struct wodan_slice prefix = page_prefix(&page);
   size_t total = 0;
@@ -38,45 +40,50 @@ static int decode_leaves(struct block_io *io, const struct block_ptr *ptr, struc
     if (size > TREE_KEY_MAX) return damaged(ptr, error, "a pivot is longer than any key");
     total += size;
   }
-  image->leaf_count = 0;
-  image->leaf_capacity = page.count;
-  image->leaves = mem_array(image->mem, page.count, sizeof *image->leaves);
+  image->entry_count = 0;
+  image->entry_capacity = page.count;
+  image->entries = mem_array(image->mem, page.count, sizeof *image->entries);
   image->pivots_size = total ? total : 1;
   image->pivots = mem_alloc(image->mem, image->pivots_size);
-  if (!image->leaves || !image->pivots) return status_nomem(error);
+  if (!image->entries || !image->pivots) return status_nomem(error);
   uint8_t *at = image->pivots;
   for (uint32_t i = 0; i < page.count; i++) {
     struct page_record record = page_record(&page, i);
-    struct node_image_leaf *leaf = &image->leaves[i];
+    struct node_image_entry *entry = &image->entries[i];
     if (record.kind != RECORD_PUT ||
-        !leaf_entry_decode(record.value.data, record.value.size, &io->bounds, &leaf->entry))
-      return damaged(ptr, error, "a leaf entry is malformed");
-    if (leaf->entry.ptr.generation >= ptr->generation || leaf->entry.flushed_upto >= ptr->generation)
-      return damaged(ptr, error, "a leaf is not older than the node");
+        !branch_entry_decode(record.value.data, record.value.size, &io->bounds, &entry->branch))
+      return damaged(ptr, error, "a leaf or child entry is malformed");
+    if (entry->branch.ptr.generation >= ptr->generation || entry->branch.flushed_upto >= ptr->generation)
+      return damaged(ptr, error, "a leaf or child is not older than the node");
     size_t size = page_key(&page, i, at);
-    leaf->pivot = (struct wodan_slice){at, size};
+    entry->pivot = (struct wodan_slice){at, size};
     at += size;
-    image->leaf_count++;
+    image->entry_count++;
   }
   return 0;
 }
 
-enum { POINTER_SIZE_MIN = 14 }; /* bytes of an encoded pointer that is not null */
+enum { RUN_SIZE_MIN = 14 + 2 }; /* bytes of an encoded pointer that is not null, and two counts */
 
 static int decode_runs(struct block_io *io, const struct block_ptr *ptr, struct node_image *image,
                        struct wodan_error *error) {
   struct wire_reader r = wire_reader(image->list, image->list_size);
   uint64_t count = wire_get_varint(&r);
-  if (r.failed || count > image->list_size / POINTER_SIZE_MIN) return damaged(ptr, error, "its run list is malformed");
+  if (r.failed || count > image->list_size / RUN_SIZE_MIN) return damaged(ptr, error, "its run list is malformed");
   image->runs = mem_array(image->mem, (size_t)count, sizeof *image->runs);
   if (!image->runs) return status_nomem(error);
   image->run_count = (uint32_t)count; /* the array's size, for release */
   uint64_t newer = ptr->generation;
   for (uint64_t i = 0; i < count; i++) {
-    if (!block_ptr_decode(&r, &io->bounds, &image->runs[i]) || image->runs[i].generation == 0)
+    struct node_image_run *run = &image->runs[i];
+    if (!block_ptr_decode(&r, &io->bounds, &run->ptr) || run->ptr.generation == 0)
       return damaged(ptr, error, "a run pointer is malformed");
-    if (image->runs[i].generation >= newer) return damaged(ptr, error, "its runs are not ordered newest first");
-    newer = image->runs[i].generation;
+    if (run->ptr.generation >= newer) return damaged(ptr, error, "its runs are not ordered newest first");
+    newer = run->ptr.generation;
+    run->records = wire_get_varint(&r);
+    run->deletes = wire_get_varint(&r);
+    if (r.failed || run->records == 0 || run->deletes > run->records)
+      return damaged(ptr, error, "the counts of a run cannot be");
   }
   if (r.at != r.size) return damaged(ptr, error, "its run list is longer than it says");
   return 0;
@@ -88,13 +95,16 @@ static int read_node(struct block_io *io, const struct block_ptr *ptr, struct no
   int status = block_io_read_header(io, ptr, OBJECT_NODE, &header, &image->header, error);
   if (status < 0) return status;
   image->header_size = ptr->header_length;
-  const struct section *leaves = object_section(&header, SECTION_LEAVES), *runs = object_section(&header, SECTION_RUNS);
-  if (!runs || header.section_count != (leaves ? 2u : 1u))
-    return damaged(ptr, error, "it has sections this version does not know");
-  if (leaves) {
-    image->page_size = (size_t)leaves->length;
-    status = block_io_read_section(io, ptr, leaves, &image->page, error);
-    if (status == 0) status = decode_leaves(io, ptr, image, error);
+  image->level = (uint32_t)header.record_count; /* below NODE_LEVELS_MAX: proven with the header */
+  const struct section *table = object_section(&header, image->level ? SECTION_CHILDREN : SECTION_LEAVES);
+  const struct section *runs = object_section(&header, SECTION_RUNS);
+  if (!runs || header.section_count != (table ? 2u : 1u))
+    return damaged(ptr, error, "its sections do not fit its level");
+  if (!table && image->level) return damaged(ptr, error, "an inner node has no child");
+  if (table) {
+    image->page_size = (size_t)table->length;
+    status = block_io_read_section(io, ptr, table, &image->page, error);
+    if (status == 0) status = decode_entries(io, ptr, image, error);
     if (status < 0) return status;
   }
   image->list_size = (size_t)runs->length;
@@ -113,13 +123,13 @@ int node_image_read(struct block_io *io, const struct block_ptr *ptr, struct nod
 
 /* ---- encoding --------------------------------------------------------------------------------------------------- */
 
-static struct page_builder *leaf_table(struct block_io *io, const struct node_image *image) {
+static struct page_builder *entry_table(struct block_io *io, const struct node_image *image) {
   struct page_builder *builder = page_builder_create(io->mem);
-  for (uint32_t i = 0; builder && i < image->leaf_count; i++) {
-    uint8_t value[LEAF_ENTRY_SIZE_MAX];
-    uint32_t size = leaf_entry_encode(&image->leaves[i].entry, value, sizeof value);
+  for (uint32_t i = 0; builder && i < image->entry_count; i++) {
+    uint8_t value[BRANCH_ENTRY_SIZE_MAX];
+    uint32_t size = branch_entry_encode(&image->entries[i].branch, value, sizeof value);
     assert(size > 0);
-    struct record record = {.key = image->leaves[i].pivot, .kind = RECORD_PUT, .value = {value, size}};
+    struct record record = {.key = image->entries[i].pivot, .kind = RECORD_PUT, .value = {value, size}};
     if (!page_builder_add(builder, &record)) {
       page_builder_free(builder);
       builder = NULL;
@@ -129,12 +139,16 @@ static struct page_builder *leaf_table(struct block_io *io, const struct node_im
 }
 
 static uint8_t *run_list(struct block_io *io, const struct node_image *image, size_t *capacity, size_t *size) {
-  *capacity = 16 + (size_t)image->run_count * LEAF_ENTRY_SIZE_MAX;
+  *capacity = 16 + (size_t)image->run_count * (BRANCH_ENTRY_SIZE_MAX + 20);
   uint8_t *bytes = mem_alloc(io->mem, *capacity);
   if (!bytes) return NULL;
   struct wire_writer w = wire_writer(bytes, *capacity);
   wire_put_varint(&w, image->run_count);
-  for (uint32_t i = 0; i < image->run_count; i++) block_ptr_encode(&w, &image->runs[i]);
+  for (uint32_t i = 0; i < image->run_count; i++) {
+    block_ptr_encode(&w, &image->runs[i].ptr);
+    wire_put_varint(&w, image->runs[i].records);
+    wire_put_varint(&w, image->runs[i].deletes);
+  }
   assert(!w.failed);
   *size = w.at;
   return bytes;
@@ -144,11 +158,12 @@ static uint8_t *run_list(struct block_io *io, const struct node_image *image, si
 static int assemble(struct block_io *io, const struct node_image *image, const struct node_image_target *target,
                     struct page_builder *table, const uint8_t *list, size_t list_size, uint8_t **bytes, size_t *size,
                     struct block_ptr *ptr, struct wodan_error *error) {
-  size_t table_size = image->leaf_count ? page_builder_size(table) : 0;
+  size_t table_size = image->entry_count ? page_builder_size(table) : 0;
   if (table_size > BLOCK_IO_SECTION_MAX || list_size > BLOCK_IO_SECTION_MAX)
-    return status_set(error, WODAN_ENOSPC, 0, WODAN_NO_BLOCK, "the tree has more leaves than one node can name: %u",
-                      (unsigned)image->leaf_count);
-  struct object_header header = {.type = OBJECT_NODE, .generation = target->generation, .epoch = target->epoch};
+    return status_set(error, WODAN_ENOSPC, 0, WODAN_NO_BLOCK, "a node has more leaves or children than it can name: %u",
+                      (unsigned)image->entry_count);
+  struct object_header header = {
+      .type = OBJECT_NODE, .generation = target->generation, .epoch = target->epoch, .record_count = image->level};
   memcpy(header.fsid, io->fsid, 16);
   header.header_length = object_header_size_max(&io->bounds, 0, 0, BLOCK_PTR_EXTENTS_MAX, 2);
   header.length = header.header_length + table_size + list_size;
@@ -161,7 +176,8 @@ static int assemble(struct block_io *io, const struct node_image *image, const s
   if (table_size) {
     page_builder_finish(table, page);
     header.sections[header.section_count++] =
-        (struct section){SECTION_LEAVES, header.header_length, table_size, checksum(io->seed, page, table_size)};
+        (struct section){image->level ? SECTION_CHILDREN : SECTION_LEAVES, header.header_length, table_size,
+                         checksum(io->seed, page, table_size)};
   }
   memcpy(runs, list, list_size);
   header.sections[header.section_count++] =
@@ -186,8 +202,9 @@ static int assemble(struct block_io *io, const struct node_image *image, const s
 
 int node_image_encode(struct block_io *io, const struct node_image *image, const struct node_image_target *target,
                       uint8_t **bytes, size_t *size, struct block_ptr *ptr, struct wodan_error *error) {
+  assert(image->level < NODE_LEVELS_MAX && (image->level == 0 || image->entry_count));
   size_t list_capacity = 0, list_size = 0;
-  struct page_builder *table = leaf_table(io, image);
+  struct page_builder *table = entry_table(io, image);
   uint8_t *list = run_list(io, image, &list_capacity, &list_size);
   int status = table && list ? assemble(io, image, target, table, list, list_size, bytes, size, ptr, error)
                              : status_nomem(error);

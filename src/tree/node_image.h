@@ -6,16 +6,22 @@
 #include "format/node_header.h"
 #include "io/block_io.h"
 
-struct node_image_leaf {
+struct node_image_entry { /* a leaf (level 0) or a child */
   struct wodan_slice pivot;
-  struct leaf_entry entry;
+  struct branch_entry branch;
+};
+
+struct node_image_run {
+  struct block_ptr ptr;
+  uint64_t records, deletes; /* deletes: among the records */
 };
 
 struct node_image {
   struct mem *mem;
-  struct node_image_leaf *leaves; /* by rising pivot */
-  uint32_t leaf_count, leaf_capacity;
-  struct block_ptr *runs; /* newest first */
+  uint32_t level;                   /* 0: its entries are leaves; else nodes of level - 1 */
+  struct node_image_entry *entries; /* by rising pivot */
+  uint32_t entry_count, entry_capacity;
+  struct node_image_run *runs; /* newest first */
   uint32_t run_count;
   uint8_t *header, *page, *list; /* backing of decoded slices */
   size_t header_size, page_size, list_size;
@@ -23,13 +29,14 @@ struct node_image {
   size_t pivots_size;
 };
 
-/* Reads and proves the node behind ptr: header, sections, ascending pivots, every pointer valid and older than the node,
- * runs by falling generation. A null ptr is the empty tree. Release the image on success. */
+/* Reads and proves the node behind ptr: header, level, sections that fit the level, ascending pivots, at least one child
+ * in an inner node, every pointer valid and older than the node, runs by falling generation with counts that can be. A
+ * null ptr is the empty tree: level 0, no entry, no run. Release the image on success. */
 int node_image_read(struct block_io *io, const struct block_ptr *ptr, struct node_image *image,
                     struct wodan_error *error);
 void node_image_release(struct node_image *image);
 
-/* Encodes the node as one object in fresh memory: *size bytes (a multiple of the block size) at *bytes, aligned for
+/* Encodes the node, of image->level, as one object in fresh memory: *size bytes (a multiple of the block size) at *bytes, aligned for
  * block_io_write. The extents are taken with `allocate` once the size is known. ptr is filled. */
 struct node_image_target {
   uint64_t generation;

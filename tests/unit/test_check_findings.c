@@ -16,7 +16,15 @@
 #include "run/filter.h"
 #include "tree/node_image.h"
 
-enum { SIZE = 128 * 1024, SECTOR = 512, PAGES_MAX = 4, RECORDS_MAX = 4, HEADER_ROOM = 256, CHECKPOINT_SEQUENCE = 100 };
+enum {
+  SIZE = 128 * 1024,
+  SECTOR = 512,
+  PAGES_MAX = 4,
+  RECORDS_MAX = 4,
+  HEADER_ROOM = 256,
+  CHECKPOINT_SEQUENCE = 100,
+  GENERATIONS = 64
+};
 
 /* ---- laying a volume -------------------------------------------------------------------------------------------- */
 
@@ -29,6 +37,9 @@ struct craft {
   struct block_io io;
   struct journal journal;
   uint64_t next_block, generation;
+  struct {
+    uint64_t records, deletes;
+  } counts[GENERATIONS]; /* of the run of that generation */
 };
 
 static void craft_begin(struct craft *c) {
@@ -97,7 +108,7 @@ static struct record record_of(const struct entry *e) {
 struct laying {
   uint8_t bytes[16 * 1024];
   uint64_t at;
-  uint64_t records, sequence_max;
+  uint64_t records, deletes, sequence_max;
   const char *first, *last;
   struct object_header header;
 };
@@ -118,6 +129,7 @@ static void lay_page(struct craft *c, struct laying *l, const struct object *o, 
     l->last = last = o->pages[p][i].key;
     if (record.sequence > l->sequence_max) l->sequence_max = record.sequence;
     l->records++;
+    l->deletes += record.kind == RECORD_DELETE;
   }
   size_t size = page_builder_size(page);
   struct index_entry entry = {.offset = l->at, .length = (uint32_t)size, .size = (uint32_t)size};
@@ -170,6 +182,9 @@ static struct block_ptr craft_object(struct craft *c, const struct object *o) {
   l->header.sequence_max = o->sequence_max ? o->sequence_max : l->sequence_max;
   l->header.low = text(o->low ? o->low : l->first);
   l->header.high = text(o->high ? o->high : l->last);
+  assert_true(l->header.generation < GENERATIONS);
+  c->counts[l->header.generation].records = l->records;
+  c->counts[l->header.generation].deletes = l->deletes;
   uint64_t blocks = (l->at + SECTOR - 1) / SECTOR, first = o->at ? o->at : c->next_block;
   if (!o->at) c->next_block += blocks;
   l->header.extents[0] = (struct extent){first, blocks};
@@ -191,10 +206,15 @@ static int allocate(void *context, uint64_t blocks, struct extent *extents, uint
   return 0;
 }
 
-static struct block_ptr craft_node(struct craft *c, struct node_image_leaf *leaves, uint32_t leaf_count,
+static struct block_ptr craft_node(struct craft *c, struct node_image_entry *leaves, uint32_t leaf_count,
                                    struct block_ptr *runs, uint32_t run_count) {
+  struct node_image_run list[4];
+  assert_true(run_count <= 4);
+  for (uint32_t i = 0; i < run_count; i++)
+    list[i] =
+        (struct node_image_run){runs[i], c->counts[runs[i].generation].records, c->counts[runs[i].generation].deletes};
   struct node_image image = {
-      .mem = &c->mem, .leaves = leaves, .leaf_count = leaf_count, .runs = runs, .run_count = run_count};
+      .mem = &c->mem, .entries = leaves, .entry_count = leaf_count, .runs = list, .run_count = run_count};
   struct node_image_target target = {
       .generation = ++c->generation, .epoch = {1, 77}, .allocate = allocate, .context = c};
   uint8_t *bytes = NULL;
@@ -223,8 +243,8 @@ static void craft_checkpoint(struct craft *c, struct block_ptr root) {
   craft_checkpoint_record(c, (struct checkpoint_record){.root = root});
 }
 
-static struct node_image_leaf leaf_of(const char *pivot, struct block_ptr ptr) {
-  return (struct node_image_leaf){.pivot = text(pivot), .entry = {.ptr = ptr}};
+static struct node_image_entry leaf_of(const char *pivot, struct block_ptr ptr) {
+  return (struct node_image_entry){.pivot = text(pivot), .branch = {.ptr = ptr}};
 }
 
 /* A volume with two good leaves, a to l and m to z, and this run. */
@@ -233,7 +253,7 @@ static void craft_with_run(struct craft *c, const struct object *run) {
                       high = {.pages = {{{.key = "m"}, {.key = "n"}}, {{.key = "o"}}}};
   craft_begin(c);
   struct block_ptr runs[1];
-  struct node_image_leaf leaves[2] = {leaf_of("b", craft_object(c, &low)), leaf_of("m", craft_object(c, &high))};
+  struct node_image_entry leaves[2] = {leaf_of("b", craft_object(c, &low)), leaf_of("m", craft_object(c, &high))};
   if (run) runs[0] = craft_object(c, run);
   craft_checkpoint(c, craft_node(c, leaves, 2, runs, run ? 1 : 0));
 }
@@ -431,7 +451,7 @@ static void leaves_give(const struct object *first, const struct object *second,
   struct craft c;
   struct heard heard;
   craft_begin(&c);
-  struct node_image_leaf leaves[2] = {leaf_of("g", craft_object(&c, first)), leaf_of("m", craft_object(&c, second))};
+  struct node_image_entry leaves[2] = {leaf_of("g", craft_object(&c, first)), leaf_of("m", craft_object(&c, second))};
   craft_checkpoint(&c, craft_node(&c, leaves, 2, NULL, 0));
   if (id)
     expect_only(&c, id, WODAN_DAMAGE);
@@ -464,7 +484,7 @@ static void test_check__node_older_than_its_leaf(void **state) {
   struct craft c;
   craft_begin(&c);
   c.generation = 50;
-  struct node_image_leaf leaves[1] = {leaf_of("g", craft_object(&c, &leaf))};
+  struct node_image_entry leaves[1] = {leaf_of("g", craft_object(&c, &leaf))};
   c.generation = 10;
   craft_checkpoint(&c, craft_node(&c, leaves, 1, NULL, 0));
   expect_only(&c, FOUND_NODE_DAMAGED, WODAN_DAMAGE);
@@ -482,7 +502,7 @@ static void test_check__pointer_to_a_stale_header(void **state) {
   struct block_ptr ptr = craft_object(&c, &leaf);
   c.next_block = ptr.extents[0].first; /* a later object in the same place: whole, but not the one that is meant */
   craft_object(&c, &leaf);
-  struct node_image_leaf leaves[1] = {leaf_of("g", ptr)};
+  struct node_image_entry leaves[1] = {leaf_of("g", ptr)};
   craft_checkpoint(&c, craft_node(&c, leaves, 1, NULL, 0));
   expect_only(&c, FOUND_RUN_HEADER, WODAN_DAMAGE);
   craft_end(&c);
@@ -506,7 +526,7 @@ static void test_check__one_object_named_twice(void **state) {
   struct craft c;
   craft_begin(&c);
   struct block_ptr run = craft_object(&c, &object);
-  struct node_image_leaf leaves[1] = {leaf_of("g", run)};
+  struct node_image_entry leaves[1] = {leaf_of("g", run)};
   craft_checkpoint(&c, craft_node(&c, leaves, 1, &run, 1));
   expect_only(&c, FOUND_SPACE_OWNED_TWICE, WODAN_DAMAGE);
   craft_end(&c);
@@ -519,7 +539,7 @@ static void test_check__previous_root_shares_objects_and_owns_others(void **stat
   struct heard heard;
   craft_begin(&c);
   struct block_ptr shared = craft_object(&c, &object), old = craft_object(&c, &object);
-  struct node_image_leaf leaves[1] = {leaf_of("g", shared)};
+  struct node_image_entry leaves[1] = {leaf_of("g", shared)};
   struct block_ptr old_root = craft_node(&c, leaves, 1, &old, 1);
   craft_checkpoint(&c, old_root);
   craft_checkpoint(&c, craft_node(&c, leaves, 1, NULL, 0));
@@ -535,7 +555,7 @@ static void test_check__damage_of_the_previous_root_alone_is_a_warning(void **st
   struct craft c;
   craft_begin(&c);
   struct block_ptr shared = craft_object(&c, &object), old = craft_object(&c, &bad);
-  struct node_image_leaf leaves[1] = {leaf_of("g", shared)};
+  struct node_image_entry leaves[1] = {leaf_of("g", shared)};
   struct block_ptr old_root = craft_node(&c, leaves, 1, &old, 1);
   craft_checkpoint(&c, old_root);
   craft_checkpoint(&c, craft_node(&c, leaves, 1, NULL, 0));
@@ -551,7 +571,7 @@ static void test_check__block_of_the_newest_root_reused_under_the_previous_one(v
   struct craft c;
   craft_begin(&c);
   struct block_ptr old = craft_object(&c, &object);
-  struct node_image_leaf leaves[1] = {leaf_of("g", old)};
+  struct node_image_entry leaves[1] = {leaf_of("g", old)};
   craft_checkpoint(&c, craft_node(&c, leaves, 1, NULL, 0));
   const struct object over = {.pages = {{{.key = "h", .sequence = 9}}}, .at = old.extents[0].first};
   leaves[0] = leaf_of("g", craft_object(&c, &over));

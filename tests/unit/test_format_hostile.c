@@ -313,14 +313,14 @@ static bool header_again(const uint8_t *in, size_t size, uint8_t *out, size_t *e
 }
 
 static size_t leaf_make(uint64_t *random, uint8_t *out) {
-  struct leaf_entry entry = {.flushed_upto = random_awkward(random), .ptr = random_ptr(random)};
-  return leaf_entry_encode(&entry, out, INPUT_MAX);
+  struct branch_entry entry = {.flushed_upto = random_awkward(random), .ptr = random_ptr(random)};
+  return branch_entry_encode(&entry, out, INPUT_MAX);
 }
 
 static bool leaf_again(const uint8_t *in, size_t size, uint8_t *out, size_t *encoded) {
-  struct leaf_entry entry;
-  if (!leaf_entry_decode(in, size, &BOUNDS, &entry)) return false;
-  *encoded = leaf_entry_encode(&entry, out, INPUT_MAX);
+  struct branch_entry entry;
+  if (!branch_entry_decode(in, size, &BOUNDS, &entry)) return false;
+  *encoded = branch_entry_encode(&entry, out, INPUT_MAX);
   return true;
 }
 
@@ -346,7 +346,7 @@ static const struct target TARGETS[] = {
     {"journal_operation", operations_make, NULL, operations_again},
     {"checkpoint_record", checkpoint_make, NULL, checkpoint_again},
     {"object_header", header_make, header_repair, header_again},
-    {"leaf_entry", leaf_make, NULL, leaf_again},
+    {"branch_entry", leaf_make, NULL, leaf_again},
     {"index_entry", index_make, NULL, index_again},
 };
 
@@ -356,7 +356,7 @@ static void test_format__hostile_journal_block(void **state) { (void)state, run_
 static void test_format__hostile_journal_operation(void **state) { (void)state, run_target(&TARGETS[3]); }
 static void test_format__hostile_checkpoint_record(void **state) { (void)state, run_target(&TARGETS[4]); }
 static void test_format__hostile_object_header(void **state) { (void)state, run_target(&TARGETS[5]); }
-static void test_format__hostile_leaf_entry(void **state) { (void)state, run_target(&TARGETS[6]); }
+static void test_format__hostile_branch_entry(void **state) { (void)state, run_target(&TARGETS[6]); }
 static void test_format__hostile_index_entry(void **state) { (void)state, run_target(&TARGETS[7]); }
 
 int main(void) {
@@ -367,7 +367,7 @@ int main(void) {
       cmocka_unit_test(test_format__hostile_journal_operation),
       cmocka_unit_test(test_format__hostile_checkpoint_record),
       cmocka_unit_test(test_format__hostile_object_header),
-      cmocka_unit_test(test_format__hostile_leaf_entry),
+      cmocka_unit_test(test_format__hostile_branch_entry),
       cmocka_unit_test(test_format__hostile_index_entry),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

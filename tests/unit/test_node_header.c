@@ -1,4 +1,4 @@
-/* What: leaf entries and index entries (format/node_header.h). */
+/* What: branch entries and index entries (format/node_header.h). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,55 +9,55 @@
 
 static const struct volume_bounds BOUNDS = {.block_size = 512, .data_first = 10, .data_end = 100};
 
-static struct leaf_entry leaf_sample(void) {
-  return (struct leaf_entry){
+static struct branch_entry branch_sample(void) {
+  return (struct branch_entry){
       .flushed_upto = 200,
       .ptr = {
           .generation = 7, .checksum = 9, .length = 600, .header_length = 99, .extent_count = 1, .extents = {{10, 2}}}};
 }
 
-static void test_leaf_entry__roundtrip_and_truncated(void **state) {
+static void test_branch_entry__roundtrip_and_truncated(void **state) {
   (void)state;
-  struct leaf_entry entry = leaf_sample(), back;
-  uint8_t out[LEAF_ENTRY_SIZE_MAX + 1];
-  uint32_t size = leaf_entry_encode(&entry, out, sizeof out);
+  struct branch_entry entry = branch_sample(), back;
+  uint8_t out[BRANCH_ENTRY_SIZE_MAX + 1];
+  uint32_t size = branch_entry_encode(&entry, out, sizeof out);
   assert_true(size > 0);
-  assert_true(leaf_entry_decode(out, size, &BOUNDS, &back));
+  assert_true(branch_entry_decode(out, size, &BOUNDS, &back));
   assert_true(back.flushed_upto == 200 && block_ptr_equal(&back.ptr, &entry.ptr));
   for (uint32_t n = 0; n < size; n++) {
-    assert_false(leaf_entry_decode(out, n, &BOUNDS, &back));
-    assert_int_equal(leaf_entry_encode(&entry, out, n), 0);
+    assert_false(branch_entry_decode(out, n, &BOUNDS, &back));
+    assert_int_equal(branch_entry_encode(&entry, out, n), 0);
   }
-  size = leaf_entry_encode(&entry, out, sizeof out);
+  size = branch_entry_encode(&entry, out, sizeof out);
   out[size] = 0;
-  assert_false(leaf_entry_decode(out, size + 1, &BOUNDS, &back)); /* something behind it */
+  assert_false(branch_entry_decode(out, size + 1, &BOUNDS, &back)); /* something behind it */
 }
 
-static void test_leaf_entry__null_pointer_is_refused(void **state) {
+static void test_branch_entry__null_pointer_is_refused(void **state) {
   (void)state;
   const uint8_t in[] = {0, 0};
-  struct leaf_entry back;
-  assert_false(leaf_entry_decode(in, sizeof in, &BOUNDS, &back));
+  struct branch_entry back;
+  assert_false(branch_entry_decode(in, sizeof in, &BOUNDS, &back));
 }
 
-static void test_leaf_entry__pointer_outside_is_refused(void **state) {
+static void test_branch_entry__pointer_outside_is_refused(void **state) {
   (void)state;
-  struct leaf_entry entry = leaf_sample(), back;
+  struct branch_entry entry = branch_sample(), back;
   entry.ptr.extents[0].first = 99;
-  uint8_t out[LEAF_ENTRY_SIZE_MAX];
-  uint32_t size = leaf_entry_encode(&entry, out, sizeof out);
-  assert_false(leaf_entry_decode(out, size, &BOUNDS, &back));
+  uint8_t out[BRANCH_ENTRY_SIZE_MAX];
+  uint32_t size = branch_entry_encode(&entry, out, sizeof out);
+  assert_false(branch_entry_decode(out, size, &BOUNDS, &back));
 }
 
-static void test_leaf_entry__size_max_is_reached_and_enough(void **state) {
+static void test_branch_entry__size_max_is_reached_and_enough(void **state) {
   (void)state;
-  struct leaf_entry entry = {.flushed_upto = UINT64_MAX};
+  struct branch_entry entry = {.flushed_upto = UINT64_MAX};
   entry.ptr = (struct block_ptr){
       .generation = UINT64_MAX, .length = UINT64_MAX, .header_length = UINT32_MAX, .extent_count = 16};
   for (int i = 0; i < 16; i++) entry.ptr.extents[i] = (struct extent){UINT64_MAX, UINT64_MAX};
-  uint8_t out[LEAF_ENTRY_SIZE_MAX];
-  uint32_t size = leaf_entry_encode(&entry, out, sizeof out);
-  assert_true(size > 0 && size <= LEAF_ENTRY_SIZE_MAX);
+  uint8_t out[BRANCH_ENTRY_SIZE_MAX];
+  uint32_t size = branch_entry_encode(&entry, out, sizeof out);
+  assert_true(size > 0 && size <= BRANCH_ENTRY_SIZE_MAX);
 }
 
 static void test_index_entry__roundtrip_and_truncated(void **state) {
@@ -102,10 +102,10 @@ static void test_index_entry__each_field_wrong(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_leaf_entry__roundtrip_and_truncated),
-      cmocka_unit_test(test_leaf_entry__null_pointer_is_refused),
-      cmocka_unit_test(test_leaf_entry__pointer_outside_is_refused),
-      cmocka_unit_test(test_leaf_entry__size_max_is_reached_and_enough),
+      cmocka_unit_test(test_branch_entry__roundtrip_and_truncated),
+      cmocka_unit_test(test_branch_entry__null_pointer_is_refused),
+      cmocka_unit_test(test_branch_entry__pointer_outside_is_refused),
+      cmocka_unit_test(test_branch_entry__size_max_is_reached_and_enough),
       cmocka_unit_test(test_index_entry__roundtrip_and_truncated),
       cmocka_unit_test(test_index_entry__each_field_wrong),
   };

@@ -25,18 +25,19 @@ static struct block_ptr some_ptr(uint64_t generation) {
 }
 
 static void image_make(struct world *w, struct node_image *image, uint32_t leaves, uint32_t runs) {
-  *image = (struct node_image){.mem = &w->mem, .leaf_count = leaves, .leaf_capacity = leaves, .run_count = runs};
-  image->leaves = mem_array(&w->mem, leaves, sizeof *image->leaves);
+  *image = (struct node_image){.mem = &w->mem, .entry_count = leaves, .entry_capacity = leaves, .run_count = runs};
+  image->entries = mem_array(&w->mem, leaves, sizeof *image->entries);
   image->runs = mem_array(&w->mem, runs, sizeof *image->runs);
   image->pivots_size = 64 * (leaves + 1);
   image->pivots = mem_alloc(&w->mem, image->pivots_size);
   for (uint32_t i = 0; i < leaves; i++) {
     char *at = (char *)image->pivots + 64 * i;
-    image->leaves[i] = (struct node_image_leaf){
+    image->entries[i] = (struct node_image_entry){
         .pivot = key_of(i, at),
-        .entry = {.flushed_upto = random_next() % GENERATION, .ptr = some_ptr(1 + random_next() % 999)}};
+        .branch = {.flushed_upto = random_next() % GENERATION, .ptr = some_ptr(1 + random_next() % 999)}};
   }
-  for (uint32_t i = 0; i < runs; i++) image->runs[i] = some_ptr(GENERATION - 1 - i * 3);
+  for (uint32_t i = 0; i < runs; i++)
+    image->runs[i] = (struct node_image_run){some_ptr(GENERATION - 1 - i * 3), 1 + i * 100, i * 100 % 77};
 }
 
 /* A node object on the device, which may still be changed and sealed again. */
@@ -100,15 +101,19 @@ static void assert_refused(struct world *w, const struct block_ptr *ptr, const c
   assert_int_equal(atomic_load(&w->mem.used), used);
 }
 
+static bool same_run(const struct node_image_run *a, const struct node_image_run *b) {
+  return block_ptr_equal(&a->ptr, &b->ptr) && a->records == b->records && a->deletes == b->deletes;
+}
+
 static void assert_same(const struct node_image *a, const struct node_image *b) {
-  assert_int_equal(a->leaf_count, b->leaf_count);
+  assert_int_equal(a->entry_count, b->entry_count);
   assert_int_equal(a->run_count, b->run_count);
-  for (uint32_t i = 0; i < a->leaf_count; i++) {
-    assert_int_equal(key_compare(a->leaves[i].pivot, b->leaves[i].pivot), 0);
-    assert_int_equal(a->leaves[i].entry.flushed_upto, b->leaves[i].entry.flushed_upto);
-    assert_true(block_ptr_equal(&a->leaves[i].entry.ptr, &b->leaves[i].entry.ptr));
+  for (uint32_t i = 0; i < a->entry_count; i++) {
+    assert_int_equal(key_compare(a->entries[i].pivot, b->entries[i].pivot), 0);
+    assert_int_equal(a->entries[i].branch.flushed_upto, b->entries[i].branch.flushed_upto);
+    assert_true(block_ptr_equal(&a->entries[i].branch.ptr, &b->entries[i].branch.ptr));
   }
-  for (uint32_t i = 0; i < a->run_count; i++) assert_true(block_ptr_equal(&a->runs[i], &b->runs[i]));
+  for (uint32_t i = 0; i < a->run_count; i++) assert_true(same_run(&a->runs[i], &b->runs[i]));
 }
 
 /* ---- what is right ---------------------------------------------------------------------------------------------------- */
@@ -140,7 +145,7 @@ static void test_node_image__a_null_pointer_is_the_empty_tree(void **state) {
   struct node_image image;
   world_open(&w, BLOCK, PAGE, BLOCKS, 16);
   assert_int_equal(node_image_read(&w.io, &(struct block_ptr){0}, &image, NULL), 0);
-  assert_int_equal(image.leaf_count + image.run_count, 0);
+  assert_int_equal(image.entry_count + image.run_count, 0);
   node_image_release(&image);
   world_close(&w);
 }
@@ -182,7 +187,7 @@ static void test_node_image__a_leaf_is_older_than_the_node(void **state) {
   struct lie lie;
   lie_open(&lie);
   for (uint32_t i = 0; i < 2; i++) {
-    struct leaf_entry *entry = &lie.image.leaves[i].entry, right = *entry;
+    struct branch_entry *entry = &lie.image.entries[i].branch, right = *entry;
     entry->ptr.generation = GENERATION - 1, lie_told(&lie, NULL);
     entry->ptr.generation = GENERATION, lie_told(&lie, "not older");
     entry->ptr.generation = GENERATION + 1, lie_told(&lie, "not older");
@@ -201,14 +206,14 @@ static void test_node_image__runs_fall_in_generation_and_are_older_than_the_node
   (void)state;
   struct lie lie;
   lie_open(&lie);
-  struct block_ptr *runs = lie.image.runs, right[3];
+  struct node_image_run *runs = lie.image.runs, right[3];
   memcpy(right, runs, sizeof right);
-  runs[0].generation = GENERATION, lie_told(&lie, "newest first");
-  runs[0].generation = UINT64_MAX, lie_told(&lie, "newest first");
-  runs[0].generation = right[1].generation, lie_told(&lie, "newest first"); /* twice the same */
+  runs[0].ptr.generation = GENERATION, lie_told(&lie, "newest first");
+  runs[0].ptr.generation = UINT64_MAX, lie_told(&lie, "newest first");
+  runs[0].ptr.generation = right[1].ptr.generation, lie_told(&lie, "newest first"); /* twice the same */
   runs[0] = right[2], runs[2] = right[0], lie_told(&lie, "newest first");
   memcpy(runs, right, sizeof right);
-  runs[2].generation = right[0].generation, lie_told(&lie, "newest first");
+  runs[2].ptr.generation = right[0].ptr.generation, lie_told(&lie, "newest first");
   runs[2] = right[2];
   lie_told(&lie, NULL);
   lie_close(&lie);
@@ -221,14 +226,14 @@ static void test_node_image__pointers_stay_inside_the_data_area(void **state) {
   lie_open(&lie);
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
     for (int run = 0; run < 2; run++) {
-      struct block_ptr *ptr = run ? &lie.image.runs[1] : &lie.image.leaves[1].entry.ptr, right = *ptr;
+      struct block_ptr *ptr = run ? &lie.image.runs[1].ptr : &lie.image.entries[1].branch.ptr, right = *ptr;
       ptr->extents[0] = bad[i];
       ptr->extent_count = 1;
       ptr->length = bad[i].count * BLOCK;
-      lie_told(&lie, run ? "run pointer" : "leaf entry");
+      lie_told(&lie, run ? "run pointer" : "child entry");
       *ptr = right;
       ptr->length += BLOCK; /* more than the extents hold */
-      lie_told(&lie, run ? "run pointer" : "leaf entry");
+      lie_told(&lie, run ? "run pointer" : "child entry");
       *ptr = right;
     }
   lie_told(&lie, NULL);
@@ -250,7 +255,7 @@ static void test_node_image__pivots_ascend(void **state) {
     memcpy(page + 24, equal ? page + 20 : (const uint8_t *)"\xff\xff\xff\xff", 4); /* its head */
     object_seal(&lie.w, &object, &header);
     object_write(&lie.w, &object);
-    assert_refused(&lie.w, &object.ptr, "leaf table");
+    assert_refused(&lie.w, &object.ptr, "table of leaves");
   }
   object_end(&lie.w, &object);
   lie_close(&lie);
@@ -283,7 +288,11 @@ static void test_node_image__a_malformed_list_of_runs_is_found(void **state) {
   uint8_t list[600];
   struct wire_writer writer = wire_writer(list, sizeof list);
   wire_put_varint(&writer, 3);
-  for (int i = 0; i < 3; i++) block_ptr_encode(&writer, &lie.image.runs[i]);
+  for (int i = 0; i < 3; i++) {
+    block_ptr_encode(&writer, &lie.image.runs[i].ptr);
+    wire_put_varint(&writer, 7);
+    wire_put_varint(&writer, 0);
+  }
   size_t size = writer.at;
   for (size_t cut = 1; cut < size; cut++) list_told(&lie, list, cut, ""); /* at each byte */
   list[size] = 0;
@@ -356,16 +365,16 @@ static void test_node_image__every_flipped_byte_is_found(void **state) {
 }
 
 static void assert_sound(struct world *w, const struct node_image *image) {
-  for (uint32_t i = 0; i < image->leaf_count; i++) {
-    const struct leaf_entry *entry = &image->leaves[i].entry;
+  for (uint32_t i = 0; i < image->entry_count; i++) {
+    const struct branch_entry *entry = &image->entries[i].branch;
     assert_true(entry->ptr.generation > 0 && entry->ptr.generation < GENERATION && entry->flushed_upto < GENERATION);
     for (uint32_t e = 0; e < entry->ptr.extent_count; e++)
       assert_true(entry->ptr.extents[e].first >= w->io.bounds.data_first &&
                   entry->ptr.extents[e].first + entry->ptr.extents[e].count <= w->io.bounds.data_end);
-    assert_true(i == 0 || key_compare(image->leaves[i - 1].pivot, image->leaves[i].pivot) < 0);
+    assert_true(i == 0 || key_compare(image->entries[i - 1].pivot, image->entries[i].pivot) < 0);
   }
   for (uint32_t i = 0; i < image->run_count; i++)
-    assert_true(image->runs[i].generation < (i ? image->runs[i - 1].generation : GENERATION));
+    assert_true(image->runs[i].ptr.generation < (i ? image->runs[i - 1].ptr.generation : GENERATION));
 }
 
 /* Every byte of the sections changed with the checksums set right again: refused, or sound nevertheless. */

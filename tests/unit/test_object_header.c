@@ -294,17 +294,23 @@ static void test_object_header__sections_wrong(void **state) {
   assert_false(accepted(&header));
 }
 
-static void test_object_header__node_has_no_records(void **state) {
+static void test_object_header__node_has_a_level_and_no_sequence(void **state) {
   (void)state;
   struct object_header header = sample();
   header.type = OBJECT_NODE;
   header.section_count = 1;
   header.sections[0] = (struct section){SECTION_RUNS, HEADER, OBJECT - HEADER, 5};
-  assert_false(accepted(&header));
   header.record_count = 0;
   assert_false(accepted(&header));
   header.sequence_max = 0;
   assert_true(accepted(&header));
+  header.record_count = 15;
+  assert_true(accepted(&header));
+  header.record_count = 16;
+  assert_false(accepted(&header));
+  header.record_count = UINT64_MAX;
+  assert_false(accepted(&header));
+  header.record_count = 0;
   header.sections[0].tag = SECTION_PAGES; /* a run's, in a node */
   header.sections[0].checksum = 0;
   assert_false(accepted(&header));
@@ -337,7 +343,7 @@ int main(void) {
       cmocka_unit_test(test_object_header__keys_wrong),
       cmocka_unit_test(test_object_header__extents_wrong),
       cmocka_unit_test(test_object_header__sections_wrong),
-      cmocka_unit_test(test_object_header__node_has_no_records),
+      cmocka_unit_test(test_object_header__node_has_a_level_and_no_sequence),
       cmocka_unit_test(test_object_header__padding_must_be_zero),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

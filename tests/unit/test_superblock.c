@@ -90,7 +90,9 @@ static void test_superblock__layout_is_the_table(void **state) {
   assert_int_equal(load_u32(out + 96), sb.page_size);
   assert_int_equal(load_u32(out + 100), sb.leaf_size);
   assert_int_equal(load_u32(out + 104), sb.step_size);
-  for (size_t i = 108; i < 504; i++) assert_int_equal(out[i], 0);
+  assert_int_equal(load_u32(out + 108), sb.node_leaves);
+  assert_int_equal(load_u32(out + 112), sb.node_children);
+  for (size_t i = 116; i < 504; i++) assert_int_equal(out[i], 0);
   assert_true(load_u64(out + 504) == checksum(0, out, 504));
 }
 
@@ -151,7 +153,7 @@ static void test_superblock__reserved_bytes_must_be_zero(void **state) {
   (void)state;
   struct superblock sb = planned(GIB, 512), back;
   uint8_t out[SUPERBLOCK_SIZE];
-  for (size_t at = 108; at < 504; at++) {
+  for (size_t at = 116; at < 504; at++) {
     superblock_encode(&sb, out);
     out[at] = 1;
     store_u64(out + 504, checksum(0, out, 504));
@@ -253,6 +255,27 @@ static void test_superblock__sizes_out_of_range(void **state) {
   }
 }
 
+static void test_superblock__fan_out_out_of_range(void **state) {
+  (void)state;
+  const struct superblock good = planned(GIB, 512);
+  static const uint32_t bad_leaves[] = {0, 3, 65537, UINT32_MAX}, bad_children[] = {0, 3, 257, UINT32_MAX};
+  static const uint32_t good_pairs[][2] = {{4, 4}, {65536, 256}};
+  for (size_t i = 0; i < 4; i++) {
+    struct superblock sb = good;
+    sb.node_leaves = bad_leaves[i];
+    assert_refused(&sb, "node_leaves");
+    sb = good;
+    sb.node_children = bad_children[i];
+    assert_refused(&sb, "node_children");
+  }
+  for (size_t i = 0; i < 2; i++) {
+    struct superblock sb = good;
+    sb.node_leaves = good_pairs[i][0];
+    sb.node_children = good_pairs[i][1];
+    assert_int_equal(decoded(&sb, NULL), 0);
+  }
+}
+
 static void test_superblock__page_must_leave_room_for_a_memtable(void **state) {
   (void)state;
   struct superblock sb = planned(32 * KIB, 512);
@@ -275,6 +298,8 @@ static void test_plan__smallest_volume(void **state) {
   assert_int_equal(sb.memtable_size, 2048);
   assert_int_equal(sb.leaf_size, 2048);
   assert_int_equal(sb.step_size, 2048 + 1024 + 4096);
+  assert_int_equal(sb.node_leaves, 16);
+  assert_int_equal(sb.node_children, 16);
 }
 
 static void test_plan__too_small_names_the_minimum(void **state) {
@@ -314,6 +339,8 @@ static void test_plan__large_volume_reaches_the_caps(void **state) {
   assert_int_equal(sb.memtable_size, 64 * MIB);
   assert_int_equal(sb.leaf_size, 512 * KIB);
   assert_int_equal(sb.step_size, MIB);
+  assert_int_equal(sb.node_leaves, 2048);
+  assert_int_equal(sb.node_children, 16);
 }
 
 static void test_plan__page_is_rounded_down_to_a_power_of_two(void **state) {
@@ -357,7 +384,9 @@ static void test_plan__wishes_are_taken(void **state) {
                                  .page_size = 1024,
                                  .leaf_size = 100000,
                                  .memtable_size = 5000000,
-                                 .journal_size = 256 * MIB};
+                                 .journal_size = 256 * MIB,
+                                 .node_leaves = 5,
+                                 .node_children = 7};
   struct superblock sb;
   assert_int_equal(superblock_plan(&wish, &sb, NULL), 0);
   assert_int_equal(sb.block_size, 8192);
@@ -365,7 +394,22 @@ static void test_plan__wishes_are_taken(void **state) {
   assert_int_equal(sb.leaf_size, 100000);
   assert_int_equal(sb.memtable_size, 5000000);
   assert_int_equal(sb.journal_blocks, 32768);
+  assert_int_equal(sb.node_leaves, 5);
+  assert_int_equal(sb.node_children, 7);
   assert_int_equal(decoded(&sb, NULL), 0);
+}
+
+static void test_plan__node_leaves_hold_sixteen_memtables(void **state) {
+  (void)state;
+  assert_int_equal(planned(GIB, 512).node_leaves, 512); /* 16 MiB over 512 KiB */
+  struct superblock_wish wish = {.device_size = GIB, .sector = 512, .memtable_size = 16 * MIB, .leaf_size = 16 * MIB};
+  struct superblock sb;
+  assert_int_equal(superblock_plan(&wish, &sb, NULL), 0);
+  assert_int_equal(sb.node_leaves, 16);
+  wish.leaf_size = 65536;
+  wish.memtable_size = GIB / 8;
+  assert_int_equal(superblock_plan(&wish, &sb, NULL), 0);
+  assert_int_equal(sb.node_leaves, 2048);
 }
 
 static void test_plan__large_leaf_has_a_step_of_its_own(void **state) {
@@ -427,6 +471,19 @@ static void test_plan__bad_wishes_are_named(void **state) {
   wish.leaf_size = UINT32_MAX;
   assert_wish_refused(&wish, "leaf_size", "4294967295", "67108864");
   wish = base;
+  wish.node_leaves = 3;
+  assert_wish_refused(&wish, "node_leaves", "3", "65536");
+  wish.node_leaves = 65537;
+  assert_wish_refused(&wish, "node_leaves", "65537", "65536");
+  wish = base;
+  wish.node_children = 3;
+  assert_wish_refused(&wish, "node_children", "3", "256");
+  wish.node_children = 257;
+  assert_wish_refused(&wish, "node_children", "257", "256");
+  wish = base;
+  wish.memtable_size = UINT64_MAX;
+  assert_wish_refused(&wish, "memtable_size", "18446744073709551615", "134217728");
+  wish = base;
   wish.journal_size = 8 * 4096 - 1;
   assert_wish_refused(&wish, "journal_size", "32767", "32768");
   wish.journal_size = GIB / 4 + 1;
@@ -454,6 +511,7 @@ int main(void) {
       cmocka_unit_test(test_superblock__blocks_out_of_range),
       cmocka_unit_test(test_superblock__ring_must_be_whole_journal_blocks),
       cmocka_unit_test(test_superblock__sizes_out_of_range),
+      cmocka_unit_test(test_superblock__fan_out_out_of_range),
       cmocka_unit_test(test_superblock__page_must_leave_room_for_a_memtable),
       cmocka_unit_test(test_plan__smallest_volume),
       cmocka_unit_test(test_plan__too_small_names_the_minimum),
@@ -463,6 +521,7 @@ int main(void) {
       cmocka_unit_test(test_plan__sector_raises_block_and_journal_block),
       cmocka_unit_test(test_plan__ring_fills_allocation_and_journal_blocks),
       cmocka_unit_test(test_plan__wishes_are_taken),
+      cmocka_unit_test(test_plan__node_leaves_hold_sixteen_memtables),
       cmocka_unit_test(test_plan__large_leaf_has_a_step_of_its_own),
       cmocka_unit_test(test_plan__bad_wishes_are_named),
       cmocka_unit_test(test_plan__device_beyond_what_offsets_hold),
