@@ -43,6 +43,11 @@ enum wodan_open_flags {
   WODAN_OPEN_OLDER_ROOT = 2, /* with READ_ONLY: when the newest root is damaged, take the newest intact older one; the
                                 number of generations dropped is in wodan_info */
   WODAN_OPEN_DIRECT = 4,     /* wodan_open_path only: O_DIRECT for the whole handle */
+  WODAN_OPEN_NO_AUTO_CHECKPOINT = 8, /* a write that needs a checkpoint for space answers WODAN_ENEEDSFLUSH instead of
+                                        writing one itself: call wodan_checkpoint and try again. WODAN_ENOSPC still
+                                        means that no checkpoint would help */
+  WODAN_OPEN_INLINE = 16, /* no background thread: writers do the maintenance themselves, in slices of at most 1 MiB a
+                             commit. Builds without threads always do */
 };
 
 struct wodan_open_options {
@@ -84,6 +89,14 @@ WODAN_API int wodan_sync(struct wodan_db *db);
  * every checkpoint and never repeats. When nothing changed since the last checkpoint, that one's generation is
  * returned and nothing is written. Errors as wodan_sync. */
 WODAN_API int wodan_checkpoint(struct wodan_db *db, uint64_t *generation);
+
+/* Moves every buffered record of the keys in [lower, upper) down into leaves (NULL: open end) and joins small leaves and
+ * nodes, so that a scan of the range reads leaves only. budget: bytes to write before it returns; 0: until done. *more
+ * (may be NULL) gets 1 when work is left (call again: each call does some of it), else 0. An empty range is done at once. Nothing is made durable
+ * by it; checkpoints happen on the way as space needs them. Others read and write meanwhile.
+ * Errors as wodan_sync; WODAN_ENOSPC when the leaves have no room; WODAN_ETOOBIG, WODAN_EINVAL (a bound that is no key). */
+WODAN_API int wodan_compact(struct wodan_db *db, const struct wodan_slice *lower, const struct wodan_slice *upper,
+                            uint64_t budget, uint32_t *more);
 
 /* The last failure of any call on this handle, copied out; code 0 when there was none. A WODAN_ENOTFOUND is an
  * answer, not a failure, and is not kept. Any thread. */

@@ -46,8 +46,11 @@ WODAN_API int wodan_get_pinned(struct wodan_db *db, struct wodan_view *view, str
                                struct wodan_pinned *pinned);
 WODAN_API void wodan_unpin(struct wodan_db *db, struct wodan_pinned *pinned);
 
-/* Sets key to value. commit may be NULL. WODAN_EINVAL (empty key), WODAN_ETOOBIG, WODAN_ENOSPC (refused before any
- * change), WODAN_EREADONLY, WODAN_EFAILED, WODAN_EIO, WODAN_ENOMEM, WODAN_ENOTDURABLE. */
+/* Sets key to value. commit may be NULL. May wait for maintenance, in proportion to what is owed (wodan_stats).
+ * WODAN_EINVAL (empty key), WODAN_ETOOBIG, WODAN_EREADONLY, WODAN_EFAILED, WODAN_EIO, WODAN_ENOMEM, WODAN_ENOTDURABLE.
+ * Refused before any change: WODAN_ENOSPC (no checkpoint would help), WODAN_ENEEDSFLUSH (only with
+ * WODAN_OPEN_NO_AUTO_CHECKPOINT: one would), WODAN_EPINNED (open views hold the memory or space that is needed; the
+ * sentence names the oldest). */
 WODAN_API int wodan_put(struct wodan_db *db, struct wodan_slice key, struct wodan_slice value,
                         struct wodan_commit *commit);
 

@@ -37,6 +37,8 @@ struct wodan_info {
   uint32_t node_children;       /* most children an inner node has before it splits */
 };
 
+enum { WODAN_DELAY_BUCKETS = 48 };
+
 /* Counters since open; sizes in bytes. Device counters are what the library asked of the device. */
 struct wodan_stats {
   uint32_t size; /* in: sizeof(struct wodan_stats) */
@@ -63,11 +65,34 @@ struct wodan_stats {
   /* memory, bytes of the database's allocator */
   uint64_t memory_budget, memory_used, memory_peak;
   uint64_t cache_hits, cache_misses, cache_evictions;
+  /* tree and maintenance */
+  uint64_t levels;            /* node levels, a lone root = 1 */
+  uint64_t nodes;             /* of all levels */
+  double alpha;               /* buffered bytes allowed per leaf byte, now: 1, 1/2 or 1/4 by free space */
+  uint64_t maintenance_owed;  /* bytes of tree work not done yet */
+  uint64_t maintenance_bytes; /* bytes of tree work done since open */
+  /* Commits by the delay the engine caused, waiting for maintenance or doing it (device flushes of durable commits not
+   * counted): [0] none or below 1 ns, [i] 2^(i-1) <= ns < 2^i, the last everything above too. wodan_delay_percentile
+   * reads it. */
+  uint64_t put_delays[WODAN_DELAY_BUCKETS];
+  uint64_t put_delay_max; /* ns */
+  uint64_t put_work_max;  /* most bytes of maintenance one commit did or waited for */
+  /* views */
+  uint64_t pinned_memory;        /* bytes of memory that only open views hold */
+  uint64_t pinned_space;         /* bytes of blocks that only open views hold; part of space_deferred */
+  uint64_t oldest_view_sequence; /* what the oldest open view sees up to; 0: no view */
+  /* runs */
+  uint64_t runs_loaded_bytes; /* indexes and filters in memory */
+  uint64_t run_evictions;     /* indexes and filters given up for memory */
 };
 
 /* Fill *info / *stats up to their size field (0: the whole struct). 0 or WODAN_EINVAL. Any thread. */
 WODAN_API int wodan_info(struct wodan_db *db, struct wodan_info *info);
 WODAN_API int wodan_stats(struct wodan_db *db, struct wodan_stats *stats);
+
+/* The delay in ns that `percent` (0..100) of the commits in stats->put_delays did not pass: the upper edge of the bucket,
+ * so at most twice too large, and never above put_delay_max. 0 when there was no commit. Any thread. */
+WODAN_API uint64_t wodan_delay_percentile(const struct wodan_stats *stats, double percent);
 
 WODAN_END
 

@@ -1,4 +1,4 @@
-/* Types shared by the public headers: byte slices, allocator, log and random hooks. */
+/* Types shared by the public headers: byte slices, allocator, and hooks for log, random bytes and clock. */
 #ifndef WODAN_TYPES_H
 #define WODAN_TYPES_H
 
@@ -24,14 +24,17 @@ struct wodan_allocator {
 
 enum wodan_log_level { WODAN_LOG_WARNING = 1, WODAN_LOG_INFO = 2 };
 
-/* What the engine takes from outside. All zero: no log, the operating system's random bytes.
+/* What the engine takes from outside. All zero: no log, the operating system's random bytes and clock.
  * log: one line, no newline, only valid during the call; may be called with engine locks held, so it must not
  * call back into the database. random: fills `size` bytes, returns 0, or non-zero when it cannot; used for the
- * fsid at format and the epoch at each writable open, never for data. */
+ * fsid at format and the epoch at each writable open, never for data. now: nanoseconds of a clock that never goes back,
+ * from any start; only used to tell delays in wodan_stats, never to decide anything. NULL: the system's monotonic clock.
+ * log and now may be called from several threads at once. */
 struct wodan_hooks {
   void *context;
   void (*log)(void *context, int level, const char *message);
   int (*random)(void *context, void *buffer, size_t size);
+  uint64_t (*now)(void *context);
 };
 
 WODAN_END

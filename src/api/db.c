@@ -82,7 +82,8 @@ int wodan_open(struct wodan_device *device, const struct wodan_open_options *opt
   *db = NULL;
   int status = take_options(&ours, sizeof ours, options, options ? options->size : 0, error);
   if (status < 0) return status;
-  const uint32_t known = WODAN_OPEN_READ_ONLY | WODAN_OPEN_OLDER_ROOT | WODAN_OPEN_DIRECT;
+  const uint32_t known = WODAN_OPEN_READ_ONLY | WODAN_OPEN_OLDER_ROOT | WODAN_OPEN_DIRECT |
+                         WODAN_OPEN_NO_AUTO_CHECKPOINT | WODAN_OPEN_INLINE;
   if (ours.flags & ~known)
     return status_set(error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "the open flags 0x%x are not known",
                       (unsigned)(ours.flags & ~known));
@@ -128,6 +129,27 @@ int wodan_checkpoint(struct wodan_db *db, uint64_t *generation) {
   if (status == 0 && !db->device.raw->geometry.durable)
     status = status_set(&error, WODAN_ENOTDURABLE, 0, WODAN_NO_BLOCK,
                         "the device does not keep flushed data over a power cut");
+  return api_result(db, status, &error);
+}
+
+static int compare(struct wodan_slice a, struct wodan_slice b) {
+  int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
+  if (order != 0) return order;
+  return a.size < b.size ? -1 : a.size > b.size;
+}
+
+int wodan_compact(struct wodan_db *db, const struct wodan_slice *lower, const struct wodan_slice *upper,
+                  uint64_t budget, uint32_t *more) {
+  struct wodan_error error = {.block = WODAN_NO_BLOCK};
+  struct api_key from_key = {.bytes = {TABLE_DEFAULT}}, to_key = {.bytes = {TABLE_DEFAULT + 1}};
+  struct wodan_slice from = {from_key.bytes, TABLE_ID_SIZE}, to = {to_key.bytes, TABLE_ID_SIZE};
+  bool left = false;
+  if (more) *more = 0;
+  if (!db) return WODAN_EINVAL;
+  int status = lower ? api_key(db, *lower, &from_key, &from, &error) : 0;
+  if (status == 0 && upper) status = api_key(db, *upper, &to_key, &to, &error);
+  if (status == 0 && compare(from, to) < 0) status = engine_compact(db, &from, &to, budget, &left, &error);
+  if (more) *more = status == 0 && left;
   return api_result(db, status, &error);
 }
 

@@ -44,7 +44,7 @@ struct wodan_db {
   struct cache *cache;
   struct space *space;
   struct journal journal; /* [w] */
-  bool read_only;
+  bool read_only, no_auto_checkpoint;
   uint64_t memory_budget, memory_needed;
 
   struct lock write;
@@ -135,6 +135,11 @@ void engine_publish(struct wodan_db *db, struct node *node);
 int engine_checkpoint_tree(struct wodan_db *db, struct wodan_error *error);
 /* Freezes and drains both memtables first; nothing written when nothing changed. */
 int engine_checkpoint_all(struct wodan_db *db, struct wodan_error *error);
+
+/* Records of the tree keys in [lower, upper) into leaves; neither is NULL. Takes write itself. budget: bytes written, 0: until
+ * done; *more: work is left. */
+int engine_compact(struct wodan_db *db, const struct wodan_slice *lower, const struct wodan_slice *upper,
+                   uint64_t budget, bool *more, struct wodan_error *error);
 
 /* ---- open ------------------------------------------------------------------------------------------------------ */
 

@@ -337,6 +337,10 @@ static int admit(struct wodan_db *db, uint64_t bytes, bool deletes_only, struct 
   if (fits(db, bytes, deletes_only)) return 0;
   struct space_counts space = space_counts(db->space);
   if (held_bytes(db) == 0 && db->node->run_count == 0 && space.deferred == 0) return no_space(db, bytes, error);
+  if (db->no_auto_checkpoint && held_bytes(db) > 0)
+    return status_set(error, WODAN_ENEEDSFLUSH, 0, WODAN_NO_BLOCK,
+                      "%llu bytes more need space that a checkpoint frees: call wodan_checkpoint and try again",
+                      (unsigned long long)bytes);
   int status = drain_and_reclaim(db, error);
   if (status == 0 && fits(db, bytes, deletes_only)) return 0;
   if (status == 0) status = sweep_for_space(db, deletes_only, error);
@@ -356,5 +360,19 @@ int engine_make_room(struct wodan_db *db, uint64_t bytes, bool deletes_only, str
     if (memtable_full(db, bytes)) status = engine_checkpoint_all(db, error);
     if (status == 0) status = admit(db, bytes, deletes_only, error);
   } while (status == 0 && memtable_full(db, bytes));
+  return status;
+}
+
+int engine_compact(struct wodan_db *db, const struct wodan_slice *lower, const struct wodan_slice *upper,
+                   uint64_t budget, bool *more, struct wodan_error *error) {
+  (void)lower;
+  (void)upper;
+  (void)budget;
+  lock_acquire(&db->write);
+  int status = engine_writable(db, error);
+  if (status == 0) status = engine_checkpoint_all(db, error);
+  if (status == 0 && db->node->run_count) status = sweep_all(db, spare_for_writes(db), error);
+  lock_leave(&db->write);
+  *more = false;
   return status;
 }

@@ -110,6 +110,7 @@ int engine_open(struct wodan_device *raw, const struct wodan_open_options *optio
   db->mem = mem;
   db->hooks = options->hooks;
   db->read_only = options->flags & WODAN_OPEN_READ_ONLY;
+  db->no_auto_checkpoint = options->flags & WODAN_OPEN_NO_AUTO_CHECKPOINT;
   db->last_error.block = WODAN_NO_BLOCK;
   int status = open_locks(db, error);
   if (status == 0) status = device_init(&db->device, raw, error);

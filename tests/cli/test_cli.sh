@@ -75,7 +75,7 @@ run "--help" 0 --help
 check "--help lists the exit codes" "grep -q '6 busy' out"
 run "--version" 0 --version
 check "--version tells a number" "grep -qE '^wodan [0-9]+\.[0-9]+\.[0-9]+$' out"
-for verb in format info stat put get del scan load dump bench; do
+for verb in format info stat put get del scan load dump compact bench; do
   run "$verb --help" 0 "$verb" --help
   check "$verb --help shows usage and --json" "grep -q '^Usage: wodan $verb ' out && grep -q -- '--json' out"
   run "$verb without image is a usage error" 2 "$verb"
@@ -113,13 +113,19 @@ check "a failed format gives the old size back" "[ $(stat -c %s img) = $((9 << 2
 run "format over a file of zeros, smaller blocks" 0 format zeros --size 1M --block-size 512 --page-size 512
 run "info of it" 0 info zeros --json
 json "the block size is the one asked for" out "d['block_size'] == 512 and d['page_size'] == 512"
+run "format with node sizes" 0 format nodes --size 1M --node-leaves 40 --node-children 5
+run "info of it" 0 info nodes --json
+json "info tells the node sizes" out "d['node_leaves'] == 40 and d['node_children'] == 5"
+for wrong in "--node-leaves 3" "--node-leaves 65537" "--node-leaves 4K" "--node-children 3" "--node-children 257"; do
+  run "format $wrong is a usage error" 2 format nodes $wrong --force
+done
 run "format --preallocate" 0 format full --size 2M --preallocate
 check "preallocated space is there" "[ $(($(stat -c '%b * %B' full))) -ge $((2 << 20)) ]"
 truncate -s 3M hole
 run "format takes an existing file of zeros without --size" 0 format hole
 run "info reads it" 0 info hole --json
 json "the whole file is used" out "d['device_size'] == 3 << 20"
-rm -f img zeros full hole
+rm -f img zeros full hole nodes
 
 echo "# one record"
 "$WODAN" format img --size 8M >/dev/null
@@ -182,6 +188,11 @@ run "stat" 0 stat img --json
 json "stat --json" out "d['space_total'] >= d['space_live'] >= 0 and 'write_amplification' in d"
 run "stat for people" 0 stat img
 check "stat for people names the space" "grep -q '^space_free  *[0-9]' out"
+run "stat" 0 stat img --json
+json "stat --json tells levels, debt, delays and views" out "all(d[k] >= 0 for k in ('levels', 'nodes', 'alpha',
+  'maintenance_owed', 'maintenance_bytes', 'put_delay_max', 'put_work_max', 'pinned_memory', 'pinned_space',
+  'oldest_view_sequence', 'runs_loaded_bytes', 'run_evictions')) and d['put_delay_max'] == 0"
+json "no histogram where nothing was written" out "'put_delays' not in d"
 run "--cache" 0 get img apple --cache 64M
 run "--cache that is no size" 2 get img apple --cache lots
 "$WODAN" get img apple --direct >out 2>err && got=0 || got=$?
@@ -381,7 +392,7 @@ random.seed(1)
 f = open("ext4", "wb")
 f.write(bytes(1024) + random.randbytes(56) + b"\x53\xef" + random.randbytes(8192) + bytes(1 << 20) + random.randbytes(4096))'
 head -c $((1 << 20)) /dev/zero >zeros
-verbs() { echo "info stat scan dump load get put del bench"; }
+verbs() { echo "info stat scan dump load get put del compact bench"; }
 # refused EXIT FILE: every verb that opens answers EXIT in one line, tells it in JSON, and changes nothing.
 refused() {
   local want=$1 file=$2 before= verb
@@ -470,6 +481,22 @@ json "no space in JSON" out "d['error']['code'] == 'WODAN_ENOSPC'"
 run "del on a full volume" 0 del small key00000000
 run "del --all on a full volume" 0 del small --all
 run "put after making room" 0 put small k v
+"$WODAN" format small --size 1M --force >/dev/null
+run "load --no-auto-checkpoint of more than the volume holds" 5 load small many.tsv --ack --batch 100 \
+  --no-auto-checkpoint --json
+tail -1 out >last
+json "it stops where a checkpoint must come first" last "d['error']['code'] == 'WODAN_ENEEDSFLUSH' and
+  'run it again' in d['error']['message'] and '--no-auto-checkpoint' in d['error']['message'] and
+  'lines are durable' in d['error']['message']"
+acked=$(sed -n 's/^{"acked":\([0-9]*\)}$/\1/p' out | tail -1)
+check "lines are acknowledged before it" "[ \"${acked:-0}\" -gt 0 ]"
+"$WODAN" dump small >dumped
+check "what it acknowledged is there" "head -${acked:-0} many.tsv | cmp -s - <(head -${acked:-0} dumped)"
+run "put --no-auto-checkpoint after its checkpoint" 0 put small k v --no-auto-checkpoint
+run "get --no-auto-checkpoint is a usage error" 2 get small k --no-auto-checkpoint
+run "del --no-auto-checkpoint is a usage error" 2 del small k --no-auto-checkpoint
+run "load of more than the volume holds, with checkpoints" 5 load small many.tsv --json
+json "no space at last" out "d['error']['code'] == 'WODAN_ENOSPC'"
 mkdir tiny
 if [ "$(id -u)" != 0 ]; then
   skip "full host disk" "not root, so nothing can be mounted"
@@ -492,6 +519,51 @@ else
   MOUNTED=
 fi
 
+echo "# compact"
+"$WODAN" format compact --size 16M --memtable 64K >/dev/null
+python3 -c '
+import random
+random.seed(7)
+keys = ["key%06d" % i for i in range(20000)]
+for _ in range(2):
+    random.shuffle(keys)
+    for k in keys: print(k + "\t" + "%060x" % random.getrandbits(240))' >scattered.tsv
+run "load in random order" 0 load compact scattered.tsv --inline
+"$WODAN" dump compact >before.tsv
+run "stat before compact" 0 stat compact --json
+runs=$(python3 -c 'import json; print(json.load(open("out"))["runs"])')
+check "random order leaves buffered runs" "[ $runs -gt 0 ]"
+run "compact with --to below everything" 0 compact compact --to '' --json
+json "an empty range is done at once" out "d['complete'] and d['bytes_written'] == 0 and d['runs_after'] == $runs"
+run "compact of a range" 0 compact compact --from key000100 --to key000200 --json
+json "compact --json" out "d['complete'] and d['leaves_before'] > 0 and d['leaves_after'] > 0 and
+  d['runs_before'] == $runs and d['runs_after'] <= $runs and d['space_live_after'] > 0"
+run "dump after compact of a range" 0 dump compact
+check "compact of a range changes no record" "cmp -s out before.tsv"
+run "compact with a budget" 0 compact compact --budget 64K --json --inline
+json "compact with a budget says whether work is left" out "d['complete'] in (True, False)"
+run "compact" 0 compact compact --json
+json "compact leaves no runs" out "d['complete'] and d['runs_after'] == 0"
+run "dump after compact" 0 dump compact
+check "compact changes no record" "cmp -s out before.tsv"
+run "compact again" 0 compact compact
+check "compact for people" "grep -q '^complete  *true$' out && grep -q '^runs_after  *0$' out && ! grep -q progress err"
+run "compact again, in JSON" 0 compact compact --json
+json "compact of what is compact writes nothing" out "d['bytes_written'] == 0"
+run "compact --hex --from" 0 compact compact --hex --from 6b6579
+run "compact with a budget of nothing" 2 compact compact --budget 0
+run "compact with a budget that is no size" 2 compact compact --budget much
+run "compact with a bound that is too long" 2 compact compact --from "$(cat long_key)"
+run "compact of two images" 2 compact compact compact
+run "compact of a read-only verb's option" 2 compact compact --older-root
+
+echo "# inline"
+for verb in "put compact k v" "del compact k" "bench compact --workload fillrandom --num 100"; do
+  run "${verb%% *} --inline" 0 $verb --inline
+done
+run "get --inline is a usage error" 2 get compact k --inline
+run "scan --inline is a usage error" 2 scan compact --inline
+
 echo "# bench"
 "$WODAN" format bench --size 16M >/dev/null
 run "bench without workload" 2 bench bench
@@ -502,13 +574,17 @@ run "bench fillrandom" 0 bench bench --workload fillrandom --num 3000 --json
 json "bench tells one object" out "d['workload'] == 'fillrandom' and d['num'] == 3000 and d['threads'] == 1 and
   all(d[k] >= 0 for k in ('ops_per_second', 'p50_us', 'p99_us', 'max_us', 'device_bytes_written', 'device_bytes_read',
   'space_amplification', 'peak_rss_bytes')) and d['user_bytes'] == 3000 * 116 and d['write_amplification'] > 0 and
-  d['p50_us'] <= d['p99_us'] <= d['max_us']"
+  d['p50_us'] <= d['p99_us'] <= d['p999_us'] <= d['max_us'] and
+  0 <= d['engine_delay_p50_us'] <= d['engine_delay_p99_us'] <= d['engine_delay_p999_us'] <= d['engine_delay_max_us'] and
+  d['put_work_max_bytes'] >= 0 and sum(b['commits'] for b in d['engine_delays']) in (0, 3000)"
 "$WODAN" dump bench >random.tsv
 run "bench of all that reads" 0 bench bench --workload readrandom,readmissing,readseq,scan100 --num 3000 --json --threads 2
 json "bench tells an array" out "[r['workload'] for r in d] == ['readrandom', 'readmissing', 'readseq', 'scan100'] and
-  d[3]['num'] == 30 and all(r['threads'] == 2 and r['write_amplification'] == 0 for r in d)"
+  d[3]['num'] == 30 and all(r['threads'] == 2 and r['write_amplification'] == 0 and 'engine_delays' not in r for r in d)"
 run "bench overwrite" 0 bench bench --workload overwrite,readrandom --num 3000
-check "bench for people is a table" "[ $(wc -l <out) = 3 ] && head -1 out | grep -q 'ops/s'"
+check "bench for people is a table" "[ $(wc -l <out) = 4 ] && head -1 out | grep -q 'ops/s .*p99.9 us'"
+check "a row that writes has the engine's delay below it" "sed -n 3p out | grep -q '^  engine delay '"
+check "a row that only reads has none" "sed -n 4p out | grep -q '^readrandom'"
 "$WODAN" format bench2 --size 16M >/dev/null
 run "bench fillseq" 0 bench bench2 --workload fillseq --num 3000
 run "dump of it" 0 dump bench2

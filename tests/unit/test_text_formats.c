@@ -5,7 +5,7 @@
  *
  * Order: none that matters.
  *
- * See: tools/wodan/text_*.c, encoding.c, line_reader.c, bench_records.c, histogram.c. */
+ * See: tools/wodan/text_*.c, encoding.c, line_reader.c, bench_records.c, histogram.c, delays.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,7 +17,10 @@
 
 #include <cmocka.h>
 
+#include <json-c/json.h>
+
 #include "bench_records.h"
+#include "delays.h"
 #include "histogram.h"
 #include "line_reader.h"
 #include "text_base64.h"
@@ -543,6 +546,70 @@ static void test_histogram__takes_the_extremes(void **state) {
   free(histogram);
 }
 
+/* What delays_print writes; freed by the caller. */
+static char *printed_delays(const struct wodan_stats *stats) {
+  char *text = NULL;
+  size_t size = 0;
+  FILE *out = open_memstream(&text, &size);
+  assert_non_null(out);
+  delays_print(out, stats);
+  assert_int_equal(fclose(out), 0);
+  return text;
+}
+
+static void test_delays__units_read_well(void **state) {
+  (void)state;
+  static const struct {
+    uint64_t nanoseconds;
+    const char *text;
+  } table[] = {{0, "0 ns"},
+               {999, "999 ns"},
+               {1024, "1.02 us"},
+               {999499, "999 us"},
+               {999501, "1 ms"},
+               {1 << 20, "1.05 ms"},
+               {UINT64_C(1) << 40, "1.1e+03 s"},
+               {50000000, "50 ms"}};
+  for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+    char text[24];
+    delays_text(text, table[i].nanoseconds);
+    assert_string_equal(text, table[i].text);
+  }
+}
+
+static void test_delays__nothing_counted_prints_nothing(void **state) {
+  (void)state;
+  struct wodan_stats stats = {.size = sizeof stats};
+  char *text = printed_delays(&stats);
+  assert_string_equal(text, "");
+  free(text);
+  struct json_object *list = delays_describe(&stats);
+  assert_string_equal(json_object_to_json_string_ext(list, JSON_C_TO_STRING_PLAIN), "[]");
+  json_object_put(list);
+}
+
+static void test_delays__every_commit_is_named_once(void **state) {
+  (void)state;
+  struct wodan_stats stats = {.size = sizeof stats};
+  stats.put_delays[0] = 985;
+  stats.put_delays[10] = 10;
+  stats.put_delays[WODAN_DELAY_BUCKETS - 2] = 4;
+  stats.put_delays[WODAN_DELAY_BUCKETS - 1] = 1;
+  assert_int_equal(delays_commits(&stats), 1000);
+  char *text = printed_delays(&stats);
+  assert_string_equal(text, "delay by the engine           commits      share\n"
+                            "  none                            985  98.5000 %\n"
+                            "  below 1.02 us                    10   1.0000 %\n"
+                            "  below 7.04e+04 s                  4   0.4000 %\n"
+                            "  7.04e+04 s and more               1   0.1000 %\n");
+  free(text);
+  struct json_object *list = delays_describe(&stats);
+  assert_string_equal(json_object_to_json_string_ext(list, JSON_C_TO_STRING_PLAIN),
+                      "[{\"below_ns\":1,\"commits\":985},{\"below_ns\":1024,\"commits\":10},"
+                      "{\"below_ns\":70368744177664,\"commits\":4},{\"below_ns\":null,\"commits\":1}]");
+  json_object_put(list);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_text__every_byte_value_survives),
@@ -570,6 +637,9 @@ int main(void) {
       cmocka_unit_test(test_bench_records__values_depend_on_seed_and_repeat_their_half),
       cmocka_unit_test(test_histogram__quantiles_are_within_two_percent),
       cmocka_unit_test(test_histogram__takes_the_extremes),
+      cmocka_unit_test(test_delays__units_read_well),
+      cmocka_unit_test(test_delays__nothing_counted_prints_nothing),
+      cmocka_unit_test(test_delays__every_commit_is_named_once),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

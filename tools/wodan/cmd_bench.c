@@ -13,6 +13,7 @@
 
 #include "bench_work.h"
 #include "commands.h"
+#include "delays.h"
 #include "image.h"
 #include "progress.h"
 #include "report.h"
@@ -38,7 +39,7 @@ static const struct argp_option option_list[] = {
     {"threads", KEY_THREADS, "T", 0, "Threads for reading workloads and fillsync (default 1)", 0},
     {0}};
 
-static const struct argp_child children[] = {{&options_argp, 0, NULL, 0}, {0}};
+static const struct argp_child children[] = {{&options_write_argp, 0, NULL, 0}, {0}};
 
 static void parse_workloads(struct bench_options *bench, const char *list, const struct argp_state *state) {
   bench->workload_count = 0;
@@ -114,6 +115,9 @@ static const struct argp argp = {
            "deleterandom removes half of them; readrandom, readmissing, readseq and scan100 (N/100 scans of 100 "
            "records) read them and verify every value, so they need a fill with the same --num, sizes and --seed. "
            "Values are half compressible. Write amplification is told after one checkpoint that settles the work. "
+           "Latencies "
+           "are those of whole calls; `engine delay' is the part of a commit's that maintenance caused (power-of-two "
+           "buckets, upper edge). "
            "With --json one object, or an array of them for several workloads.",
     .children = children};
 
@@ -122,7 +126,8 @@ struct bench_result {
   const struct bench_workload *workload;
   uint64_t operations, seconds_ns, settle_ns;
   unsigned threads;
-  uint64_t p50_ns, p99_ns, max_ns;
+  uint64_t p50_ns, p99_ns, p999_ns, max_ns; /* by the clock outside the library */
+  struct wodan_stats stats;                 /* of writes: delays the engine caused are in it */
   uint64_t written, read, user_bytes, peak_rss;
   double write_amplification; /* 0 for reads */
   double space_amplification;
@@ -158,7 +163,9 @@ static void summarise(const struct bench_options *bench, const struct wodan_stat
   result->seconds_ns = outcome->nanoseconds;
   result->p50_ns = histogram_quantile(&outcome->latency, 500);
   result->p99_ns = histogram_quantile(&outcome->latency, 990);
+  result->p999_ns = histogram_quantile(&outcome->latency, 999);
   result->max_ns = outcome->latency.largest;
+  result->stats = *stats;
   result->written = stats->device_write_bytes;
   result->read = stats->device_read_bytes;
   result->user_bytes = result->workload->writes ? stats->user_bytes_written : stats->user_bytes_read;
@@ -207,6 +214,19 @@ static void add_real(struct json_object *object, const char *name, double value)
   json_object_object_add(object, name, json_object_new_double_s(value, text));
 }
 
+static double delay_us(const struct wodan_stats *stats, double percent) {
+  return (double)wodan_delay_percentile(stats, percent) / 1e3;
+}
+
+static void add_delays(struct json_object *object, const struct wodan_stats *stats) {
+  add_real(object, "engine_delay_p50_us", delay_us(stats, 50));
+  add_real(object, "engine_delay_p99_us", delay_us(stats, 99));
+  add_real(object, "engine_delay_p999_us", delay_us(stats, 99.9));
+  add_real(object, "engine_delay_max_us", (double)stats->put_delay_max / 1e3);
+  add_number(object, "put_work_max_bytes", stats->put_work_max);
+  json_object_object_add(object, "engine_delays", delays_describe(stats));
+}
+
 static struct json_object *describe(const struct bench_result *result) {
   struct json_object *object = json_object_new_object();
   json_object_object_add(object, "workload", json_object_new_string(result->workload->name));
@@ -217,6 +237,7 @@ static struct json_object *describe(const struct bench_result *result) {
   add_real(object, "ops_per_second", per_second(result));
   add_real(object, "p50_us", (double)result->p50_ns / 1e3);
   add_real(object, "p99_us", (double)result->p99_ns / 1e3);
+  add_real(object, "p999_us", (double)result->p999_ns / 1e3);
   add_real(object, "max_us", (double)result->max_ns / 1e3);
   add_number(object, "device_bytes_written", result->written);
   add_number(object, "device_bytes_read", result->read);
@@ -224,6 +245,7 @@ static struct json_object *describe(const struct bench_result *result) {
   add_real(object, "write_amplification", result->write_amplification);
   add_real(object, "space_amplification", result->space_amplification);
   add_number(object, "peak_rss_bytes", result->peak_rss);
+  if (result->workload->writes) add_delays(object, &result->stats);
   return object;
 }
 
@@ -233,13 +255,22 @@ static void print_json(const struct bench_result *results, size_t count) {
   report_object(true, answer);
 }
 
+/* The same columns as above, for the part of the time that the engine made commits wait or work. */
+static void print_delay_row(const struct wodan_stats *stats) {
+  char work[24];
+  report_size_text(work, stats->put_work_max);
+  printf("%-41s %9.2f %9.2f %9.2f %11.1f  most work for one commit: %s\n", "  engine delay", delay_us(stats, 50),
+         delay_us(stats, 99), delay_us(stats, 99.9), (double)stats->put_delay_max / 1e3, work);
+}
+
 static void print_table_row(const struct bench_result *result) {
   char peak[24];
   report_size_text(peak, result->peak_rss);
-  printf("%-13s %10llu %3u %12.0f %9.2f %9.2f %11.1f %7.2f %7.2f  %s\n", result->workload->name,
+  printf("%-13s %10llu %3u %12.0f %9.2f %9.2f %9.2f %11.1f %7.2f %7.2f  %s\n", result->workload->name,
          (unsigned long long)result->operations, result->threads, per_second(result), (double)result->p50_ns / 1e3,
-         (double)result->p99_ns / 1e3, (double)result->max_ns / 1e3, result->write_amplification,
-         result->space_amplification, peak);
+         (double)result->p99_ns / 1e3, (double)result->p999_ns / 1e3, (double)result->max_ns / 1e3,
+         result->write_amplification, result->space_amplification, peak);
+  if (result->workload->writes) print_delay_row(&result->stats);
   fflush(stdout);
 }
 
@@ -254,8 +285,8 @@ int cmd_bench(int argc, char **argv) {
     exit_code = run_workload(&bench, &results[i]);
     if (json || exit_code != EXIT_CODE_OK) continue;
     if (i == 0) {
-      printf("%-13s %10s %3s %12s %9s %9s %11s %7s %7s  %s\n", "workload", "num", "thr", "ops/s", "p50 us", "p99 us",
-             "max us", "w.amp", "space", "peak memory");
+      printf("%-13s %10s %3s %12s %9s %9s %9s %11s %7s %7s  %s\n", "workload", "num", "thr", "ops/s", "p50 us",
+             "p99 us", "p99.9 us", "max us", "w.amp", "space", "peak memory");
     }
     print_table_row(&results[i]);
   }

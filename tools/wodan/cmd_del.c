@@ -31,7 +31,8 @@ static const struct argp_option option_list[] = {
     {"all", KEY_ALL, NULL, 0, "Remove every key", 0},
     {0}};
 
-static const struct argp_child children[] = {{&options_argp, 0, NULL, 0}, {&options_encoding_argp, 0, NULL, 0}, {0}};
+static const struct argp_child children[] = {
+    {&options_write_argp, 0, NULL, 0}, {&options_encoding_argp, 0, NULL, 0}, {0}};
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
   struct del_options *del = state->input;

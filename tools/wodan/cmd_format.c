@@ -25,7 +25,9 @@ enum {
   KEY_PAGE,
   KEY_MEMTABLE,
   KEY_JOURNAL,
-  KEY_LEAF
+  KEY_LEAF,
+  KEY_NODE_LEAVES,
+  KEY_NODE_CHILDREN
 };
 
 struct format_options {
@@ -45,9 +47,18 @@ static const struct argp_option option_list[] = {
     {"memtable", KEY_MEMTABLE, "SIZE", 0, "Records held in memory before they are written as a run", 0},
     {"journal", KEY_JOURNAL, "SIZE", 0, "Journal ring", 0},
     {"leaf-size", KEY_LEAF, "SIZE", 0, "Size of a leaf", 0},
+    {"node-leaves", KEY_NODE_LEAVES, "N", 0, "Most leaves of a bottom node before it splits, 4 to 65536", 0},
+    {"node-children", KEY_NODE_CHILDREN, "N", 0, "Most children of an inner node before it splits, 4 to 256", 0},
     {0}};
 
 static const struct argp_child children[] = {{&options_argp, 0, NULL, 0}, {0}};
+
+static uint64_t count_within(const struct argp_state *state, const char *what, const char *text, uint64_t minimum,
+                             uint64_t maximum) {
+  uint64_t count = options_count(state, what, text, minimum);
+  if (count > maximum) argp_error(state, "%s: %s is too large, at most %llu", what, text, (unsigned long long)maximum);
+  return count;
+}
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
   struct format_options *format = state->input;
@@ -67,6 +78,12 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     return 0;
   case KEY_LEAF:
     format->format.leaf_size = (uint32_t)options_size_within(state, "--leaf-size", argument, UINT32_MAX);
+    return 0;
+  case KEY_NODE_LEAVES:
+    format->format.node_leaves = (uint32_t)count_within(state, "--node-leaves", argument, 4, 65536);
+    return 0;
+  case KEY_NODE_CHILDREN:
+    format->format.node_children = (uint32_t)count_within(state, "--node-children", argument, 4, 256);
     return 0;
   case KEY_MEMTABLE:
     format->format.memtable_size = options_size(state, "--memtable", argument);

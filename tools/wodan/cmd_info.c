@@ -59,6 +59,8 @@ static struct json_object *describe(const struct wodan_info *info, bool json) {
   add_number(object, "sector", info->sector);
   add_number(object, "page_size", info->page_size);
   add_number(object, "leaf_size", info->leaf_size);
+  add_number(object, "node_leaves", info->node_leaves);
+  add_number(object, "node_children", info->node_children);
   add_number(object, "memtable_size", info->memtable_size);
   add_number(object, "journal_size", info->journal_size);
   add_number(object, "journal_block_size", info->journal_block_size);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "delays.h"
 #include "image.h"
 #include "line_reader.h"
 #include "progress.h"
@@ -38,10 +39,10 @@ static const struct argp_option option_list[] = {
     {"batch", KEY_BATCH, "N", 0, "Commit durably every N lines (default 1000)", 0},
     {"ack", KEY_ACK, NULL, 0, "After each commit print `acked LINES': that many input lines are durable", 0},
     {"stats", KEY_STATS, NULL, 0,
-     "At the end checkpoint, and tell lines, batches and what the device was asked to write", 0},
+     "At the end checkpoint, and tell lines, batches, what the device was asked to write and the delays of commits", 0},
     {0}};
 
-static const struct argp_child children[] = {{&options_argp, 0, NULL, 0}, {0}};
+static const struct argp_child children[] = {{&options_put_argp, 0, NULL, 0}, {0}};
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
   struct load_options *load = state->input;
@@ -245,6 +246,8 @@ static void add_stats(struct json_object *object, const struct wodan_stats *stat
   json_object_object_add(object, "device_write_bytes", json_object_new_uint64(stats->device_write_bytes));
   json_object_object_add(object, "device_flushes", json_object_new_uint64(stats->device_flushes));
   json_object_object_add(object, "write_amplification", json_object_new_double_s(stats->write_amplification, text));
+  json_object_object_add(object, "put_delay_p999_ns", json_object_new_uint64(wodan_delay_percentile(stats, 99.9)));
+  json_object_object_add(object, "put_delay_max_ns", json_object_new_uint64(stats->put_delay_max));
 }
 
 static void print_summary(const struct loader *loader) {
@@ -253,6 +256,7 @@ static void print_summary(const struct loader *loader) {
   json_object_object_add(object, "batches", json_object_new_uint64(loader->batches));
   if (loader->options->stats) add_stats(object, &loader->stats);
   report_object(loader->options->common.json, object);
+  if (loader->options->stats && !loader->options->common.json) delays_print(stdout, &loader->stats);
 }
 
 int cmd_load(int argc, char **argv) {

@@ -20,7 +20,8 @@ struct put_options {
   const char *value; /* NULL: standard input */
 };
 
-static const struct argp_child children[] = {{&options_argp, 0, NULL, 0}, {&options_encoding_argp, 0, NULL, 0}, {0}};
+static const struct argp_child children[] = {
+    {&options_put_argp, 0, NULL, 0}, {&options_encoding_argp, 0, NULL, 0}, {0}};
 
 static error_t parse(int key, char *argument, struct argp_state *state) {
   struct put_options *put = state->input;

@@ -18,6 +18,8 @@ int image_open(struct image *image, const struct options *options, bool writable
   if (!writable) open.flags |= WODAN_OPEN_READ_ONLY;
   if (options->older_root) open.flags |= WODAN_OPEN_OLDER_ROOT;
   if (options->direct) open.flags |= WODAN_OPEN_DIRECT;
+  if (options->work_inline) open.flags |= WODAN_OPEN_INLINE;
+  if (options->no_auto_checkpoint) open.flags |= WODAN_OPEN_NO_AUTO_CHECKPOINT;
   struct wodan_error error = {.block = WODAN_NO_BLOCK};
   int status = wodan_open_path(options->image, &open, &image->db, &error);
   if (status < 0) {
@@ -49,6 +51,11 @@ void image_error(const struct image *image, int status, struct wodan_error *erro
   *error = (struct wodan_error){.block = WODAN_NO_BLOCK};
   if (status != WODAN_ENOTFOUND) wodan_last_error(image->db, error);
   if (error->code != status) *error = (struct wodan_error){.code = status, .block = WODAN_NO_BLOCK};
+  if (status == WODAN_ENEEDSFLUSH) { /* the library says what a program does; here the close checkpoints */
+    snprintf(error->message, sizeof error->message,
+             "a checkpoint must free space first; this command ends with one, so run it again, or leave "
+             "--no-auto-checkpoint out");
+  }
 }
 
 int image_fail(const struct image *image, int status) {

@@ -12,7 +12,16 @@
 
 #include "report.h"
 
-enum { KEY_JSON = 0x1000, KEY_CACHE, KEY_DIRECT, KEY_OLDER_ROOT, KEY_HEX, KEY_BASE64 };
+enum {
+  KEY_JSON = 0x1000,
+  KEY_CACHE,
+  KEY_DIRECT,
+  KEY_OLDER_ROOT,
+  KEY_INLINE,
+  KEY_NO_AUTO_CHECKPOINT,
+  KEY_HEX,
+  KEY_BASE64
+};
 
 /* The documentation of the common options; kept in one place for both lists. */
 #define OPTIONS_COMMON                                                                                                 \
@@ -27,6 +36,17 @@ static const struct argp_option common_options[] = {OPTIONS_COMMON, {0}};
 static const struct argp_option read_options[] = {
     OPTIONS_COMMON,
     {"older-root", KEY_OLDER_ROOT, NULL, 0, "When the newest root is damaged read the newest intact older one", 1},
+    {0}};
+
+#define OPTIONS_WRITE                                                                                                  \
+  { "inline", KEY_INLINE, NULL, 0, "Do maintenance in the thread that writes, none in the background", 1 }
+
+static const struct argp_option write_options[] = {OPTIONS_COMMON, OPTIONS_WRITE, {0}};
+static const struct argp_option put_options[] = {
+    OPTIONS_COMMON,
+    OPTIONS_WRITE,
+    {"no-auto-checkpoint", KEY_NO_AUTO_CHECKPOINT, NULL, 0,
+     "Stop with exit code 5 where a checkpoint must free space first, instead of writing it on the way", 1},
     {0}};
 
 bool options_parse_size(const char *text, bool suffixes, uint64_t *size) {
@@ -87,6 +107,12 @@ static error_t parse_common(int key, char *argument, struct argp_state *state) {
   case KEY_OLDER_ROOT:
     options->older_root = true;
     return 0;
+  case KEY_INLINE:
+    options->work_inline = true;
+    return 0;
+  case KEY_NO_AUTO_CHECKPOINT:
+    options->no_auto_checkpoint = true;
+    return 0;
   case KEY_CACHE:
     options->cache = options_size(state, "--cache", argument);
     return 0;
@@ -97,6 +123,8 @@ static error_t parse_common(int key, char *argument, struct argp_state *state) {
 
 const struct argp options_argp = {.options = common_options, .parser = parse_common};
 const struct argp options_read_argp = {.options = read_options, .parser = parse_common};
+const struct argp options_write_argp = {.options = write_options, .parser = parse_common};
+const struct argp options_put_argp = {.options = put_options, .parser = parse_common};
 
 static const struct argp_option encoding_options[] = {
     {"hex", KEY_HEX, NULL, 0, "Keys and values on the command line are hexadecimal", 0},

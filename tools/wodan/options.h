@@ -12,15 +12,19 @@
 struct options {
   const char *image; /* set by the verb, from its first argument */
   bool json;
-  bool direct;     /* O_DIRECT */
-  bool older_root; /* verbs that read only */
-  uint64_t cache;  /* memory budget in bytes, 0: the library's */
+  bool direct;             /* O_DIRECT */
+  bool older_root;         /* verbs that read only */
+  bool work_inline;        /* verbs that write: no background thread */
+  bool no_auto_checkpoint; /* verbs that put */
+  uint64_t cache;          /* memory budget in bytes, 0: the library's */
 };
 
-/* Children for struct options: --json --cache --direct, the second with --older-root as well. Their child input is
- * the struct. */
+/* Children for struct options: --json --cache --direct; for reading verbs --older-root as well; for verbs that write
+ * --inline; for those that put --no-auto-checkpoint too. Their child input is the struct. */
 extern const struct argp options_argp;
 extern const struct argp options_read_argp;
+extern const struct argp options_write_argp;
+extern const struct argp options_put_argp;
 
 /* Keys and values are given as they are, or encoded. */
 struct options_encoding {

@@ -1,0 +1,168 @@
+/* What: `wodan compact`: the buffered records of a key range moved into leaves, in steps.
+ *
+ * Always true: no record changes; stopping it at any moment loses nothing and leaves a sound image; with --budget it
+ * writes about that much, the last checkpoint not counted.
+ *
+ * Order: the figures before, the steps, one checkpoint, the figures after.
+ *
+ * See: include/wodan/db.h; tests/cli/test_cli.sh. */
+#include <json-c/json.h>
+#include <stdio.h>
+
+#include "commands.h"
+#include "image.h"
+#include "key_range.h"
+#include "progress.h"
+#include "report.h"
+
+enum { KEY_FROM = 0x2000, KEY_TO, KEY_BUDGET };
+enum { STEP_BYTES = 16 * 1024 * 1024 }; /* between two looks at the terminal */
+
+struct compact_options {
+  struct options common;
+  struct options_encoding encoding;
+  const char *from, *to;
+  uint64_t budget; /* 0: none */
+};
+
+static const struct argp_option option_list[] = {
+    {"from", KEY_FROM, "A", 0, "Only keys from A on", 0},
+    {"to", KEY_TO, "B", 0, "Only keys before B", 0},
+    {"budget", KEY_BUDGET, "SIZE", 0, "Stop when about SIZE was written, with suffix K, M, G or T (default: when done)",
+     0},
+    {0}};
+
+static const struct argp_child children[] = {
+    {&options_write_argp, 0, NULL, 0}, {&options_encoding_argp, 0, NULL, 0}, {0}};
+
+static error_t parse(int key, char *argument, struct argp_state *state) {
+  struct compact_options *compact = state->input;
+  switch (key) {
+  case ARGP_KEY_INIT:
+    state->child_inputs[0] = &compact->common;
+    state->child_inputs[1] = &compact->encoding;
+    return 0;
+  case KEY_FROM:
+    compact->from = argument;
+    return 0;
+  case KEY_TO:
+    compact->to = argument;
+    return 0;
+  case KEY_BUDGET:
+    compact->budget = options_size(state, "--budget", argument);
+    if (compact->budget == 0) argp_error(state, "--budget: 0 is too small");
+    return 0;
+  case ARGP_KEY_ARG:
+    if (state->arg_num > 0) argp_error(state, "one image is enough");
+    compact->common.image = argument;
+    return 0;
+  case ARGP_KEY_NO_ARGS:
+    argp_error(state, "the image is missing");
+    return 0;
+  default:
+    return ARGP_ERR_UNKNOWN;
+  }
+}
+
+static const struct argp argp = {
+    .options = option_list,
+    .parser = parse,
+    .args_doc = "IMAGE",
+    .doc =
+        "Moves the buffered records of a key range (default: all) into leaves and joins small leaves, so that a scan "
+        "reads leaves only. Tells leaves, runs and space before and after, and the bytes written. `complete false' "
+        "means that --budget came first: run it again to go on.",
+    .children = children};
+
+static int build_range(const struct compact_options *compact, struct key_range *range) {
+  int exit_code = EXIT_CODE_OK;
+  if (compact->from != NULL) {
+    exit_code = options_decode(&compact->common, &compact->encoding, "--from", compact->from, &range->from);
+  }
+  if (compact->to != NULL && exit_code == EXIT_CODE_OK) {
+    exit_code = options_decode(&compact->common, &compact->encoding, "--to", compact->to, &range->to);
+    range->bounded = true;
+  }
+  return exit_code;
+}
+
+/* What is told. */
+struct compaction {
+  struct wodan_stats before, after;
+  uint64_t written;
+  bool complete;
+};
+
+static int read_stats(const struct image *image, struct wodan_stats *stats) {
+  *stats = (struct wodan_stats){.size = sizeof *stats};
+  return wodan_stats(image->db, stats);
+}
+
+/* Steps until the range is done or the budget is used up. 0 or a status. */
+static int run_steps(const struct image *image, uint64_t budget, const struct key_range *range,
+                     struct compaction *compaction, struct progress *progress) {
+  struct wodan_slice lower = buffer_slice(&range->from), upper = buffer_slice(&range->to);
+  uint64_t start = compaction->before.device_write_bytes, written = 0;
+  uint32_t more = !(range->bounded && upper.size == 0); /* nothing is below the empty key */
+  int status = 0;
+  while (status == 0 && more && (budget == 0 || written < budget)) {
+    uint64_t step = budget != 0 && budget - written < STEP_BYTES ? budget - written : STEP_BYTES;
+    status = wodan_compact(image->db, lower.size > 0 ? &lower : NULL, range->bounded ? &upper : NULL, step, &more);
+    if (status == 0) status = read_stats(image, &compaction->after);
+    written = compaction->after.device_write_bytes - start;
+    progress_step(progress, written);
+  }
+  compaction->complete = !more;
+  return status;
+}
+
+static int run(const struct image *image, uint64_t budget, const struct key_range *range,
+               struct compaction *compaction) {
+  struct progress progress;
+  int status = read_stats(image, &compaction->before);
+  progress_start(&progress, "bytes written", 0);
+  if (status == 0) status = run_steps(image, budget, range, compaction, &progress);
+  if (status == 0) status = wodan_checkpoint(image->db, NULL);
+  progress_end(&progress);
+  if (status == 0) status = read_stats(image, &compaction->after);
+  compaction->written = compaction->after.device_write_bytes - compaction->before.device_write_bytes;
+  return image_fail(image, status);
+}
+
+static void add_number(struct json_object *object, const char *name, uint64_t value) {
+  json_object_object_add(object, name, json_object_new_uint64(value));
+}
+
+static struct json_object *describe(const struct compaction *compaction) {
+  const struct wodan_stats *before = &compaction->before, *after = &compaction->after;
+  struct json_object *object = json_object_new_object();
+  json_object_object_add(object, "complete", json_object_new_boolean(compaction->complete));
+  add_number(object, "leaves_before", before->leaves);
+  add_number(object, "leaves_after", after->leaves);
+  add_number(object, "runs_before", before->runs);
+  add_number(object, "runs_after", after->runs);
+  add_number(object, "nodes_before", before->nodes);
+  add_number(object, "nodes_after", after->nodes);
+  add_number(object, "space_live_before", before->space_live);
+  add_number(object, "space_live_after", after->space_live);
+  add_number(object, "bytes_written", compaction->written);
+  return object;
+}
+
+int cmd_compact(int argc, char **argv) {
+  struct compact_options compact = {0};
+  argp_parse(&argp, argc, argv, 0, NULL, &compact);
+  struct key_range range = {0};
+  struct image image = {0};
+  struct compaction compaction = {0};
+  int exit_code = build_range(&compact, &range);
+  if (exit_code == EXIT_CODE_OK) exit_code = image_open(&image, &compact.common, true);
+  if (exit_code == EXIT_CODE_OK) exit_code = run(&image, compact.budget, &range, &compaction);
+  exit_code = image_close(&image, exit_code);
+  if (exit_code == EXIT_CODE_OK) {
+    report_object(compact.common.json, describe(&compaction));
+    exit_code = report_flush(exit_code);
+  }
+  key_range_release(&range);
+  return exit_code;
+}
