@@ -12,7 +12,7 @@
 
 static int allocate(void *context, uint64_t blocks, struct extent *extents, uint32_t *extent_count,
                     struct wodan_error *error) {
-  return space_allocate_reserved(context, blocks, extents, extent_count, error);
+  return space_allocate_reserved(context, SPACE_NODE, blocks, extents, extent_count, error);
 }
 
 /* 1. The dirty node header, to free blocks. Runs and leaves were written when they were made. */

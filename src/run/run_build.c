@@ -131,7 +131,8 @@ static uint64_t offset_now(const struct run_builder *builder) { return builder->
 
 static int take_space(struct run_builder *builder, uint64_t blocks, struct wodan_error *error) {
   if (builder->extent_count) return 0;
-  int status = space_allocate_sparing(builder->env->space, blocks, builder->options.spare, builder->extents,
+  enum space_kind kind = builder->options.filter ? SPACE_BUFFER : SPACE_LEAF;
+  int status = space_allocate_sparing(builder->env->space, kind, blocks, builder->options.spare, builder->extents,
                                       &builder->extent_count, error);
   if (status) builder->extent_count = 0;
   return status;

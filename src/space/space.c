@@ -20,10 +20,10 @@
 struct space {
   struct mem *mem;
   struct lock lock;
-  uint64_t first, end;        /* data area, blocks */
-  uint64_t words;             /* of each bitmap */
-  uint64_t *used, *now, *old; /* one allocation, which starts at used */
-  uint64_t cursor;            /* next-fit: bit index where the next search starts */
+  uint64_t first, end;          /* data area, blocks */
+  uint64_t words;               /* of each bitmap */
+  uint64_t *used, *now, *old;   /* one allocation, which starts at used */
+  uint64_t cursor[SPACE_KINDS]; /* next-fit: bit index where the next search starts */
   uint64_t free, deferred;
   uint64_t reserve;    /* free blocks that only a checkpoint's root may take */
   uint64_t reached;    /* one object could take so many, as far as was asked since the last allocation */
@@ -189,12 +189,13 @@ static bool find_scattered(const struct space *space, uint64_t size, uint64_t bl
 
 /* Where one object of so many blocks can go: contiguous where possible, from the last allocation on. found has one place
  * more than an object may use. */
-static bool find(const struct space *space, uint64_t blocks, struct extent *found, uint32_t *count) {
+static bool find(const struct space *space, enum space_kind kind, uint64_t blocks, struct extent *found,
+                 uint32_t *count) {
   uint64_t size = space->end - space->first, at = 0;
   *count = 1;
   if (blocks > space->free) return false;
-  if (!find_contiguous(space, space->cursor, size, size, blocks, &at) &&
-      !find_contiguous(space, 0, space->cursor, size, blocks, &at))
+  uint64_t cursor = space->cursor[kind];
+  if (!find_contiguous(space, cursor, size, size, blocks, &at) && !find_contiguous(space, 0, cursor, size, blocks, &at))
     return find_scattered(space, size, blocks, found, count);
   found[0] = (struct extent){.first = at, .count = blocks};
   return true;
@@ -203,7 +204,7 @@ static bool find(const struct space *space, uint64_t blocks, struct extent *foun
 static bool reaches(const struct space *space, uint64_t blocks) {
   struct extent found[BLOCK_PTR_EXTENTS_MAX + 1];
   uint32_t count;
-  return blocks == 0 || find(space, blocks, found, &count);
+  return blocks == 0 || find(space, SPACE_LEAF, blocks, found, &count);
 }
 
 static void set_used(struct space *space, const struct extent *found, uint32_t count, bool used) {
@@ -213,11 +214,11 @@ static void set_used(struct space *space, const struct extent *found, uint32_t c
 }
 
 /* Takes blocks so that one object of `kept` blocks could still be placed. */
-static int allocate(struct space *space, uint64_t blocks, uint64_t kept, struct extent *extents, uint32_t *count,
-                    struct wodan_error *error) {
+static int allocate(struct space *space, enum space_kind kind, uint64_t blocks, uint64_t kept, struct extent *extents,
+                    uint32_t *count, struct wodan_error *error) {
   assert(blocks > 0);
   struct extent found[BLOCK_PTR_EXTENTS_MAX + 1];
-  bool ok = find(space, blocks, found, count);
+  bool ok = find(space, kind, blocks, found, count);
   if (ok) {
     set_used(space, found, *count, true);
     space->free -= blocks;
@@ -233,29 +234,24 @@ static int allocate(struct space *space, uint64_t blocks, uint64_t kept, struct 
                       (unsigned long long)blocks, (unsigned long long)space->free, (unsigned long long)space->deferred);
   for (uint32_t e = 0; e < *count; e++) {
     extents[e] = (struct extent){.first = space->first + found[e].first, .count = found[e].count};
-    space->cursor = (found[e].first + found[e].count) % (space->end - space->first);
+    space->cursor[kind] = (found[e].first + found[e].count) % (space->end - space->first);
   }
   space->reached = 0;
   return 0;
 }
 
-int space_allocate_sparing(struct space *space, uint64_t blocks, uint64_t spare, struct extent *extents,
-                           uint32_t *count, struct wodan_error *error) {
+int space_allocate_sparing(struct space *space, enum space_kind kind, uint64_t blocks, uint64_t spare,
+                           struct extent *extents, uint32_t *count, struct wodan_error *error) {
   lock_acquire(&space->lock);
-  int status = allocate(space, blocks, space->reserve + spare, extents, count, error);
+  int status = allocate(space, kind, blocks, space->reserve + spare, extents, count, error);
   lock_leave(&space->lock);
   return status;
 }
 
-int space_allocate(struct space *space, uint64_t blocks, struct extent *extents, uint32_t *count,
-                   struct wodan_error *error) {
-  return space_allocate_sparing(space, blocks, 0, extents, count, error);
-}
-
-int space_allocate_reserved(struct space *space, uint64_t blocks, struct extent *extents, uint32_t *count,
-                            struct wodan_error *error) {
+int space_allocate_reserved(struct space *space, enum space_kind kind, uint64_t blocks, struct extent *extents,
+                            uint32_t *count, struct wodan_error *error) {
   lock_acquire(&space->lock);
-  int status = allocate(space, blocks, 0, extents, count, error);
+  int status = allocate(space, kind, blocks, 0, extents, count, error);
   lock_leave(&space->lock);
   return status;
 }

@@ -13,6 +13,9 @@
 
 struct space;
 
+/* What blocks are taken for. Each kind has its own allocation cursor, so that what is written together dies together. */
+enum space_kind { SPACE_BUFFER, SPACE_LEAF, SPACE_NODE, SPACE_KINDS };
+
 /* Blocks [first, end) are the data area, all free. NULL: no memory. */
 struct space *space_create(struct mem *mem, uint64_t first, uint64_t end);
 void space_free(struct space *space);
@@ -28,20 +31,18 @@ bool space_claim_previous(struct space *space, const struct extent *extents, uin
 /* Mount, after the claims: the generation of the newest durable checkpoint (objects up to it are named by a root). */
 void space_mounted(struct space *space, uint64_t generation);
 
-/* Takes `blocks` free blocks as at most BLOCK_PTR_EXTENTS_MAX extents, contiguous where possible, moving on round the
- * device from the last allocation. WODAN_ENOSPC (nothing changed), WODAN_ENOMEM. */
-int space_allocate(struct space *space, uint64_t blocks, struct extent *extents, uint32_t *count,
-                   struct wodan_error *error);
-/* As space_allocate, but leaves room for one object of `spare` blocks more: for work that can wait. */
-int space_allocate_sparing(struct space *space, uint64_t blocks, uint64_t spare, struct extent *extents,
-                           uint32_t *count, struct wodan_error *error);
-/* As space_allocate, but may use the reserve too: for the root of a checkpoint. */
-int space_allocate_reserved(struct space *space, uint64_t blocks, struct extent *extents, uint32_t *count,
-                            struct wodan_error *error);
+/* Takes `blocks` free blocks (at least one) as at most BLOCK_PTR_EXTENTS_MAX extents, contiguous where possible, moving on
+ * round the device from the last allocation of the kind. Leaves the reserve and room for one object of `spare` blocks
+ * more: what can wait gives a spare. WODAN_ENOSPC: nothing changed. */
+int space_allocate_sparing(struct space *space, enum space_kind kind, uint64_t blocks, uint64_t spare,
+                           struct extent *extents, uint32_t *count, struct wodan_error *error);
+/* The same without a spare, and it may use the reserve too: for the root of a checkpoint. */
+int space_allocate_reserved(struct space *space, enum space_kind kind, uint64_t blocks, struct extent *extents,
+                            uint32_t *count, struct wodan_error *error);
 /* So many free blocks, and so that one object could take them, are left to space_allocate_reserved from now on: what the
  * next checkpoint needs for its root, for only checkpoints make deferred blocks free. */
 void space_set_reserve(struct space *space, uint64_t blocks);
-/* Whether space_allocate could give one object so many blocks. Cheap when asked again for no more. */
+/* Whether space_allocate_sparing could give one object so many blocks, whatever its kind. Cheap when asked again for no more. */
 bool space_reaches(struct space *space, uint64_t blocks);
 /* Gives back blocks that nothing durable ever named: free at once. */
 void space_release(struct space *space, const struct extent *extents, uint32_t count);

@@ -210,7 +210,7 @@ static void scribble(struct wodan_db *db, struct sim *sim) {
   uint8_t garbage[512];
   uint32_t count = 0, one;
   memset(garbage, 0xAB, sizeof garbage);
-  while (count < 64 && space_allocate_reserved(db->space, 1, &taken[count], &one, NULL) == 0) {
+  while (count < 64 && space_allocate_reserved(db->space, SPACE_NODE, 1, &taken[count], &one, NULL) == 0) {
     sim_poke(sim, taken[count].first * sizeof garbage, garbage, sizeof garbage);
     count++;
   }

@@ -5,7 +5,7 @@
 enum { BLOCK = 512, PAGE = 1024, BLOCKS = 4096, GENERATION = 1000 };
 
 static int take(void *context, uint64_t blocks, struct extent *extents, uint32_t *count, struct wodan_error *error) {
-  return space_allocate(context, blocks, extents, count, error);
+  return space_allocate_sparing(context, SPACE_NODE, blocks, 0, extents, count, error);
 }
 
 /* ---- images from numbers ------------------------------------------------------------------------------------------- */

@@ -220,7 +220,7 @@ static void test_run__reads_back_over_many_extents(void **state) {
   /* Leave 15 holes of growing size and a rest too small for the whole run. */
   struct extent all[BLOCK_PTR_EXTENTS_MAX];
   uint32_t n;
-  assert_int_equal(space_allocate(w.space, space_counts(w.space).free, all, &n, NULL), 0);
+  assert_int_equal(space_allocate_sparing(w.space, SPACE_LEAF, space_counts(w.space).free, 0, all, &n, NULL), 0);
   assert_int_equal(n, 1);
   uint64_t at = all[0].first, holes = 0;
   for (uint64_t i = 0; i < 15; i++) {

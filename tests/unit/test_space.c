@@ -41,7 +41,8 @@ struct place {
 static struct place take(struct space *space, uint64_t blocks) {
   struct place place;
   struct wodan_error error;
-  if (space_allocate(space, blocks, place.extents, &place.count, &error) < 0) fail_msg("%s", error.message);
+  if (space_allocate_sparing(space, SPACE_LEAF, blocks, 0, place.extents, &place.count, &error) < 0)
+    fail_msg("%s", error.message);
   uint64_t sum = 0;
   for (uint32_t e = 0; e < place.count; e++) {
     assert_true(place.extents[e].first >= FIRST && place.extents[e].first + place.extents[e].count <= END);
@@ -69,7 +70,7 @@ static void test_space__an_empty_data_area_refuses_everything(void **state) {
   struct space *space = space_create(&mem, 9, 9);
   struct place place;
   assert_non_null(space);
-  assert_int_equal(space_allocate(space, 1, place.extents, &place.count, NULL), WODAN_ENOSPC);
+  assert_int_equal(space_allocate_sparing(space, SPACE_LEAF, 1, 0, place.extents, &place.count, NULL), WODAN_ENOSPC);
   done(space);
 }
 
@@ -98,7 +99,7 @@ static void test_space__scattered_room_is_used_in_several_extents(void **state) 
   assert_int_equal(wide.count, 4);
   struct wodan_error error;
   struct place none;
-  assert_int_equal(space_allocate(space, 66, none.extents, &none.count, &error), WODAN_ENOSPC);
+  assert_int_equal(space_allocate_sparing(space, SPACE_LEAF, 66, 0, none.extents, &none.count, &error), WODAN_ENOSPC);
   assert_non_null(strstr(error.message, "66"));
   expect(space, 65, 0); /* a refusal changes nothing */
   take(space, 65);
@@ -115,7 +116,9 @@ static void test_space__more_holes_than_a_pointer_names_are_refused(void **state
     space_release(space, &hole, 1);
   }
   expect(space, TOTAL / 2, 0);
-  assert_int_equal(space_allocate(space, BLOCK_PTR_EXTENTS_MAX + 1, place.extents, &place.count, NULL), WODAN_ENOSPC);
+  assert_int_equal(
+      space_allocate_sparing(space, SPACE_LEAF, BLOCK_PTR_EXTENTS_MAX + 1, 0, place.extents, &place.count, NULL),
+      WODAN_ENOSPC);
   expect(space, TOTAL / 2, 0);
   place = take(space, BLOCK_PTR_EXTENTS_MAX);
   assert_int_equal(place.count, BLOCK_PTR_EXTENTS_MAX);
@@ -190,12 +193,13 @@ static void test_space__the_last_blocks_are_kept_for_a_root(void **state) {
   struct space *space = fresh();
   struct place place;
   space_set_reserve(space, 4);
-  assert_int_equal(space_allocate(space, TOTAL - 3, place.extents, &place.count, NULL), WODAN_ENOSPC);
+  assert_int_equal(space_allocate_sparing(space, SPACE_LEAF, TOTAL - 3, 0, place.extents, &place.count, NULL),
+                   WODAN_ENOSPC);
   take(space, TOTAL - 4);
-  assert_int_equal(space_allocate(space, 1, place.extents, &place.count, NULL), WODAN_ENOSPC);
-  assert_int_equal(space_allocate_reserved(space, 3, place.extents, &place.count, NULL), 0);
+  assert_int_equal(space_allocate_sparing(space, SPACE_LEAF, 1, 0, place.extents, &place.count, NULL), WODAN_ENOSPC);
+  assert_int_equal(space_allocate_reserved(space, SPACE_NODE, 3, place.extents, &place.count, NULL), 0);
   expect(space, 1, 0);
-  assert_int_equal(space_allocate_reserved(space, 2, place.extents, &place.count, NULL), WODAN_ENOSPC);
+  assert_int_equal(space_allocate_reserved(space, SPACE_NODE, 2, place.extents, &place.count, NULL), WODAN_ENOSPC);
   space_set_reserve(space, 0);
   take(space, 1);
   done(space);
@@ -267,7 +271,8 @@ static void test_space__random_lives_equal_a_map(void **state) {
       struct object *object = &objects[count];
       uint64_t blocks = 1 + random_below(&random, 30);
       struct space_counts counts = space_counts(space);
-      int status = space_allocate(space, blocks, object->place.extents, &object->place.count, NULL);
+      int status =
+          space_allocate_sparing(space, SPACE_LEAF, blocks, 0, object->place.extents, &object->place.count, NULL);
       if (status == WODAN_ENOSPC) assert_true(counts.free < blocks + TOTAL / 2);
       if (status < 0) continue;
       object->generation = ++generation;

@@ -541,7 +541,7 @@ static void test_tree__a_step_without_space_changes_nothing(void **state) {
   struct extent all[BLOCK_PTR_EXTENTS_MAX];
   uint32_t count;
   uint64_t left = space_counts(tree->w.space).free;
-  assert_int_equal(space_allocate(tree->w.space, left - 3, all, &count, NULL), 0);
+  assert_int_equal(space_allocate_sparing(tree->w.space, SPACE_LEAF, left - 3, 0, all, &count, NULL), 0);
   struct sweep sweep = sweep_of(tree, NULL);
   struct node *next = NULL;
   struct wodan_error error;
