@@ -239,7 +239,7 @@ static int allocate(struct space *space, uint64_t blocks, uint64_t kept, struct 
   return 0;
 }
 
-int space_allocate_sparing(struct space *space, uint64_t blocks, uint64_t spare, struct extent *extents,
+int space_allocate_sparing(struct space *space, enum space_kind kind, uint64_t blocks, uint64_t spare, struct extent *extents,
                            uint32_t *count, struct wodan_error *error) {
   lock_acquire(&space->lock);
   int status = allocate(space, blocks, space->reserve + spare, extents, count, error);

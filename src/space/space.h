@@ -32,9 +32,10 @@ void space_mounted(struct space *space, uint64_t generation);
  * device from the last allocation. WODAN_ENOSPC (nothing changed), WODAN_ENOMEM. */
 int space_allocate(struct space *space, uint64_t blocks, struct extent *extents, uint32_t *count,
                    struct wodan_error *error);
+enum space_kind { SPACE_BUFFER, SPACE_LEAF, SPACE_NODE };
 /* As space_allocate, but leaves room for one object of `spare` blocks more: for work that can wait. */
-int space_allocate_sparing(struct space *space, uint64_t blocks, uint64_t spare, struct extent *extents,
-                           uint32_t *count, struct wodan_error *error);
+int space_allocate_sparing(struct space *space, enum space_kind kind, uint64_t blocks, uint64_t spare,
+                           struct extent *extents, uint32_t *count, struct wodan_error *error);
 /* As space_allocate, but may use the reserve too: for the root of a checkpoint. */
 int space_allocate_reserved(struct space *space, uint64_t blocks, struct extent *extents, uint32_t *count,
                             struct wodan_error *error);
