@@ -239,8 +239,9 @@ static int allocate(struct space *space, uint64_t blocks, uint64_t kept, struct 
   return 0;
 }
 
-int space_allocate_sparing(struct space *space, enum space_kind kind, uint64_t blocks, uint64_t spare, struct extent *extents,
-                           uint32_t *count, struct wodan_error *error) {
+int space_allocate_sparing(struct space *space, enum space_kind kind, uint64_t blocks, uint64_t spare,
+                           struct extent *extents, uint32_t *count, struct wodan_error *error) {
+  (void)kind;
   lock_acquire(&space->lock);
   int status = allocate(space, blocks, space->reserve + spare, extents, count, error);
   lock_leave(&space->lock);
@@ -249,7 +250,7 @@ int space_allocate_sparing(struct space *space, enum space_kind kind, uint64_t b
 
 int space_allocate(struct space *space, uint64_t blocks, struct extent *extents, uint32_t *count,
                    struct wodan_error *error) {
-  return space_allocate_sparing(space, blocks, 0, extents, count, error);
+  return space_allocate_sparing(space, SPACE_NODE, blocks, 0, extents, count, error);
 }
 
 int space_allocate_reserved(struct space *space, uint64_t blocks, struct extent *extents, uint32_t *count,
