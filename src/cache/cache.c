@@ -23,7 +23,6 @@ enum {
   CACHE_LINE = 64,
   FRAME_HEAD = 44, /* data starts 20 bytes before a line ends: a page's header shares the line of the pins */
   SLAB_SIZE = 2 << 20,
-  FRAMES_MIN = 16,
 };
 #define CLAIMED  (UINT64_C(1) << 31)
 #define LOW_HALF UINT64_C(0xffffffff)
@@ -45,6 +44,7 @@ struct cache {
   size_t frame_size;
   size_t stride;   /* bytes from frame to frame, whole cache lines */
   size_t limit;    /* frames in ordinary slabs */
+  size_t extra;    /* frames in the last slab, for when all others are pinned */
   size_t per_slab; /* frames */
   size_t slabs_max, slabs_count;
   uint8_t **slabs; /* the last one possible holds the extra frames */
@@ -57,15 +57,16 @@ struct cache {
 
 /* Frames that slab `index` holds. */
 static size_t slab_frames(const struct cache *cache, size_t index) {
-  if (index == cache->slabs_max - 1) return CACHE_FRAMES_EXTRA;
+  if (index == cache->slabs_max - 1) return cache->extra;
   size_t left = cache->limit - index * cache->per_slab;
   return left < cache->per_slab ? left : cache->per_slab;
 }
 
-/* A full slab takes one whole huge page of memory, were the system to give one. */
+/* A full slab takes one whole huge page of memory, were the system to give one; the extra one is exact. */
 static size_t slab_bytes(const struct cache *cache, size_t index) {
   size_t frames = slab_frames(cache, index), bytes = frames * cache->stride;
-  return frames == cache->per_slab && bytes < SLAB_SIZE ? SLAB_SIZE : bytes;
+  bool whole = frames == cache->per_slab && index < cache->slabs_max - 1;
+  return whole && bytes < SLAB_SIZE ? SLAB_SIZE : bytes;
 }
 
 /* Frame `index` of those taken. Extra frames come behind the limit. */
@@ -75,17 +76,46 @@ static struct frame *frame_at(const struct cache *cache, size_t index) {
   return (struct frame *)(void *)(cache->slabs[slab] + at * cache->stride);
 }
 
+/* Sizes and counts of a cache with so many frames; false when they are too big to be counted. */
+static bool plan(struct cache *cache, size_t frame_size, size_t frames) {
+  const size_t most = SIZE_MAX / 4;
+  if (frame_size == 0 || frame_size > most) return false;
+  cache->frame_size = frame_size;
+  cache->stride = (FRAME_HEAD + frame_size + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+  cache->limit = frames < CACHE_FRAMES_MIN ? CACHE_FRAMES_MIN : frames;
+  cache->extra = cache->limit < CACHE_FRAMES_EXTRA ? cache->limit : CACHE_FRAMES_EXTRA;
+  cache->per_slab = cache->stride < SLAB_SIZE ? SLAB_SIZE / cache->stride : 1;
+  cache->slabs_max = (cache->limit - 1) / cache->per_slab + 2;
+  return cache->limit <= most / cache->stride;
+}
+
+uint64_t cache_memory(size_t frame_size, size_t frames) {
+  struct cache cache = {0};
+  if (!plan(&cache, frame_size, frames)) return UINT64_MAX;
+  uint64_t full = cache.limit / cache.per_slab, rest = cache.limit % cache.per_slab;
+  uint64_t bytes = sizeof cache + cache.slabs_max * sizeof *cache.slabs + (rest + cache.extra) * cache.stride;
+  return bytes + (full ? full * slab_bytes(&cache, 0) : 0);
+}
+
+size_t cache_frames_within(size_t frame_size, uint64_t bytes) {
+  size_t low = CACHE_FRAMES_MIN,
+         high = frame_size && bytes / frame_size < SIZE_MAX / 2 ? bytes / frame_size : SIZE_MAX / 2;
+  if (cache_memory(frame_size, low) > bytes) return 0;
+  while (low < high) { /* low fits, what lies above high does not */
+    size_t middle = high - (high - low) / 2;
+    if (cache_memory(frame_size, middle) <= bytes)
+      low = middle;
+    else
+      high = middle - 1;
+  }
+  return low;
+}
+
 struct cache *cache_create(struct mem *mem, size_t frame_size, size_t frames) {
-  assert(frame_size > 0 && frame_size <= SIZE_MAX / 2);
   struct cache *cache = mem_zalloc(mem, sizeof *cache);
   if (!cache) return NULL;
   cache->mem = mem;
-  cache->frame_size = frame_size;
-  cache->stride = (FRAME_HEAD + frame_size + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
-  cache->limit = frames < FRAMES_MIN ? FRAMES_MIN : frames;
-  cache->per_slab = cache->stride < SLAB_SIZE ? SLAB_SIZE / cache->stride : 1;
-  cache->slabs_max = (cache->limit - 1) / cache->per_slab + 2;
-  cache->slabs = mem_array(mem, cache->slabs_max, sizeof *cache->slabs);
+  cache->slabs = plan(cache, frame_size, frames) ? mem_array(mem, cache->slabs_max, sizeof *cache->slabs) : NULL;
   if (!cache->slabs || lock_init(&cache->lock)) {
     mem_array_free(mem, cache->slabs, cache->slabs_max, sizeof *cache->slabs);
     mem_free(mem, cache, sizeof *cache);
@@ -185,7 +215,7 @@ struct frame *cache_reserve(struct cache *cache) {
   if (frame)
     cache->free = frame->next;
   else if (!(frame = take_new(cache, cache->limit)) && !(frame = evict(cache)))
-    frame = take_new(cache, cache->limit + CACHE_FRAMES_EXTRA);
+    frame = take_new(cache, cache->limit + cache->extra);
   lock_leave(&cache->lock);
   if (!frame) return NULL;
   frame->next = NULL;

@@ -13,10 +13,14 @@ struct cache;
 struct frame;
 typedef _Atomic(struct frame *) cache_slot;
 
-/* Frames of frame_size bytes, at most `frames` (at least 16 are allowed for), and CACHE_FRAMES_EXTRA more when all of
- * those are pinned. NULL: no memory. */
-enum { CACHE_FRAMES_EXTRA = 64 };
+/* Frames of frame_size bytes, at most `frames` (at least CACHE_FRAMES_MIN are allowed for); when all of those are pinned, as
+ * many more, at most CACHE_FRAMES_EXTRA. NULL: no memory. */
+enum { CACHE_FRAMES_MIN = 16, CACHE_FRAMES_EXTRA = 64 };
 struct cache *cache_create(struct mem *mem, size_t frame_size, size_t frames);
+/* The most bytes such a cache ever takes; UINT64_MAX when that is too many to count. */
+uint64_t cache_memory(size_t frame_size, size_t frames);
+/* The most frames whose cache takes no more than so many bytes; 0 when not even CACHE_FRAMES_MIN do. */
+size_t cache_frames_within(size_t frame_size, uint64_t bytes);
 void cache_free(struct cache *cache); /* nothing pinned, no slot in use */
 
 /* The slot's frame, pinned, or NULL. Lock-free. */

@@ -42,6 +42,7 @@ struct wodan_db {
   struct block_io io;
   struct run_env env;
   struct cache *cache;
+  struct run_shelf *shelf;
   struct space *space;
   struct journal journal; /* [w] */
   bool read_only, no_auto_checkpoint;

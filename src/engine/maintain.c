@@ -195,7 +195,7 @@ static int drain_to_run(struct wodan_db *db, struct wodan_error *error) {
   struct memtable *table = db->frozen.table;
   struct run_build_options options = {.size_max =
                                           run_size_bound(&db->env, memtable_count(table), memtable_bytes(table), true),
-                                      .generation = ++db->generation,
+                                      .kind = SPACE_BUFFER,
                                       .filter = true};
   struct run_builder *builder = NULL;
   struct block_ptr ptr;
@@ -213,10 +213,10 @@ static int drain_to_run(struct wodan_db *db, struct wodan_error *error) {
   if (status < 0)
     run_builder_abort(builder);
   else
-    status = run_builder_finish(builder, &ptr, error);
+    status = run_builder_finish(builder, ++db->generation, &ptr, NULL, error);
   if (status < 0) return tree_failure(db, status, error);
   count(&db->counters.run_bytes, block_bytes(db, block_ptr_blocks(&ptr)));
-  struct run *run = run_create(&db->env, &ptr);
+  struct run *run = run_create(&db->env, &ptr, (struct wodan_slice){0});
   if (run) run_set_counts(run, records, deletes);
   struct node *next = run ? node_with_run(db->node, run) : NULL;
   if (next) {

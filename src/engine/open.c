@@ -43,7 +43,8 @@ static int plan_memory(struct wodan_db *db, uint64_t wished, struct wodan_error 
                       (unsigned long long)db->memory_needed, (unsigned long long)db->memory_budget);
   size_t frames = (size_t)((db->memory_budget - fixed) / frame);
   db->cache = cache_create(&db->mem, db->superblock.page_size, frames);
-  return db->cache ? 0 : status_nomem(error);
+  db->shelf = run_shelf_create(&db->mem, skeleton_memory(&db->superblock));
+  return db->cache && db->shelf ? 0 : status_nomem(error);
 }
 
 static void set_up(struct wodan_db *db) {
@@ -55,8 +56,12 @@ static void set_up(struct wodan_db *db) {
                                         .data_end = sb->device_blocks - 1},
                              .seed = checksum_seed(sb->fsid)};
   memcpy(db->io.fsid, sb->fsid, 16);
-  db->env = (struct run_env){
-      .mem = &db->mem, .io = &db->io, .cache = db->cache, .space = db->space, .page_size = sb->page_size};
+  db->env = (struct run_env){.mem = &db->mem,
+                             .io = &db->io,
+                             .cache = db->cache,
+                             .shelf = db->shelf,
+                             .space = db->space,
+                             .page_size = sb->page_size};
 }
 
 static int open_locks(struct wodan_db *db, struct wodan_error *error) {
@@ -71,6 +76,7 @@ static void release(struct wodan_db *db) {
   if (db->active.table) memtable_unref(db->active.table);
   if (db->frozen.table) memtable_unref(db->frozen.table);
   journal_release(&db->journal);
+  run_shelf_free(db->shelf);
   cache_free(db->cache);
   space_free(db->space);
   lock_release(&db->write);

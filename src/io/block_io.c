@@ -187,28 +187,45 @@ int block_io_read_header(struct block_io *io, const struct block_ptr *ptr, uint8
   return status;
 }
 
-int block_io_read_section(struct block_io *io, const struct block_ptr *ptr, const struct section *section,
-                          uint8_t **buffer, struct wodan_error *error) {
+static bool section_inside(const struct block_ptr *ptr, const struct section *section) {
+  return section->length <= BLOCK_IO_SECTION_MAX && section->offset <= ptr->length &&
+         section->length <= ptr->length - section->offset;
+}
+
+static int section_too_long(const struct block_io *io, const struct block_ptr *ptr, const struct section *section,
+                            struct wodan_error *error) {
   uint64_t block = block_io_locate(io, ptr->extents, ptr->extent_count, section->offset);
-  if (section->length > BLOCK_IO_SECTION_MAX || section->offset > ptr->length ||
-      section->length > ptr->length - section->offset)
-    return status_corrupt(error, block, "section %u of the object of generation %llu is too long", section->tag,
-                          (unsigned long long)ptr->generation);
+  return status_corrupt(error, block, "section %u of the object of generation %llu is too long", section->tag,
+                        (unsigned long long)ptr->generation);
+}
+
+int block_io_fill_section(struct block_io *io, const struct block_ptr *ptr, const struct section *section,
+                          uint8_t *bytes, struct wodan_error *error) {
+  if (!section_inside(ptr, section)) return section_too_long(io, ptr, section, error);
   size_t size = (size_t)section->length;
-  uint8_t *bytes = mem_alloc_aligned(io->mem, size, 64);
-  if (!bytes) return status_nomem(error);
   int status = 0;
   for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
     status = block_io_read(io, ptr->extents, ptr->extent_count, section->offset, bytes, size, error);
-    if (!status && checksum(io->seed, bytes, size) == section->checksum) {
-      *buffer = bytes;
-      return 0;
-    }
+    if (!status && checksum(io->seed, bytes, size) == section->checksum) return 0;
+    uint64_t block = block_io_locate(io, ptr->extents, ptr->extent_count, section->offset);
     if (!status)
       status = status_corrupt(error, block, "section %u of the object of generation %llu has a wrong checksum",
                               section->tag, (unsigned long long)ptr->generation);
     if (status == WODAN_ENOMEM) break;
   }
-  mem_free(io->mem, bytes, size);
+  return status;
+}
+
+int block_io_read_section(struct block_io *io, const struct block_ptr *ptr, const struct section *section,
+                          uint8_t **buffer, struct wodan_error *error) {
+  if (!section_inside(ptr, section)) return section_too_long(io, ptr, section, error);
+  size_t size = (size_t)section->length;
+  uint8_t *bytes = mem_alloc_aligned(io->mem, size, 64);
+  if (!bytes) return status_nomem(error);
+  int status = block_io_fill_section(io, ptr, section, bytes, error);
+  if (status)
+    mem_free(io->mem, bytes, size);
+  else
+    *buffer = bytes;
   return status;
 }

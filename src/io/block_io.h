@@ -38,5 +38,8 @@ int block_io_read_header(struct block_io *io, const struct block_ptr *ptr, uint8
 enum { BLOCK_IO_SECTION_MAX = 1 << 30 };
 int block_io_read_section(struct block_io *io, const struct block_ptr *ptr, const struct section *section,
                           uint8_t **buffer, struct wodan_error *error);
+/* The same into the caller's memory, section->length bytes. */
+int block_io_fill_section(struct block_io *io, const struct block_ptr *ptr, const struct section *section,
+                          uint8_t *bytes, struct wodan_error *error);
 
 #endif

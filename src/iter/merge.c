@@ -252,16 +252,17 @@ static void merge_close(struct iterator *base) {
   mem_free(m->mem, m, merge_size(m->count));
 }
 
+static const struct iterator_ops merge_ops = {
+    .first = merge_first,
+    .last = merge_last,
+    .seek = merge_seek,
+    .seek_back = merge_seek_back,
+    .next = merge_next,
+    .prev = merge_prev,
+    .close = merge_close,
+};
+
 struct iterator *merge_open(struct mem *mem, struct iterator **sources, size_t count) {
-  static const struct iterator_ops ops = {
-      .first = merge_first,
-      .last = merge_last,
-      .seek = merge_seek,
-      .seek_back = merge_seek_back,
-      .next = merge_next,
-      .prev = merge_prev,
-      .close = merge_close,
-  };
   if (count == 1) return sources[0]; /* nothing to merge */
   bool countable = count <= (SIZE_MAX - sizeof(struct merge)) / sizeof(struct slot);
   struct merge *m = countable ? mem_zalloc(mem, merge_size(count)) : NULL;
@@ -269,9 +270,39 @@ struct iterator *merge_open(struct mem *mem, struct iterator **sources, size_t c
     for (size_t i = 0; i < count; i++) iterator_close(sources[i]);
     return NULL;
   }
-  m->base.ops = &ops;
+  m->base.ops = &merge_ops;
   m->mem = mem;
   m->count = count;
   for (size_t i = 0; i < count; i++) m->slots[i].source = sources[i];
   return &m->base;
+}
+
+/* ---- one source alone ------------------------------------------------------------------------------------------ */
+
+/* Who comes second has lost to the champion itself, so it waits on the champion's way to the top. */
+bool merge_alone(struct iterator *merge, struct iterator **source, struct wodan_slice *limit, bool *has_limit) {
+  assert(merge->valid);
+  *source = merge;
+  *has_limit = false;
+  if (merge->ops != &merge_ops) return true;
+  const struct merge *m = merge_of(merge);
+  assert(!m->backward);
+  size_t first = m->slots[0].loser, second = NOBODY;
+  for (size_t node = (m->count + first) / 2; node > 0; node /= 2) {
+    size_t other = m->slots[node].loser;
+    if (second == NOBODY || goes_first(m, other, second)) second = other;
+  }
+  *source = m->slots[first].source;
+  if (second == NOBODY || !m->slots[second].source->valid) return true;
+  *limit = m->slots[second].source->record.key;
+  *has_limit = true;
+  return key_compare(m->base.record.key, *limit) != 0;
+}
+
+void merge_reseat(struct iterator *merge) {
+  if (merge->ops != &merge_ops) return;
+  struct merge *m = merge_of(merge);
+  assert(!m->backward);
+  rebuild(m);
+  merge_yield(m);
 }

@@ -9,4 +9,12 @@
 /* Takes the sources (closes them with itself; on failure too). count >= 0. NULL: no memory. */
 struct iterator *merge_open(struct mem *mem, struct iterator **sources, size_t count);
 
+/* Moving forward and valid. Whether the record shown comes from one source only: *source is that one, and *limit the
+ * smallest key another source stands on (*has_limit false: all others are at their end). The source may then be moved
+ * forward by its own functions, as long as it leaves no record at or above *limit behind; merge_reseat has to follow.
+ * `merge` is what merge_open returned, be it the only source itself. */
+bool merge_alone(struct iterator *merge, struct iterator **source, struct wodan_slice *limit, bool *has_limit);
+/* The source that merge_alone told has moved. Not after a failed move. */
+void merge_reseat(struct iterator *merge);
+
 #endif

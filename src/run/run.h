@@ -1,12 +1,16 @@
 /* Run: an immutable sorted file on the device (header, pages, index, filter), counted, shared by versions of the tree.
- * A leaf is a run without a filter. A handle starts closed (pointer only); the first access reads header, index and
- * filter, once, by whichever thread comes first. All functions are thread-safe. */
+ * A leaf is a run without a filter.
+ *
+ * A handle is small and stays in memory: where the run is, and a leaf's pivot. What loading gets, the *body*, is kept on
+ * a shelf and may go again while nobody uses it. It has two parts: the index part (key range, index, slots), needed by
+ * every access, and the filter, wanted by lookups only. All functions are thread-safe unless they say otherwise. */
 #ifndef RUN_RUN_H
 #define RUN_RUN_H
 
 #include "cache/cache.h"
 #include "io/block_io.h"
 #include "iter/iterator.h"
+#include "run/shelf.h"
 #include "space/space.h"
 
 /* What runs need from the engine; fixed while the volume is open. */
@@ -14,6 +18,7 @@ struct run_env {
   struct mem *mem;
   struct block_io *io;
   struct cache *cache;
+  struct run_shelf *shelf;
   struct space *space;
   uint32_t page_size;
   struct epoch epoch; /* goes into headers written */
@@ -21,37 +26,64 @@ struct run_env {
 
 struct run;
 
-/* One reference; no I/O. NULL: no memory. */
-struct run *run_create(struct run_env *env, const struct block_ptr *ptr);
+/* One reference; no I/O. pivot: the lower bound of a leaf, copied; empty for a buffered run. NULL: no memory. */
+struct run *run_create(struct run_env *env, const struct block_ptr *ptr, struct wodan_slice pivot);
+/* Bytes of such a handle. */
+uint64_t run_handle_memory(uint32_t extents, size_t pivot_size);
 void run_ref(struct run *run);
-/* At the last reference the handle is freed, and the extents of a run marked dead go to space_defer. */
+/* At the last reference the handle and its body are freed, and the extents of a run marked dead go to space_defer. */
 void run_unref(struct run *run);
 /* The tree has dropped this run for good. Called once, by the writer, before it gives up its reference. */
 void run_mark_dead(struct run *run);
-const struct block_ptr *run_ptr(const struct run *run);
-/* What its node says of it: records, and deletes among them. 0 until set; before it is shared. */
+
+uint64_t run_generation(const struct run *run);
+uint64_t run_length(const struct run *run); /* bytes of the object */
+uint64_t run_blocks(const struct run *run); /* of all its extents */
+struct wodan_slice run_pivot(const struct run *run);
+void run_pointer(const struct run *run, struct block_ptr *out);
+/* Counts that a node stores of its buffered runs; 0 until set. Set before the handle is shared. */
 void run_set_counts(struct run *run, uint64_t records, uint64_t deletes);
 uint64_t run_records(const struct run *run);
 uint64_t run_deletes(const struct run *run);
 
-/* Loads what is not loaded yet and tells the key range (in the run's memory), records and so on. */
+/* Loads the index part when it is not there and keeps it until run_close_body. WODAN_ENOMEM also when the shelf has no
+ * room for it because all bodies on it are in use. */
+int run_open_body(struct run *run, struct wodan_error *error);
+void run_close_body(struct run *run);
+
+/* What an open body tells; the slices live until it is closed. */
 struct run_shape {
   struct wodan_slice low, high;
   uint64_t record_count, sequence_max;
   uint32_t page_count;
 };
-int run_load(struct run *run, struct run_shape *shape, struct wodan_error *error);
+void run_shape(const struct run *run, struct run_shape *shape);
 
 /* Hash of a tree key for filters; computed once per lookup. */
 uint64_t run_key_hash(const struct run_env *env, struct wodan_slice key);
 
 /* 0 and *record with value in place and *pin to be cache_unpin'ed (record->key is the caller's key), or WODAN_ENOTFOUND, or a
- * failure. use_filter: probe the filter first when there is one. */
+ * failure. Loads the body as needed and holds it for the time of the call. A filter that the shelf has no room for is done
+ * without. */
 int run_get(struct run *run, struct wodan_slice key, uint64_t hash, struct record *record, struct frame **pin,
             struct wodan_error *error);
 
-/* Holds a reference. NULL: no memory. */
+/* Holds a reference, and from its first move on the index part. NULL: no memory. */
 struct iterator *run_iterator(struct run *run);
+
+/* A whole data page, as it is stored. */
+struct page_bytes {
+  const uint8_t *data;
+  uint32_t size, count; /* bytes, records */
+  uint64_t checksum;    /* as its index entry tells */
+  struct wodan_slice first, last;
+  uint64_t sequence_max;
+};
+/* Whether `it` is a run's iterator and stands on the first record of a page without deletes, whose last key is below
+ * *limit (NULL: there is none). Then *page is that page; it lives until the iterator moves. */
+bool run_iterator_whole_page(struct iterator *it, const struct wodan_slice *limit, struct page_bytes *page);
+/* As iterator_next, from any record of a page to the first of the next page. */
+int run_iterator_skip_page(struct iterator *it, struct wodan_error *error);
 
 /* Prefetch a filter line (or nothing when not loaded): issued for a whole path before the first probe. */
 void run_prefetch(struct run *run, uint64_t hash);
@@ -61,22 +93,32 @@ void run_prefetch(struct run *run, uint64_t hash);
 struct run_builder;
 
 struct run_build_options {
-  uint64_t size_max; /* upper bound of the finished object in bytes, see run_size_bound */
-  uint64_t generation;
-  uint64_t spare; /* blocks that must stay free for others, see space_allocate_sparing */
+  uint64_t size_max;    /* upper bound of the finished object in bytes, see run_size_bound */
+  enum space_kind kind; /* what the blocks are for */
+  uint64_t spare;       /* blocks that must stay free for others, see space_allocate_sparing */
   bool filter;
 };
 /* Upper bound of a run's size for so many records and key+value bytes. */
 uint64_t run_size_bound(const struct run_env *env, uint64_t records, uint64_t bytes, bool filter);
-/* WODAN_ENOMEM. Space is taken late: add and finish may answer WODAN_ENOSPC. */
+/* WODAN_ENOMEM. Space is taken late: add and finish may answer WODAN_ENOSPC. A builder may stay open for long, while others
+ * take and give space. */
 int run_builder_create(struct run_env *env, const struct run_build_options *options, struct run_builder **builder,
                        struct wodan_error *error);
 /* Records in key order; copies. Writes full chunks on the way (WODAN_EIO ends the builder's use). */
 int run_builder_add(struct run_builder *builder, const struct record *record, struct wodan_error *error);
-uint64_t run_builder_count(const struct run_builder *builder);
-/* Writes the rest (not ordered, not flushed), gives unused space back, frees the builder, returns the pointer. With no
- * record added: WODAN_EINVAL. On failure everything is given back. */
-int run_builder_finish(struct run_builder *builder, struct block_ptr *ptr, struct wodan_error *error);
+/* Appends a page of another run as it is; its keys lie above all added so far. *taken false: nothing was done, because that
+ * page or the one being built is less than half full; then its records have to be added one by one. */
+int run_builder_add_page(struct run_builder *builder, const struct page_bytes *page, bool *taken,
+                         struct wodan_error *error);
+/* Bytes of the object so far. */
+uint64_t run_builder_bytes(const struct run_builder *builder);
+struct run_counts {
+  uint64_t records, deletes;
+};
+/* Writes the rest (not ordered, not flushed), gives unused space back, frees the builder, returns the pointer and the
+ * counts (NULL: not wanted). With no record added: WODAN_EINVAL. On failure everything is given back. */
+int run_builder_finish(struct run_builder *builder, uint64_t generation, struct block_ptr *ptr,
+                       struct run_counts *counts, struct wodan_error *error);
 /* Gives everything back and frees the builder; NULL is allowed. */
 void run_builder_abort(struct run_builder *builder);
 

@@ -6,12 +6,13 @@
  *    fixed when the first record comes, for the longest last key there can be;
  *  - space is taken once: exactly what is needed when the object ends before a chunk had to be written, else size_max
  *    before the first write, and what is not used goes back; no write leaves it;
+ *  - a page is written as it was built, or as another run holds it, under the checksum its index entry had there;
  *  - until finish returns the pointer nothing names the blocks, so giving up is space_release.
  *
  * Order: every other byte is handed to the device before the header's chunk. Nothing here is a barrier: the checkpoint
  * that first names the run orders and flushes it.
  *
- * See: FORMAT.md "Runs", tests/unit/test_run.c. */
+ * See: FORMAT.md "Runs", tests/unit/test_run.c, test_run_pages.c. */
 #include <assert.h>
 #include "codec/checksum.h"
 #include "format/node_header.h"
@@ -40,7 +41,7 @@ struct run_builder {
 
   struct wodan_slice low, high; /* own memory */
   uint32_t header_length;       /* 0 before the first record */
-  uint64_t count, sequence_max;
+  uint64_t count, deletes, sequence_max;
   struct section sections[RUN_SECTIONS];
 };
 
@@ -51,12 +52,13 @@ static uint32_t header_size_max(const struct run_env *env, size_t low_size, uint
 }
 
 /* A record costs its key, its value and at most RECORD_OVERHEAD bytes; a page its header. A page is cut when the next
- * record, at most 3/8 of a page, does not fit, so all pages but the last hold at least 5/8. An index record costs a
+ * record, at most 3/8 of a page, does not fit, or when it is half full and a page of half or more is copied behind it: so
+ * all pages but the last hold at least half. An index record costs a
  * key, an entry and as much overhead. */
 uint64_t run_size_bound(const struct run_env *env, uint64_t records, uint64_t bytes, bool filter) {
   enum { RECORD_OVERHEAD = 4 + 4 + 3 + 3 + 10 };
   uint64_t page = env->page_size, payload = bytes + records * RECORD_OVERHEAD;
-  uint64_t pages = payload / (page / 8 * 5 - PAGE_HEADER_SIZE - RECORD_OVERHEAD - TABLE_ID_SIZE) + 1;
+  uint64_t pages = payload / (page / 2 - PAGE_HEADER_SIZE - RECORD_OVERHEAD - TABLE_ID_SIZE) + 1;
   if (pages > records) pages = records;
   uint64_t keys = pages * key_size_max(env) < bytes ? pages * key_size_max(env) : bytes;
   uint64_t size = header_size_max(env, key_size_max(env), BLOCK_PTR_EXTENTS_MAX) + payload + pages * PAGE_HEADER_SIZE;
@@ -103,7 +105,7 @@ void run_builder_abort(struct run_builder *builder) {
 int run_builder_create(struct run_env *env, const struct run_build_options *options, struct run_builder **out,
                        struct wodan_error *error) {
   uint64_t block = env->io->bounds.block_size;
-  assert(options->generation > 0 && options->size_max > 0);
+  assert(options->size_max > 0);
   *out = NULL;
   struct run_builder *builder = mem_zalloc(env->mem, sizeof *builder);
   if (!builder) return status_nomem(error);
@@ -131,9 +133,8 @@ static uint64_t offset_now(const struct run_builder *builder) { return builder->
 
 static int take_space(struct run_builder *builder, uint64_t blocks, struct wodan_error *error) {
   if (builder->extent_count) return 0;
-  enum space_kind kind = builder->options.filter ? SPACE_BUFFER : SPACE_LEAF;
-  int status = space_allocate_sparing(builder->env->space, kind, blocks, builder->options.spare, builder->extents,
-                                      &builder->extent_count, error);
+  int status = space_allocate_sparing(builder->env->space, builder->options.kind, blocks, builder->options.spare,
+                                      builder->extents, &builder->extent_count, error);
   if (status) builder->extent_count = 0;
   return status;
 }
@@ -196,21 +197,25 @@ static int append_section(struct run_builder *builder, uint32_t slot, uint8_t ta
 
 /* ---- records ------------------------------------------------------------------------------------------------- */
 
-static int flush_page(struct run_builder *builder, struct wodan_error *error) {
-  size_t size = page_builder_size(builder->page);
-  assert(size > 0 && size <= builder->env->page_size);
-  page_builder_finish(builder->page, builder->scratch);
-  struct page page = page_view(builder->scratch);
-  struct index_entry entry = {.offset = offset_now(builder),
-                              .length = (uint32_t)size,
-                              .size = (uint32_t)size,
-                              .checksum = checksum(builder->env->io->seed, builder->scratch, size)};
+/* The bytes of a page into the object, and its record into the index. */
+static int put_page(struct run_builder *builder, const uint8_t *bytes, uint64_t page_checksum,
+                    struct wodan_error *error) {
+  struct page page = page_view(bytes);
+  struct index_entry entry = {
+      .offset = offset_now(builder), .length = page.size, .size = page.size, .checksum = page_checksum};
   uint8_t value[INDEX_ENTRY_SIZE_MAX];
   struct record record = {.key = {builder->key, page_key(&page, page.count - 1, builder->key)},
                           .kind = RECORD_PUT,
                           .value = {value, index_entry_encode(&entry, value, sizeof value)}};
   if (!page_builder_add(builder->index, &record)) return status_nomem(error);
-  return append(builder, builder->scratch, size, error);
+  return append(builder, bytes, page.size, error);
+}
+
+static int flush_page(struct run_builder *builder, struct wodan_error *error) {
+  size_t size = page_builder_size(builder->page);
+  assert(size > 0 && size <= builder->env->page_size);
+  page_builder_finish(builder->page, builder->scratch);
+  return put_page(builder, builder->scratch, checksum(builder->env->io->seed, builder->scratch, size), error);
 }
 
 /* The first record fixes the header's room. */
@@ -251,11 +256,47 @@ int run_builder_add(struct run_builder *builder, const struct record *record, st
   if (builder->options.filter && !keep_hash(builder, record->key)) return status_nomem(error);
   if (!page_builder_add(builder->page, record)) return status_nomem(error);
   builder->count++;
+  if (record->kind == RECORD_DELETE) builder->deletes++;
   if (record->sequence > builder->sequence_max) builder->sequence_max = record->sequence;
   return 0;
 }
 
-uint64_t run_builder_count(const struct run_builder *builder) { return builder->count; }
+/* The filter's hashes of a page's keys; they count from the next add on. */
+static bool keep_page_hashes(struct run_builder *builder, const struct page *page) {
+  void *hashes = builder->hashes;
+  bool room = mem_array_grow(builder->env->mem, &hashes, &builder->hashes_capacity,
+                             (size_t)builder->count + page->count, sizeof *builder->hashes);
+  builder->hashes = hashes;
+  for (uint32_t i = 0; room && i < page->count; i++) {
+    struct wodan_slice key = {builder->key, page_key(page, i, builder->key)};
+    builder->hashes[builder->count + i] = run_key_hash(builder->env, key);
+  }
+  return room;
+}
+
+int run_builder_add_page(struct run_builder *builder, const struct page_bytes *page, bool *taken,
+                         struct wodan_error *error) {
+  uint32_t page_size = builder->env->page_size;
+  size_t pending = page_builder_size(builder->page);
+  *taken = false;
+  if (page->size < page_size / 2 || page->size > page_size || (pending && pending < page_size / 2)) return 0;
+  int status = builder->header_length ? 0 : start(builder, page->first, error);
+  if (!status && pending) status = flush_page(builder, error);
+  if (status) return status;
+  assert(builder->count == 0 || key_compare(page_builder_last_key(builder->index), page->first) < 0);
+  struct page view = page_view(page->data);
+  if (builder->options.filter && !keep_page_hashes(builder, &view)) return status_nomem(error);
+  status = put_page(builder, page->data, page->checksum, error);
+  if (status) return status;
+  builder->count += page->count;
+  if (page->sequence_max > builder->sequence_max) builder->sequence_max = page->sequence_max;
+  *taken = true;
+  return 0;
+}
+
+uint64_t run_builder_bytes(const struct run_builder *builder) {
+  return offset_now(builder) + page_builder_size(builder->page);
+}
 
 /* ---- finish -------------------------------------------------------------------------------------------------- */
 
@@ -320,15 +361,16 @@ static int finish_object(struct run_builder *builder, struct object_header *head
   return status;
 }
 
-static int finish(struct run_builder *builder, struct block_ptr *ptr, struct wodan_error *error) {
+static int finish(struct run_builder *builder, uint64_t generation, struct block_ptr *ptr, struct wodan_error *error) {
+  assert(generation > 0);
   if (!builder->count) return status_set(error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "a run needs at least one record");
-  int status = flush_page(builder, error);
+  int status = page_builder_count(builder->page) ? flush_page(builder, error) : 0;
   builder->sections[0].length = offset_now(builder) - builder->sections[0].offset;
   if (!status) status = finish_index(builder, error);
   if (!status && builder->options.filter) status = finish_filter(builder, error);
   if (status) return status;
   struct object_header header = {.type = OBJECT_RUN,
-                                 .generation = builder->options.generation,
+                                 .generation = generation,
                                  .epoch = builder->env->epoch,
                                  .header_length = builder->header_length,
                                  .record_count = builder->count,
@@ -349,11 +391,14 @@ static int finish(struct run_builder *builder, struct block_ptr *ptr, struct wod
   return 0;
 }
 
-int run_builder_finish(struct run_builder *builder, struct block_ptr *ptr, struct wodan_error *error) {
-  int status = finish(builder, ptr, error);
-  if (status)
+int run_builder_finish(struct run_builder *builder, uint64_t generation, struct block_ptr *ptr,
+                       struct run_counts *counts, struct wodan_error *error) {
+  int status = finish(builder, generation, ptr, error);
+  if (status) {
     run_builder_abort(builder);
-  else
-    builder_free(builder);
-  return status;
+    return status;
+  }
+  if (counts) *counts = (struct run_counts){.records = builder->count, .deletes = builder->deletes};
+  builder_free(builder);
+  return 0;
 }

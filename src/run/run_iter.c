@@ -1,14 +1,16 @@
-/* Owns: the iterator over one run, both ways.
+/* Owns: the iterator over one run, both ways, and whole pages of it.
  *
  * Always true:
+ *  - from the first move to the close the run is pinned, and `index` is its index part;
  *  - while valid, `frame` is pinned and holds data page `page_index`, and the record shown is its record `at`;
  *  - the first page.prefix_size bytes of the key buffer are that page's prefix, so a step inside a page copies only the
  *    suffix; the value stays in the page.
  *
  * Order: a seek finds its place before it touches the key buffer, so the wanted key may be the iterator's own.
  *
- * See: tests/unit/test_run.c. */
+ * See: tests/unit/test_run.c, test_run_pages.c. */
 #include <assert.h>
+#include "format/node_header.h"
 #include "run/run_private.h"
 
 enum { KEY_SLACK = 16, KEY_CAPACITY_MIN = 64 };
@@ -16,11 +18,14 @@ enum { KEY_SLACK = 16, KEY_CAPACITY_MIN = 64 };
 struct run_iterator {
   struct iterator base;
   struct run *run;
-  struct frame *frame; /* NULL: stands nowhere */
+  struct run_index *index; /* NULL: not moved yet */
+  struct frame *frame;     /* NULL: stands nowhere */
   struct page page;
   uint32_t page_index, at;
   uint8_t *key; /* KEY_SLACK bytes more than any key shown */
   size_t key_capacity;
+  uint8_t *last; /* the last key of a page told as a whole */
+  size_t last_capacity;
 };
 
 static struct run_iterator *self(struct iterator *it) { return (struct run_iterator *)it; }
@@ -71,12 +76,20 @@ static inline int show(struct run_iterator *it, uint32_t at, struct wodan_error 
   return 0;
 }
 
+/* Pins the run and has its index part, from the first move on. */
+static int ready(struct run_iterator *it, struct wodan_error *error) {
+  if (it->index) return 0;
+  int status = run_open_body(it->run, error);
+  if (!status) it->index = atomic_load_explicit(&it->run->index, memory_order_acquire);
+  return status;
+}
+
 /* Moves to a page; nothing of it is shown yet. */
 static int enter(struct run_iterator *it, uint32_t page_index, struct wodan_error *error) {
   if (it->frame && it->page_index == page_index) return 0;
   stand_nowhere(it);
   struct frame *frame;
-  int status = run_pin_page(it->run, page_index, &frame, error);
+  int status = run_pin_page(it->run, it->index, page_index, &frame, error);
   if (status) return status;
   it->frame = frame;
   it->page_index = page_index;
@@ -107,24 +120,24 @@ static int enter_last(struct run_iterator *it, uint32_t page_index, struct wodan
 
 static int move_first(struct iterator *base, struct wodan_error *error) {
   base->valid = false;
-  int status = run_ready(self(base)->run, error);
+  int status = ready(self(base), error);
   return status ? status : enter_first(self(base), 0, error);
 }
 
 static int move_last(struct iterator *base, struct wodan_error *error) {
   base->valid = false;
-  int status = run_ready(self(base)->run, error);
-  return status ? status : enter_last(self(base), self(base)->run->index.count - 1, error);
+  int status = ready(self(base), error);
+  return status ? status : enter_last(self(base), self(base)->index->page.count - 1, error);
 }
 
 static int move_seek(struct iterator *base, struct wodan_slice key, struct wodan_error *error) {
   struct run_iterator *it = self(base);
   base->valid = false;
-  int status = run_ready(it->run, error);
+  int status = ready(it, error);
   if (status) return status;
   bool exact;
-  uint32_t page_index = page_lower_bound(&it->run->index, key, &exact);
-  if (page_index == it->run->index.count) return stand_nowhere(it);
+  uint32_t page_index = page_lower_bound(&it->index->page, key, &exact);
+  if (page_index == it->index->page.count) return stand_nowhere(it);
   status = enter(it, page_index, error);
   if (status) return status;
   uint32_t at = page_lower_bound(&it->page, key, &exact);
@@ -135,11 +148,11 @@ static int move_seek(struct iterator *base, struct wodan_slice key, struct wodan
 static int move_seek_back(struct iterator *base, struct wodan_slice key, struct wodan_error *error) {
   struct run_iterator *it = self(base);
   base->valid = false;
-  int status = run_ready(it->run, error);
+  int status = ready(it, error);
   if (status) return status;
   bool exact;
-  uint32_t page_index = page_lower_bound(&it->run->index, key, &exact);
-  if (page_index == it->run->index.count) return enter_last(it, page_index - 1, error);
+  uint32_t page_index = page_lower_bound(&it->index->page, key, &exact);
+  if (page_index == it->index->page.count) return enter_last(it, page_index - 1, error);
   status = enter(it, page_index, error);
   if (status) return status;
   uint32_t at = page_lower_bound(&it->page, key, &exact);
@@ -152,7 +165,7 @@ static int move_next(struct iterator *base, struct wodan_error *error) {
   struct run_iterator *it = self(base);
   assert(base->valid);
   if (it->at + 1 < it->page.count) return show(it, it->at + 1, error);
-  if (it->page_index + 1 == it->run->index.count) return stand_nowhere(it);
+  if (it->page_index + 1 == it->index->page.count) return stand_nowhere(it);
   return enter_first(it, it->page_index + 1, error);
 }
 
@@ -169,7 +182,9 @@ static void close_iterator(struct iterator *base) {
   struct run *run = it->run;
   struct mem *mem = run->env->mem;
   stand_nowhere(it);
+  if (it->index) run_close_body(run);
   mem_free(mem, it->key, it->key_capacity);
+  mem_array_free(mem, it->last, it->last_capacity, 1);
   mem_free(mem, it, sizeof *it);
   run_unref(run);
 }
@@ -191,4 +206,43 @@ struct iterator *run_iterator(struct run *run) {
   it->run = run;
   run_ref(run);
   return &it->base;
+}
+
+/* ---- whole pages --------------------------------------------------------------------------------------------- */
+
+/* The greatest sequence; false when there is a delete. */
+static bool only_puts(const struct page *page, uint64_t *sequence_max) {
+  *sequence_max = 0;
+  for (uint32_t i = 0; i < page->count; i++) {
+    struct page_record record = page_record(page, i);
+    if (record.kind != RECORD_PUT) return false;
+    if (record.sequence > *sequence_max) *sequence_max = record.sequence;
+  }
+  return true;
+}
+
+bool run_iterator_whole_page(struct iterator *base, const struct wodan_slice *limit, struct page_bytes *out) {
+  struct run_iterator *it = self(base);
+  if (base->ops != &run_iterator_ops || !base->valid || it->at != 0) return false;
+  struct wodan_slice last[2];
+  key_parts(&it->page, it->page.count - 1, last);
+  if (limit && compare_whole(last, *limit) >= 0) return false;
+  *out = (struct page_bytes){.data = it->page.data, .size = it->page.size, .count = it->page.count};
+  if (!only_puts(&it->page, &out->sequence_max)) return false;
+  void *bytes = it->last;
+  size_t size = last[0].size + last[1].size;
+  bool room = mem_array_grow(it->run->env->mem, &bytes, &it->last_capacity, size, 1);
+  it->last = bytes;
+  if (!room) return false;
+  out->first = base->record.key;
+  out->last = (struct wodan_slice){it->last, page_key(&it->page, it->page.count - 1, it->last)};
+  out->checksum = run_index_entry(it->index, it->page_index).checksum;
+  return true;
+}
+
+int run_iterator_skip_page(struct iterator *base, struct wodan_error *error) {
+  struct run_iterator *it = self(base);
+  assert(base->ops == &run_iterator_ops && base->valid);
+  if (it->page_index + 1 == it->index->page.count) return stand_nowhere(it);
+  return enter_first(it, it->page_index + 1, error);
 }

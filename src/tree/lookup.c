@@ -14,7 +14,7 @@ int node_get(struct node *node, struct wodan_slice key, struct record *record, s
     absorbed = at->flushed_upto;
   }
   uint32_t count = node->run_count;
-  while (count && run_ptr(node->runs[count - 1])->generation <= absorbed) count--;
+  while (count && run_generation(node->runs[count - 1]) <= absorbed) count--;
   for (uint32_t i = 0; i < count; i++) run_prefetch(node->runs[i], hash);
   for (uint32_t i = 0; i < count; i++) {
     int status = run_get(node->runs[i], key, hash, record, pin, error);

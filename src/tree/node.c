@@ -64,15 +64,15 @@ struct node *node_create(struct run_env *env, const struct node_leaf *leaves, ui
   for (uint32_t i = 0; i < leaf_count; i++) {
     node->leaves[i] = leaves[i];
     node->heads[i] = key_head(leaf_pivot(leaves[i].leaf));
-    node->leaf_bytes += run_ptr(leaves[i].leaf->run)->length;
+    node->leaf_bytes += run_length(leaves[i].leaf->run);
     leaf_ref(leaves[i].leaf);
     assert(i == 0 || key_compare(leaf_pivot(leaves[i - 1].leaf), leaf_pivot(leaves[i].leaf)) < 0);
   }
   for (uint32_t i = 0; i < run_count; i++) {
     node->runs[i] = runs[i];
-    node->run_bytes += run_ptr(runs[i])->length;
+    node->run_bytes += run_length(runs[i]);
     run_ref(runs[i]);
-    assert(i == 0 || run_ptr(runs[i - 1])->generation > run_ptr(runs[i])->generation);
+    assert(i == 0 || run_generation(runs[i - 1]) > run_generation(runs[i]));
   }
   return node;
 }
@@ -96,14 +96,14 @@ int node_from_image(struct run_env *env, const struct node_image *image, struct 
   bool ok = leaves && runs;
   for (; ok && leaf_count < image->entry_count; leaf_count++) {
     const struct node_image_entry *from = &image->entries[leaf_count];
-    struct run *run = run_create(env, &from->branch.ptr);
+    struct run *run = run_create(env, &from->branch.ptr, (struct wodan_slice){0});
     struct leaf *leaf = run ? leaf_create(env->mem, run, from->pivot) : NULL;
     if (!(ok = leaf != NULL)) break;
     leaves[leaf_count] = (struct node_leaf){leaf, from->branch.flushed_upto};
   }
   for (; ok && run_count < image->run_count; run_count++) {
     const struct node_image_run *from = &image->runs[run_count];
-    runs[run_count] = run_create(env, &from->ptr);
+    runs[run_count] = run_create(env, &from->ptr, (struct wodan_slice){0});
     if (!(ok = runs[run_count] != NULL)) break;
     run_set_counts(runs[run_count], from->records, from->deletes);
   }
@@ -126,13 +126,16 @@ int node_to_image(const struct node *node, struct node_image *image, struct woda
     return status_nomem(error);
   }
   image->entry_count = node->leaf_count;
-  for (uint32_t i = 0; i < node->leaf_count; i++)
-    image->entries[i] = (struct node_image_entry){
-        .pivot = leaf_pivot(node->leaves[i].leaf),
-        .branch = {.flushed_upto = node->leaves[i].flushed_upto, .ptr = *run_ptr(node->leaves[i].leaf->run)}};
-  for (uint32_t i = 0; i < node->run_count; i++)
-    image->runs[i] =
-        (struct node_image_run){*run_ptr(node->runs[i]), run_records(node->runs[i]), run_deletes(node->runs[i])};
+  for (uint32_t i = 0; i < node->leaf_count; i++) {
+    image->entries[i].pivot = leaf_pivot(node->leaves[i].leaf);
+    image->entries[i].branch.flushed_upto = node->leaves[i].flushed_upto;
+    run_pointer(node->leaves[i].leaf->run, &image->entries[i].branch.ptr);
+  }
+  for (uint32_t i = 0; i < node->run_count; i++) {
+    run_pointer(node->runs[i], &image->runs[i].ptr);
+    image->runs[i].records = run_records(node->runs[i]);
+    image->runs[i].deletes = run_deletes(node->runs[i]);
+  }
   return 0;
 }
 
@@ -161,7 +164,7 @@ struct node *node_with_leaves(const struct node *node, uint32_t at, uint32_t rem
   for (uint32_t i = 0; i < count; i++)
     if (leaves[i].flushed_upto < passed) passed = leaves[i].flushed_upto;
   uint32_t runs = node->run_count;
-  while (runs && run_ptr(node->runs[runs - 1])->generation <= passed) runs--;
+  while (runs && run_generation(node->runs[runs - 1]) <= passed) runs--;
   struct node *result = node_create(node->env, leaves, count, node->runs, runs);
   mem_array_free(mem, leaves, count, sizeof *leaves);
   return result;

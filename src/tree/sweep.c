@@ -52,10 +52,10 @@ static int output_finish_leaf(struct output *out, struct wodan_error *error) {
   struct block_ptr ptr;
   struct run_builder *builder = out->builder;
   out->builder = NULL;
-  int status = run_builder_finish(builder, &ptr, error);
+  int status = run_builder_finish(builder, ++*sweep->generation, &ptr, NULL, error);
   if (status < 0) return status;
   sweep->leaf_bytes_written += block_ptr_blocks(&ptr) * sweep->env->io->bounds.block_size;
-  struct run *run = run_create(sweep->env, &ptr);
+  struct run *run = run_create(sweep->env, &ptr, (struct wodan_slice){0});
   if (!run) {
     space_release(sweep->env->space, ptr.extents, ptr.extent_count);
     return status_nomem(error);
@@ -83,7 +83,7 @@ static int output_start_leaf(struct output *out, struct wodan_slice pivot, struc
   out->bytes = 0;
   struct run_build_options options = {.size_max =
                                           run_size_bound(sweep->env, sweep->leaf_size / 12, sweep->leaf_size, false),
-                                      .generation = ++*sweep->generation,
+                                      .kind = SPACE_LEAF,
                                       .spare = sweep->spare,
                                       .filter = false};
   return run_builder_create(sweep->env, &options, &out->builder, error);
@@ -117,7 +117,7 @@ static struct group choose_group(const struct sweep *sweep, const struct node *n
   uint64_t bytes = 0;
   group.absorbed = UINT64_MAX;
   for (uint32_t i = at; i < node->leaf_count; i++) {
-    uint64_t size = run_ptr(node->leaves[i].leaf->run)->length;
+    uint64_t size = run_length(node->leaves[i].leaf->run);
     if (i > at && (bytes >= sweep->leaf_size / 4 || bytes + size > sweep->leaf_size)) break;
     bytes += size;
     group.count = i - at + 1;
@@ -149,7 +149,7 @@ static int open_sources(struct sweep *sweep, struct node *node, const struct gro
   for (uint32_t c = 0; c < candidates && status == 0; c++) {
     bool memtable = sweep->memtable && c == 0;
     uint32_t r = sweep->memtable ? c - 1 : c;
-    if (!memtable && run_ptr(node->runs[r])->generation <= group->absorbed) break;
+    if (!memtable && run_generation(node->runs[r]) <= group->absorbed) break;
     struct iterator *it = memtable ? memtable_iterator(sweep->memtable, UINT64_MAX) : run_iterator(node->runs[r]);
     status = it ? place(it, group->lower, error) : status_nomem(error);
     if (status == 0 && it->valid && below(it->record.key, group->upper))
@@ -230,7 +230,7 @@ static bool find_work(const struct sweep *sweep, const struct node *node, uint64
 
 int sweep_step(struct sweep *sweep, struct node *node, struct node **result, struct wodan_error *error) {
   enum { LEAVES_PER_STEP = 256 }; /* without a record to absorb: only marks move */
-  uint64_t target = node->run_count ? run_ptr(node->runs[0])->generation : 0;
+  uint64_t target = node->run_count ? run_generation(node->runs[0]) : 0;
   struct node *current = NULL;
   *result = NULL;
   for (unsigned i = 0; i < LEAVES_PER_STEP; i++) {

@@ -114,21 +114,91 @@ static void test_cache__pinned_frames_are_not_evicted(void **state) {
   }
 }
 
-static void test_cache__all_pinned_allows_64_more_and_then_none(void **state) {
-  struct fixture *f = *state;
-  struct frame *held[84];
-  for (uint64_t i = 0; i < 84; i++) {
-    held[i] = pin(f->cache, f->slots, i);
+static void pin_all(struct cache *cache, cache_slot *slots, size_t allowed) {
+  struct frame *held[200];
+  for (uint64_t i = 0; i < allowed; i++) {
+    held[i] = pin(cache, slots, i);
     assert_non_null(held[i]);
   }
-  assert_null(cache_reserve(f->cache));
-  cache_unpin(held[40]);
-  struct frame *frame = pin(f->cache, f->slots, 500);
-  assert_ptr_equal(frame, held[40]);
-  held[40] = frame;
-  for (uint64_t i = 0; i < 84; i++) {
-    assert_true(holds(held[i], i == 40 ? 500 : i));
+  assert_null(cache_reserve(cache));
+  cache_unpin(held[12]);
+  struct frame *frame = pin(cache, slots, 500);
+  assert_ptr_equal(frame, held[12]);
+  held[12] = frame;
+  for (uint64_t i = 0; i < allowed; i++) {
+    assert_true(holds(held[i], i == 12 ? 500 : i));
     cache_unpin(held[i]);
+  }
+}
+
+/* As many more as there are, and at most 64. */
+static void test_cache__all_pinned_allows_some_more_and_then_none(void **state) {
+  struct fixture *f = *state;
+  pin_all(f->cache, f->slots, 20 + 20);
+  cache_drop(f->cache, f->slots, 1000);
+  struct cache *cache = cache_create(&f->mem, FRAME, 70);
+  pin_all(cache, f->slots, 70 + CACHE_FRAMES_EXTRA);
+  cache_drop(cache, f->slots, 1000);
+  cache_free(cache);
+  cache = cache_create(&f->mem, FRAME, 1);
+  pin_all(cache, f->slots, 2 * CACHE_FRAMES_MIN);
+  cache_free(cache);
+}
+
+struct peak {
+  size_t used, most;
+};
+static void *peak_allocate(void *context, size_t size, size_t alignment) {
+  struct peak *p = context;
+  p->used += size;
+  if (p->used > p->most) p->most = p->used;
+  return aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+}
+static void peak_release(void *context, void *memory, size_t size) {
+  struct peak *p = context;
+  p->used -= size;
+  free(memory);
+}
+
+/* The bound is what a cache with everything pinned has taken, to the byte. */
+static void test_cache__memory_is_what_it_says(void **state) {
+  (void)state;
+  static const struct {
+    size_t frame, frames;
+  } cases[] = {{512, 1},     {512, 16},    {512, 20},   {512, 64},   {512, 65},   {512, 3640},
+               {512, 5000},  {4096, 63},   {4096, 504}, {4096, 505}, {16384, 16}, {16384, 127},
+               {16384, 128}, {32768, 200}, {65536, 31}, {65536, 100}};
+  for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+    struct peak peak = {0};
+    struct wodan_allocator hooks = {&peak, peak_allocate, peak_release};
+    struct mem mem;
+    mem_init(&mem, &hooks);
+    struct cache *cache = cache_create(&mem, cases[c].frame, cases[c].frames);
+    size_t taken = 0;
+    static struct frame *held[6000];
+    while ((held[taken] = cache_reserve(cache))) taken++;
+    assert_int_equal(peak.most, cache_memory(cases[c].frame, cases[c].frames));
+    while (taken) cache_cancel(cache, held[--taken]);
+    cache_free(cache);
+    assert_int_equal(peak.used, 0);
+  }
+  assert_true(cache_memory(SIZE_MAX / 2, 16) == UINT64_MAX);
+  assert_true(cache_memory(4096, SIZE_MAX / 4096) == UINT64_MAX);
+}
+
+static void test_cache__frames_within_a_budget_are_the_most_that_fit(void **state) {
+  (void)state;
+  static const uint64_t budgets[] = {100000, 300000, 1 << 20, 3 << 20, 100 << 20, UINT64_C(1) << 40};
+  for (size_t frame = 512; frame <= 65536; frame *= 2) {
+    for (size_t b = 0; b < sizeof budgets / sizeof *budgets; b++) {
+      size_t frames = cache_frames_within(frame, budgets[b]);
+      if (frames == 0) {
+        assert_true(cache_memory(frame, CACHE_FRAMES_MIN) > budgets[b]);
+      } else {
+        assert_true(cache_memory(frame, frames) <= budgets[b]);
+        assert_true(cache_memory(frame, frames + 1) > budgets[b]);
+      }
+    }
   }
 }
 
@@ -289,7 +359,9 @@ int main(void) {
       CACHE_TEST(test_cache__stays_at_its_limit_and_empties_slots_it_evicts),
       CACHE_TEST(test_cache__used_frames_stay_through_a_scan),
       CACHE_TEST(test_cache__pinned_frames_are_not_evicted),
-      CACHE_TEST(test_cache__all_pinned_allows_64_more_and_then_none),
+      CACHE_TEST(test_cache__all_pinned_allows_some_more_and_then_none),
+      cmocka_unit_test(test_cache__memory_is_what_it_says),
+      cmocka_unit_test(test_cache__frames_within_a_budget_are_the_most_that_fit),
       CACHE_TEST(test_cache__cancelled_frame_is_used_again),
       CACHE_TEST(test_cache__second_publisher_gets_the_first_ones_frame),
       CACHE_TEST(test_cache__dropped_frames_are_free_at_once_or_when_unpinned),

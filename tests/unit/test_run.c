@@ -22,9 +22,11 @@ static void test_run__roundtrip_in_every_geometry(void **state) {
         assert_int_equal(block_ptr_blocks(&ptr), (ptr.length + geometries[g].block - 1) / geometries[g].block);
         struct space_counts space = space_counts(w.space);
         assert_int_equal(space.total - space.free, block_ptr_blocks(&ptr));
-        struct run *run = run_create(&w.env, &ptr);
+        struct run *run = open_run(&w, &ptr);
         assert_run(&w, run, counts[c]);
-        assert_true(block_ptr_equal(run_ptr(run), &ptr));
+        struct block_ptr told;
+        run_pointer(run, &told);
+        assert_true(block_ptr_equal(&told, &ptr));
         run_unref(run);
         world_close(&w);
       }
@@ -37,9 +39,10 @@ static void test_run__shape_tells_range_and_counts(void **state) {
   struct world w;
   world_open(&w, 4096, 4096, 1024, 64);
   struct block_ptr ptr = build(&w, 500, true);
-  struct run *run = run_create(&w.env, &ptr);
+  struct run *run = open_run(&w, &ptr);
   struct run_shape shape;
-  assert_int_equal(run_load(run, &shape, NULL), 0);
+  assert_int_equal(run_open_body(run, NULL), 0);
+  run_shape(run, &shape);
   char key[64];
   assert_int_equal(key_compare(shape.low, key_of(0, key)), 0);
   assert_int_equal(key_compare(shape.high, key_of(499, key)), 0);
@@ -49,6 +52,7 @@ static void test_run__shape_tells_range_and_counts(void **state) {
   for (uint64_t i = 0; i < 500; i++)
     if (1000 + i * 7919 % 4096 > greatest) greatest = 1000 + i * 7919 % 4096;
   assert_int_equal(shape.sequence_max, greatest);
+  run_close_body(run);
   run_unref(run);
   world_close(&w);
 }
@@ -59,7 +63,7 @@ static void test_run__seeks_find_neighbours(void **state) {
   enum { COUNT = 700 };
   world_open(&w, 512, 512, 4096, 16);
   struct block_ptr ptr = build(&w, COUNT, false);
-  struct run *run = run_create(&w.env, &ptr);
+  struct run *run = open_run(&w, &ptr);
   struct iterator *it = run_iterator(run);
   char key[64];
   for (uint64_t i = 0; i < COUNT; i++) {
@@ -94,7 +98,7 @@ static void test_run__iterator_turns_anywhere(void **state) {
   enum { COUNT = 400 };
   world_open(&w, 512, 512, 4096, 16);
   struct block_ptr ptr = build(&w, COUNT, false);
-  struct run *run = run_create(&w.env, &ptr);
+  struct run *run = open_run(&w, &ptr);
   struct iterator *it = run_iterator(run);
   random_state = 42;
   uint64_t at = 0;
@@ -135,7 +139,7 @@ static void test_run__longest_keys_and_values_fit_the_bound(void **state) {
     char *key = malloc(key_size), *value = malloc(value_size);
     memset(value, 'v', value_size);
     struct run_build_options options = {
-        .size_max = run_size_bound(&w.env, COUNT, COUNT * (key_size + value_size), true), .generation = 9, .filter = 1};
+        .size_max = run_size_bound(&w.env, COUNT, COUNT * (key_size + value_size), true), .filter = 1};
     struct run_builder *builder;
     assert_int_equal(run_builder_create(&w.env, &options, &builder, NULL), 0);
     for (unsigned i = 0; i < COUNT; i++) {
@@ -148,10 +152,12 @@ static void test_run__longest_keys_and_values_fit_the_bound(void **state) {
       assert_int_equal(run_builder_add(builder, &record, NULL), 0);
     }
     struct block_ptr ptr;
-    assert_int_equal(run_builder_finish(builder, &ptr, NULL), 0);
-    struct run *run = run_create(&w.env, &ptr);
+    assert_int_equal(run_builder_finish(builder, 1, &ptr, NULL, NULL), 0);
+    struct run *run = open_run(&w, &ptr);
     struct run_shape shape;
-    assert_int_equal(run_load(run, &shape, NULL), 0);
+    assert_int_equal(run_open_body(run, NULL), 0);
+    run_shape(run, &shape);
+    run_close_body(run);
     assert_int_equal(shape.record_count, COUNT);
     assert_int_equal(shape.sequence_max, UINT64_MAX);
     struct iterator *it = run_iterator(run);
@@ -193,8 +199,7 @@ static void test_run__size_bound_holds(void **state) {
       keys[i][0] = keys[i][1] = 1; /* ascending through bytes 2 and 3 */
       bytes += sizes[i] + lengths[i];
     }
-    struct run_build_options options = {
-        .size_max = run_size_bound(&w.env, count, bytes, seed % 2), .generation = 1, .filter = seed % 2};
+    struct run_build_options options = {.size_max = run_size_bound(&w.env, count, bytes, seed % 2), .filter = seed % 2};
     struct run_builder *builder;
     assert_int_equal(run_builder_create(&w.env, &options, &builder, NULL), 0);
     int status = 0;
@@ -204,7 +209,7 @@ static void test_run__size_bound_holds(void **state) {
     }
     if (status) fail_msg("seed %llu: add answered %d", (unsigned long long)seed, status);
     struct block_ptr ptr;
-    status = run_builder_finish(builder, &ptr, NULL);
+    status = run_builder_finish(builder, 1, &ptr, NULL, NULL);
     if (status) fail_msg("seed %llu: finish answered %d", (unsigned long long)seed, status);
     free(keys);
     free(sizes);
@@ -238,7 +243,7 @@ static void test_run__reads_back_over_many_extents(void **state) {
   }
   struct block_ptr ptr = build(&w, count, true);
   assert_true(ptr.extent_count >= 5);
-  struct run *run = run_create(&w.env, &ptr);
+  struct run *run = open_run(&w, &ptr);
   assert_run(&w, run, count);
   run_unref(run);
   world_close(&w);
@@ -251,7 +256,7 @@ static void test_run__several_chunks_are_streamed(void **state) {
   world_open(&w, 4096, 16384, 4096, 64);
   struct block_ptr ptr = build(&w, COUNT, true);
   assert_true(ptr.length > 3 * (512u << 10));
-  struct run *run = run_create(&w.env, &ptr);
+  struct run *run = open_run(&w, &ptr);
   assert_run(&w, run, COUNT);
   run_unref(run);
   world_close(&w);
@@ -261,11 +266,11 @@ static void test_run__builder_takes_no_empty_run_and_gives_space_back(void **sta
   (void)state;
   struct world w;
   world_open(&w, 512, 512, 256, 16);
-  struct run_build_options options = {.size_max = 20000, .generation = 1};
+  struct run_build_options options = {.size_max = 20000};
   struct run_builder *builder;
   struct block_ptr ptr;
   assert_int_equal(run_builder_create(&w.env, &options, &builder, NULL), 0);
-  assert_int_equal(run_builder_finish(builder, &ptr, NULL), WODAN_EINVAL);
+  assert_int_equal(run_builder_finish(builder, 1, &ptr, NULL, NULL), WODAN_EINVAL);
   assert_int_equal(space_counts(w.space).free, space_counts(w.space).total);
   assert_int_equal(run_builder_create(&w.env, &options, &builder, NULL), 0);
   run_builder_abort(builder);
@@ -279,7 +284,7 @@ static void test_run__builder_takes_no_empty_run_and_gives_space_back(void **sta
     struct record record = record_of(i, key, value);
     assert_int_equal(run_builder_add(builder, &record, &error), 0);
   }
-  assert_int_equal(run_builder_finish(builder, &ptr, &error), WODAN_ENOSPC);
+  assert_int_equal(run_builder_finish(builder, 1, &ptr, NULL, &error), WODAN_ENOSPC);
   assert_int_equal(space_counts(w.space).free, space_counts(w.space).total);
   world_close(&w);
 }
@@ -288,7 +293,7 @@ static void test_run__growing_beyond_the_space_taken_is_refused(void **state) {
   (void)state;
   struct world w;
   world_open(&w, 512, 512, 256, 16);
-  struct run_build_options options = {.size_max = 2048, .generation = 1};
+  struct run_build_options options = {.size_max = 2048};
   struct run_builder *builder;
   assert_int_equal(run_builder_create(&w.env, &options, &builder, NULL), 0);
   char key[64], value[128];
@@ -307,7 +312,7 @@ static void test_run__too_big_records_are_refused(void **state) {
   (void)state;
   struct world w;
   world_open(&w, 512, 512, 256, 16);
-  struct run_build_options options = {.size_max = 20000, .generation = 1};
+  struct run_build_options options = {.size_max = 20000};
   struct run_builder *builder;
   assert_int_equal(run_builder_create(&w.env, &options, &builder, NULL), 0);
   char bytes[600];
@@ -325,7 +330,7 @@ static void test_run__dead_run_gives_its_extents_up_at_the_last_reference(void *
   world_open(&w, 512, 512, 1024, 16);
   struct block_ptr ptr = build(&w, 100, false);
   space_mounted(w.space, 4); /* the run's generation, 5, is younger than any durable root */
-  struct run *run = run_create(&w.env, &ptr);
+  struct run *run = open_run(&w, &ptr);
   struct iterator *it = run_iterator(run);
   assert_int_equal(iterator_first(it, NULL), 0);
   run_mark_dead(run);
@@ -338,7 +343,7 @@ static void test_run__dead_run_gives_its_extents_up_at_the_last_reference(void *
 
   ptr = build(&w, 100, false);
   space_checkpoint_durable(w.space, 5, NULL, NULL);
-  run = run_create(&w.env, &ptr);
+  run = open_run(&w, &ptr);
   run_mark_dead(run);
   run_unref(run);
   assert_int_equal(space_counts(w.space).deferred, block_ptr_blocks(&ptr));
@@ -350,13 +355,13 @@ static void test_run__pinned_value_outlives_run_and_eviction(void **state) {
   struct world w;
   world_open(&w, 512, 512, 4096, 16);
   struct block_ptr ptr = build(&w, 800, false);
-  struct run *run = run_create(&w.env, &ptr);
+  struct run *run = open_run(&w, &ptr);
   struct record record;
   struct frame *pin;
   char key[64];
   assert_int_equal(get(&w, run, key_of(96, key), &record, &pin, NULL), 0);
   run_unref(run);
-  run = run_create(&w.env, &ptr);
+  run = open_run(&w, &ptr);
   assert_run(&w, run, 800); /* far more pages than frames */
   run_unref(run);
   assert_record(&record, 96);
@@ -391,7 +396,7 @@ static void test_run__hit_allocates_and_reads_nothing(void **state) {
   struct mem mem;
   mem_init(&mem, &hooks);
   w.env.mem = w.io.mem = &mem;
-  struct run *run = run_create(&w.env, &ptr);
+  struct run *run = open_run(&w, &ptr);
   assert_run(&w, run, 500);
   size_t allocations = counting.allocations;
   uint64_t reads = atomic_load(&w.device.counters.reads);
@@ -427,7 +432,7 @@ static void test_run__every_allocation_may_fail(void **state) {
       assert_int_equal(status, WODAN_ENOMEM);
       assert_int_equal(space_counts(w.space).free, space_counts(w.space).total);
     }
-    struct run *run = status ? NULL : run_create(&w.env, &ptr);
+    struct run *run = status ? NULL : open_run(&w, &ptr);
     if (!run) status = WODAN_ENOMEM;
     struct record record;
     struct frame *pin;
@@ -495,7 +500,7 @@ static void test_run__many_threads_load_read_and_evict(void **state) {
   enum { COUNT = 2000, THREADS = 4 };
   world_open(&w, 512, 512, 8192, 24);
   struct block_ptr ptr = build(&w, COUNT, true);
-  struct run *run = run_create(&w.env, &ptr);
+  struct run *run = open_run(&w, &ptr);
   pthread_t threads[THREADS];
   struct reader readers[THREADS];
   for (uint64_t t = 0; t < THREADS; t++) {

@@ -69,22 +69,25 @@ static void assert_sound(const struct tree *tree) {
   const struct node *node = tree->node;
   uint64_t blocks = 0, leaf_bytes = 0, run_bytes = 0, oldest = UINT64_MAX;
   for (uint32_t i = 0; i < node->leaf_count; i++) {
-    const struct block_ptr *ptr = run_ptr(node->leaves[i].leaf->run);
+    struct run *run = node->leaves[i].leaf->run;
     struct run_shape shape;
-    assert_int_equal(run_load(node->leaves[i].leaf->run, &shape, NULL), 0);
+    assert_int_equal(run_open_body(run, NULL), 0);
+    run_shape(run, &shape);
     assert_true(shape.record_count > 0);
     struct wodan_slice pivot = leaf_pivot(node->leaves[i].leaf);
     if (i > 0) assert_true(key_compare(pivot, shape.low) <= 0);
     if (i > 0) assert_true(key_compare(leaf_pivot(node->leaves[i - 1].leaf), pivot) < 0);
     if (i + 1 < node->leaf_count) assert_true(key_compare(shape.high, leaf_pivot(node->leaves[i + 1].leaf)) < 0);
-    blocks += block_ptr_blocks(ptr), leaf_bytes += ptr->length;
+    run_close_body(run);
+    blocks += run_blocks(run), leaf_bytes += run_length(run);
     if (node->leaves[i].flushed_upto < oldest) oldest = node->leaves[i].flushed_upto;
   }
   for (uint32_t i = 0; i < node->run_count; i++) {
-    const struct block_ptr *ptr = run_ptr(node->runs[i]);
-    blocks += block_ptr_blocks(ptr), run_bytes += ptr->length;
-    if (i > 0) assert_true(run_ptr(node->runs[i - 1])->generation > ptr->generation);
-    if (node->leaf_count) assert_true(ptr->generation > oldest); /* a run some leaf still needs, or it is not here */
+    const struct run *run = node->runs[i];
+    blocks += run_blocks(run), run_bytes += run_length(run);
+    if (i > 0) assert_true(run_generation(node->runs[i - 1]) > run_generation(run));
+    if (node->leaf_count)
+      assert_true(run_generation(run) > oldest); /* a run some leaf still needs, or it is not here */
   }
   assert_int_equal(node->leaf_bytes, leaf_bytes);
   assert_int_equal(node->run_bytes, run_bytes);
@@ -142,7 +145,7 @@ static void note(struct tree *tree, const struct changes *changes) {
 
 /* As the newest run. */
 static void add_run(struct tree *tree, const struct changes *changes) {
-  struct run_build_options options = {.generation = ++tree->generation, .filter = true};
+  struct run_build_options options = {.filter = true};
   char key[64], value[128];
   uint64_t count = 0;
   for (size_t i = 0; i < KEYS; i++) count += changes->to[i] != NONE;
@@ -155,8 +158,8 @@ static void add_run(struct tree *tree, const struct changes *changes) {
     struct record record = tree_record(tree, i, changes->to[i], key, value);
     assert_int_equal(run_builder_add(builder, &record, NULL), 0);
   }
-  assert_int_equal(run_builder_finish(builder, &ptr, NULL), 0);
-  struct run *run = run_create(&tree->w.env, &ptr);
+  assert_int_equal(run_builder_finish(builder, ++tree->generation, &ptr, NULL, NULL), 0);
+  struct run *run = open_run(&tree->w, &ptr);
   tree_publish(tree, node_with_run(tree->node, run));
   run_unref(run);
   note(tree, changes);
@@ -255,7 +258,7 @@ static void test_tree__a_run_is_seen_before_and_after_its_sweep(void **state) {
   sweep_all(tree);
   assert_true(tree->node->leaf_count > 4);
   for (uint32_t i = 0; i < tree->node->leaf_count; i++) {
-    uint64_t length = run_ptr(tree->node->leaves[i].leaf->run)->length;
+    uint64_t length = run_length(tree->node->leaves[i].leaf->run);
     assert_true(length <= LEAF + LEAF / 4);
     if (i + 1 < tree->node->leaf_count) assert_true(length > LEAF / 2); /* all but the last are full */
   }
@@ -305,7 +308,7 @@ static void test_tree__leaves_without_a_record_only_move_their_mark(void **state
   changes_clear(&changes);
   changes.to[from + 1] = 2;
   add_run(tree, &changes);
-  uint64_t mark = run_ptr(tree->node->runs[0])->generation;
+  uint64_t mark = run_generation(tree->node->runs[0]);
   struct sweep sweep = sweep_of(tree, NULL);
   unsigned steps = 0;
   while (step(tree, &sweep)) steps++;
@@ -475,20 +478,20 @@ static void test_tree__a_run_goes_exactly_when_the_last_leaf_has_passed_it(void 
   changes_clear(&changes);
   changes_range(&changes, 0, KEYS, 2);
   add_run(tree, &changes);
-  uint64_t first = run_ptr(tree->node->runs[0])->generation, second = 0;
+  uint64_t first = run_generation(tree->node->runs[0]), second = 0;
   struct sweep sweep = sweep_of(tree, NULL);
   for (unsigned steps = 1;; steps++) {
     assert_true(step(tree, &sweep));
     assert_content(tree); /* at every moment of the sweep */
     bool all_passed = true, has = false;
     for (uint32_t i = 0; i < tree->node->leaf_count; i++) all_passed &= tree->node->leaves[i].flushed_upto >= first;
-    for (uint32_t i = 0; i < tree->node->run_count; i++) has |= run_ptr(tree->node->runs[i])->generation == first;
+    for (uint32_t i = 0; i < tree->node->run_count; i++) has |= run_generation(tree->node->runs[i]) == first;
     assert_int_equal(has, !all_passed);
     if (steps == 4) { /* a younger run comes in the middle of the sweep */
       changes_clear(&changes);
       for (size_t i = 0; i < KEYS; i += 3) changes.to[i] = i % 2 ? 3 : ABSENT;
       add_run(tree, &changes);
-      second = run_ptr(tree->node->runs[0])->generation;
+      second = run_generation(tree->node->runs[0]);
       assert_content(tree);
     }
     if (all_passed) break;

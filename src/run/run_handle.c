@@ -1,0 +1,86 @@
+/* Owns: run handles: their one allocation, their references, and what they tell without any I/O.
+ * Always true: what run_create was given never changes; the extents lie behind the fields and the pivot behind those.
+ * Order: at the last reference the extents of a dead run go to the space first, then the body leaves the shelf (no frame
+ * keeps a slot of it), then the handle is freed.
+ * See: tests/unit/test_run.c, test_shelf.c. */
+#include <assert.h>
+#include "run/run_private.h"
+
+uint64_t run_handle_memory(uint32_t extents, size_t pivot_size) {
+  return sizeof(struct run) + extents * sizeof(struct extent) + pivot_size;
+}
+
+static size_t handle_size(const struct run *run) {
+  return (size_t)run_handle_memory(run->extent_count, run->pivot_size);
+}
+
+struct run *run_create(struct run_env *env, const struct block_ptr *ptr, struct wodan_slice pivot) {
+  assert(env->mem == env->io->mem && env->shelf); /* what block_io allocates is freed here */
+  assert(ptr->extent_count <= BLOCK_PTR_EXTENTS_MAX && pivot.size < UINT32_MAX);
+  struct run *run = mem_zalloc(env->mem, (size_t)run_handle_memory(ptr->extent_count, pivot.size));
+  if (!run) return NULL;
+  atomic_init(&run->references, 1);
+  run->env = env;
+  run->header_length = ptr->header_length;
+  run->pivot_size = (uint32_t)pivot.size;
+  run->extent_count = ptr->extent_count;
+  run->generation = ptr->generation;
+  run->checksum = ptr->checksum;
+  run->length = ptr->length;
+  memcpy(run->extents, ptr->extents, ptr->extent_count * sizeof *ptr->extents);
+  if (pivot.size) memcpy(run->extents + ptr->extent_count, pivot.data, pivot.size);
+  return run;
+}
+
+void run_ref(struct run *run) {
+  uint32_t before = atomic_fetch_add_explicit(&run->references, 1, memory_order_relaxed);
+  assert(before > 0 && before < UINT32_MAX);
+  (void)before;
+}
+
+void run_unref(struct run *run) {
+  if (!run) return;
+  uint32_t before = atomic_fetch_sub_explicit(&run->references, 1, memory_order_acq_rel);
+  assert(before > 0);
+  if (before > 1) return;
+  if (atomic_load_explicit(&run->dead, memory_order_acquire))
+    space_defer(run->env->space, run->extents, run->extent_count, run->generation);
+  shelf_remove(run);
+  mem_free(run->env->mem, run, handle_size(run));
+}
+
+void run_mark_dead(struct run *run) {
+  assert(!atomic_load_explicit(&run->dead, memory_order_relaxed));
+  atomic_store_explicit(&run->dead, true, memory_order_release);
+}
+
+uint64_t run_generation(const struct run *run) { return run->generation; }
+uint64_t run_length(const struct run *run) { return run->length; }
+
+uint64_t run_blocks(const struct run *run) {
+  uint64_t blocks = 0;
+  for (uint32_t e = 0; e < run->extent_count; e++) blocks += run->extents[e].count;
+  return blocks;
+}
+
+struct wodan_slice run_pivot(const struct run *run) {
+  return (struct wodan_slice){.data = run->extents + run->extent_count, .size = run->pivot_size};
+}
+
+void run_pointer(const struct run *run, struct block_ptr *out) {
+  *out = (struct block_ptr){.generation = run->generation,
+                            .checksum = run->checksum,
+                            .length = run->length,
+                            .header_length = run->header_length,
+                            .extent_count = run->extent_count};
+  memcpy(out->extents, run->extents, run->extent_count * sizeof *run->extents);
+}
+
+void run_set_counts(struct run *run, uint64_t records, uint64_t deletes) {
+  assert(deletes <= records);
+  run->records = records;
+  run->deletes = deletes;
+}
+
+uint64_t run_records(const struct run *run) { return run->records; }
+uint64_t run_deletes(const struct run *run) { return run->deletes; }
