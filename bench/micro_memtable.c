@@ -104,7 +104,7 @@ static void merged(struct mem *mem, const char *name, const uint8_t *keys, size_
   struct iterator *its[TABLES_MAX];
   size_t share = count / tables, seen = 0;
   for (size_t i = 0; i < tables; i++) {
-    struct memtable *table = memtable_create(mem);
+    struct memtable *table = memtable_create(mem, NULL);
     if (!table) exit(1);
     fill(table, keys + i * share * KEY, share, 1);
     its[i] = memtable_iterator(table, UINT64_MAX);
@@ -125,7 +125,7 @@ static void run(char kind, const char *name, size_t count) {
   struct mem mem;
   mem_init(&mem, NULL);
   uint8_t *keys = keys_create(kind, count, 1), *absent = keys_create('r', count, UINT64_C(1) << 40);
-  struct memtable *table = memtable_create(&mem);
+  struct memtable *table = memtable_create(&mem, NULL);
   if (!table) exit(1);
   double t = now();
   fill(table, keys, count, 1);
@@ -146,7 +146,7 @@ static void run(char kind, const char *name, size_t count) {
   merged(&mem, name, keys, count, 8);
 
   for (size_t i = 0; i < count; i++) digits(i, keys + i * KEY);
-  table = memtable_create(&mem);
+  table = memtable_create(&mem, NULL);
   if (!table) exit(1);
   t = now();
   fill(table, keys, count, 1);

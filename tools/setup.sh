@@ -1,9 +1,10 @@
 #!/bin/sh
-# Installs the Debian packages that are missing. Usage: tools/setup.sh [build|test|data]...   (default: build test)
+# Installs the Debian packages that are missing. Usage: tools/setup.sh [build|test|data|bench]...   (default: build test)
 #
 #   build  compilers and libraries for the library and the tools
 #   test   what tools/test.sh needs beyond that
 #   data   word list and Unicode tables, inputs for demonstrations and benchmarks
+#   bench  other engines, to be measured beside this one
 #
 # When nothing is missing it neither needs the network nor root.
 set -eu
@@ -11,6 +12,7 @@ set -eu
 BUILD="gcc libc6-dev cmake ninja-build pkg-config libxxhash-dev libjson-c-dev"
 TEST="g++ clang libclang-rt-14-dev clang-format libcmocka-dev python3 binutils"
 DATA="wamerican-huge unicode-data"
+BENCH="librocksdb-dev liblmdb-dev"
 
 packages=
 for group in "${@:-}"; do
@@ -18,9 +20,10 @@ for group in "${@:-}"; do
   build) packages="$packages $BUILD" ;;
   test) packages="$packages $TEST" ;;
   data) packages="$packages $DATA" ;;
+  bench) packages="$packages $BENCH" ;;
   "") packages="$BUILD $TEST" ;;
   *)
-    echo "usage: $0 [build|test|data]..." >&2
+    echo "usage: $0 [build|test|data|bench]..." >&2
     exit 2
     ;;
   esac

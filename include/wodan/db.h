@@ -53,7 +53,9 @@ enum wodan_open_flags {
 struct wodan_open_options {
   uint32_t size;          /* sizeof(struct wodan_open_options); 0 is taken as the whole struct */
   uint32_t flags;         /* enum wodan_open_flags */
-  uint64_t memory_budget; /* bytes for memtables, skeleton and cache together; 0: 256 MiB or what the image needs */
+  uint64_t memory_budget; /* most bytes the database ever takes from its allocator: memtables, the tree's skeleton,
+                             cache, views, cursors, maintenance; but not batches and values of wodan_get_alloc, which are
+                             the caller's. 0: 256 MiB or what the image needs */
   struct wodan_allocator allocator;
   struct wodan_hooks hooks;
 };

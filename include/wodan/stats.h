@@ -62,7 +62,7 @@ struct wodan_stats {
   uint64_t leaves, runs;
   uint64_t records_buffered; /* in memtables */
   uint64_t pinned_views;     /* views, cursors and pinned values open now */
-  /* memory, bytes of the database's allocator */
+  /* memory, bytes of the database's allocator that count against the budget (all but batches and wodan_get_alloc) */
   uint64_t memory_budget, memory_used, memory_peak;
   uint64_t cache_hits, cache_misses, cache_evictions;
   /* tree and maintenance */

@@ -6,20 +6,21 @@ int wodan_cursor_open(struct wodan_db *db, struct wodan_view *view, struct wodan
   struct wodan_error error = {.block = WODAN_NO_BLOCK};
   if (!db || !cursor) return api_missing(db, "the place for the cursor");
   if (api_view(db, view, &error) < 0) return api_result(db, WODAN_EINVAL, &error);
-  *cursor = mem_zalloc(&db->mem, sizeof **cursor);
+  *cursor = mem_zalloc(&db->readers_mem, sizeof **cursor);
   if (!*cursor) return api_result(db, status_nomem(&error), &error);
   int status = cursor_init(*cursor, db, view, &error);
   if (status == 0) return 0;
-  mem_free(&db->mem, *cursor, sizeof **cursor);
+  mem_free(&db->readers_mem, *cursor, sizeof **cursor);
   *cursor = NULL;
   return api_result(db, status, &error);
 }
 
 void wodan_cursor_close(struct wodan_cursor *cursor) {
   if (!cursor) return;
-  struct wodan_cursor gone = *cursor;
-  mem_free(&gone.db->mem, cursor, sizeof *cursor);
-  cursor_release(&gone);
+  struct wodan_db *db = cursor->db;
+  cursor_release(cursor);
+  mem_free(&db->readers_mem, cursor, sizeof *cursor);
+  engine_unpin(db); /* the database may be closed as soon as the last pin falls */
 }
 
 static int move(struct wodan_cursor *cursor, enum cursor_move how, struct wodan_slice key) {
@@ -37,7 +38,7 @@ int wodan_cursor_prev(struct wodan_cursor *cursor) { return move(cursor, CURSOR_
 static int seek(struct wodan_cursor *cursor, enum cursor_move how, struct wodan_slice key) {
   struct wodan_error error = {.block = WODAN_NO_BLOCK};
   if (!cursor || (key.size && !key.data)) return api_missing(cursor ? cursor->db : NULL, "the key");
-  struct mem *mem = &cursor->db->mem;
+  struct mem *mem = &cursor->db->user_mem;
   struct api_key small;
   size_t size = TABLE_ID_SIZE + key.size;
   uint8_t *bytes = size <= sizeof small ? small.bytes : mem_alloc(mem, size);

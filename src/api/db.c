@@ -122,10 +122,7 @@ int wodan_sync(struct wodan_db *db) {
 int wodan_checkpoint(struct wodan_db *db, uint64_t *generation) {
   struct wodan_error error = {.block = WODAN_NO_BLOCK};
   if (!db) return WODAN_EINVAL;
-  lock_acquire(&db->write);
-  int status = engine_checkpoint_all(db, &error);
-  if (generation) *generation = db->checkpoint_generation;
-  lock_leave(&db->write);
+  int status = engine_checkpoint(db, generation, &error);
   if (status == 0 && !db->device.raw->geometry.durable)
     status = status_set(&error, WODAN_ENOTDURABLE, 0, WODAN_NO_BLOCK,
                         "the device does not keep flushed data over a power cut");
@@ -166,12 +163,12 @@ enum { OWNED_HEADER = 16 };
 void wodan_free(struct wodan_db *db, void *memory) {
   if (!db || !memory) return;
   uint8_t *start = (uint8_t *)memory - OWNED_HEADER;
-  mem_free(&db->mem, start, (size_t)load_u64(start));
+  mem_free(&db->user_mem, start, (size_t)load_u64(start));
 }
 
 void *api_own(struct wodan_db *db, size_t size) {
   size_t total = size + OWNED_HEADER;
-  uint8_t *start = mem_alloc(&db->mem, total);
+  uint8_t *start = mem_alloc(&db->user_mem, total);
   if (!start) return NULL;
   store_u64(start, total);
   return start + OWNED_HEADER;

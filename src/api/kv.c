@@ -143,7 +143,7 @@ struct wodan_batch {
 int wodan_batch_create(struct wodan_db *db, struct wodan_batch **batch) {
   struct wodan_error error;
   if (!db || !batch) return api_missing(db, "the place for the batch");
-  *batch = mem_zalloc(&db->mem, sizeof **batch);
+  *batch = mem_zalloc(&db->user_mem, sizeof **batch);
   if (!*batch) return api_result(db, status_nomem(&error), &error);
   (*batch)->db = db;
   (*batch)->operations.deletes_only = true;
@@ -170,7 +170,7 @@ static int batch_add(struct wodan_batch *batch, uint8_t kind, struct wodan_slice
                       &error);
   size_t added = OPERATION_HEADER + tree_key.size + value.size;
   void *bytes = batch->bytes;
-  if (!mem_array_grow(&db->mem, &bytes, &batch->capacity, ops->size + added, 1))
+  if (!mem_array_grow(&db->user_mem, &bytes, &batch->capacity, ops->size + added, 1))
     return api_result(db, status_nomem(&error), &error);
   batch->bytes = bytes;
   uint8_t *out = batch->bytes + ops->size;
@@ -207,8 +207,8 @@ void wodan_batch_clear(struct wodan_batch *batch) {
 void wodan_batch_free(struct wodan_batch *batch) {
   if (!batch) return;
   struct wodan_db *db = batch->db;
-  mem_array_free(&db->mem, batch->bytes, batch->capacity, 1);
-  mem_free(&db->mem, batch, sizeof *batch);
+  mem_array_free(&db->user_mem, batch->bytes, batch->capacity, 1);
+  mem_free(&db->user_mem, batch, sizeof *batch);
   atomic_fetch_sub(&db->batches, 1);
 }
 

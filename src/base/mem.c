@@ -1,5 +1,6 @@
 /* Owns: the only calls of the C library's allocator.
- * Always true: mem.used is the sum of what is allocated and not yet released; peak is its maximum.
+ * Always true: mem.used is the sum of what is allocated and not yet released; peak is its maximum; neither ever passes
+ * the limit, for room is taken before memory is.
  * See: tests/unit/test_base.c. */
 #include "base/mem.h"
 
@@ -29,13 +30,44 @@ void mem_init(struct mem *mem, const struct wodan_allocator *hooks) {
     mem->hooks = (struct wodan_allocator){.context = NULL, .allocate = libc_allocate, .release = libc_release};
   atomic_init(&mem->used, 0);
   atomic_init(&mem->peak, 0);
+  atomic_init(&mem->refused, 0);
+  mem->limit = 0;
+}
+
+static void *part_allocate(void *context, size_t size, size_t alignment) {
+  return mem_alloc_aligned(context, size, alignment);
+}
+
+static void part_release(void *context, void *memory, size_t size) { mem_free(context, memory, size); }
+
+void mem_init_part(struct mem *part, struct mem *whole, size_t limit) {
+  mem_init(part, &(struct wodan_allocator){.context = whole, .allocate = part_allocate, .release = part_release});
+  part->limit = limit;
+}
+
+/* Counts `size` bytes more, unless they pass the limit. */
+static bool take_room(struct mem *mem, size_t size, size_t *used) {
+  size_t before = atomic_load_explicit(&mem->used, memory_order_relaxed);
+  do {
+    if (mem->limit && (before > mem->limit || size > mem->limit - before)) {
+      atomic_fetch_add_explicit(&mem->refused, 1, memory_order_relaxed);
+      return false;
+    }
+  } while (!atomic_compare_exchange_weak_explicit(&mem->used, &before, before + size, memory_order_relaxed,
+                                                  memory_order_relaxed));
+  *used = before + size;
+  return true;
 }
 
 void *mem_alloc_aligned(struct mem *mem, size_t size, size_t alignment) {
   if (size == 0) size = 1;
+  size_t used;
+  if (!take_room(mem, size, &used)) return NULL;
   void *memory = mem->hooks.allocate(mem->hooks.context, size, alignment);
-  if (!memory) return NULL;
-  size_t used = atomic_fetch_add_explicit(&mem->used, size, memory_order_relaxed) + size;
+  if (!memory) {
+    atomic_fetch_sub_explicit(&mem->used, size, memory_order_relaxed);
+    return NULL;
+  }
   size_t peak = atomic_load_explicit(&mem->peak, memory_order_relaxed);
   while (used > peak &&
          !atomic_compare_exchange_weak_explicit(&mem->peak, &peak, used, memory_order_relaxed, memory_order_relaxed)) {
@@ -54,8 +86,8 @@ void *mem_zalloc(struct mem *mem, size_t size) {
 void mem_free(struct mem *mem, void *memory, size_t size) {
   if (!memory) return;
   if (size == 0) size = 1;
-  atomic_fetch_sub_explicit(&mem->used, size, memory_order_relaxed);
   mem->hooks.release(mem->hooks.context, memory, size);
+  atomic_fetch_sub_explicit(&mem->used, size, memory_order_relaxed);
 }
 
 void mem_advise_huge(void *memory, size_t size) {

@@ -13,10 +13,20 @@ struct mem {
   struct wodan_allocator hooks;
   _Atomic size_t used; /* bytes */
   _Atomic size_t peak;
+  size_t limit;             /* an allocation that would bring `used` above it is refused; 0: none */
+  _Atomic uint64_t refused; /* how many were */
 };
 
-/* hooks NULL or all zero: the C library. */
+/* hooks NULL or all zero: the C library. No limit. */
 void mem_init(struct mem *mem, const struct wodan_allocator *hooks);
+/* A part of `whole` with an account and a limit of its own (0: none); what it takes counts there too. `whole` stays where
+ * it is and outlives the part. */
+void mem_init_part(struct mem *part, struct mem *whole, size_t limit);
+static inline size_t mem_used(const struct mem *mem) { return atomic_load_explicit(&mem->used, memory_order_relaxed); }
+/* Changes when an allocation was refused for the limit of this very account. */
+static inline uint64_t mem_refused(const struct mem *mem) {
+  return atomic_load_explicit(&mem->refused, memory_order_relaxed);
+}
 
 /* NULL when there is none. Size 0 is taken as 1. Aligned to 16 bytes. */
 void *mem_alloc(struct mem *mem, size_t size);

@@ -3,6 +3,8 @@
 #ifndef BASE_THREAD_H
 #define BASE_THREAD_H
 
+#include <stdint.h>
+
 #ifdef WODAN_NO_THREADS
 struct lock {
   char unused;
@@ -38,9 +40,25 @@ static inline void condition_wait(struct condition *c, struct lock *l) {
   (void)c;
   (void)l;
 }
+static inline void condition_wait_for(struct condition *c, struct lock *l, uint64_t microseconds) {
+  (void)c;
+  (void)l;
+  (void)microseconds;
+}
 static inline void condition_wake_all(struct condition *c) { (void)c; }
+struct thread {
+  char unused;
+};
+static inline int thread_start(struct thread *t, void *(*run)(void *), void *context) {
+  (void)t;
+  (void)run;
+  (void)context;
+  return -1;
+}
+static inline void thread_join(struct thread *t) { (void)t; }
 #else
 #include <pthread.h>
+#include <time.h>
 struct lock {
   pthread_mutex_t mutex;
 };
@@ -77,7 +95,27 @@ static inline void rwlock_write_leave(struct rwlock *l) { pthread_rwlock_unlock(
 static inline int condition_init(struct condition *c) { return pthread_cond_init(&c->condition, NULL); }
 static inline void condition_release(struct condition *c) { pthread_cond_destroy(&c->condition); }
 static inline void condition_wait(struct condition *c, struct lock *l) { pthread_cond_wait(&c->condition, &l->mutex); }
+/* Also returns when the time is over, or for no reason. */
+static inline void condition_wait_for(struct condition *c, struct lock *l, uint64_t microseconds) {
+  struct timespec until;
+  clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_sec += (time_t)(microseconds / 1000000);
+  until.tv_nsec += (long)(microseconds % 1000000) * 1000;
+  if (until.tv_nsec >= 1000000000) {
+    until.tv_sec++;
+    until.tv_nsec -= 1000000000;
+  }
+  pthread_cond_timedwait(&c->condition, &l->mutex, &until);
+}
 static inline void condition_wake_all(struct condition *c) { pthread_cond_broadcast(&c->condition); }
+struct thread {
+  pthread_t id;
+};
+/* 0, or non-zero when the system has no thread left, or the build none at all. */
+static inline int thread_start(struct thread *t, void *(*run)(void *), void *context) {
+  return pthread_create(&t->id, NULL, run, context);
+}
+static inline void thread_join(struct thread *t) { pthread_join(t->id, NULL); }
 #endif
 
 #endif

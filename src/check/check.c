@@ -3,9 +3,10 @@
  * Always true:
  *  - nothing is written to the device: only device_read is reached from this folder;
  *  - damage is a finding and the check goes on; only a lack of memory, an image that is none, or the caller's wish ends it;
- *  - work is bounded: each object is looked into at most once, and only when its blocks are its own, so a check reads no
- *    more than twice the device; no recursion;
- *  - memory: two bits a block, the two root nodes, a hash slot pair per object, one page, an index and a filter.
+ *  - work is bounded: each run and leaf is looked into at most once, and only when its blocks are its own, so they cost no
+ *    more than reading the device twice; nodes are read up to twice more, to know the whole for progress, each time no
+ *    more blocks than there are; recursion only from level to level of nodes;
+ *  - memory: two bits a block, a node for each level, two hash slots per object, one page, an index and a filter.
  *
  * Order: superblock, then journal (it names the roots and the volume's size), then the copy at the volume's end, then the
  * newest tree, and the previous tree last, because only what the newest one does not own is a lesser loss.

@@ -28,7 +28,7 @@ struct check_space {
     uint64_t first, generation, checksum;
   } * objects;           /* of the newest root, hashed by first */
   uint64_t object_slots; /* power of two, at most half full */
-  uint64_t object_count;
+  uint64_t object_count, objects_expected;
 };
 
 struct check {
@@ -80,13 +80,18 @@ int check_trees(struct check *check);
 struct run_place {
   const char *what; /* "leaf", "run", "catalog" */
   bool leaf;
-  struct wodan_slice pivot, next_pivot; /* of a leaf; empty: no bound */
-  uint64_t sequence_max;                /* of the checkpoint */
+  bool has_lower, has_upper;       /* of a leaf its own, of a buffered run its node's */
+  struct wodan_slice lower, upper; /* keys from lower up to, but not with, upper */
+  bool counted;                    /* its node tells: */
+  uint64_t records, deletes;
+  uint64_t sequence_max; /* of the checkpoint */
 };
 int check_run(struct check *check, const struct block_ptr *ptr, const struct run_place *place);
 
-/* The maps for so many blocks and objects of the newest root. WODAN_ENOMEM. */
-int check_space_init(struct check *check, uint64_t blocks, uint64_t objects);
+/* The maps for so many blocks. WODAN_ENOMEM. */
+int check_space_init(struct check *check, uint64_t blocks);
+/* Room for so many more objects of the newest root: before they are claimed. WODAN_ENOMEM. */
+int check_space_expect(struct check *check, uint64_t objects);
 void check_space_release(struct check *check);
 /* Takes the object's blocks, for the newest root or (check->previous) the one before. false: it overlaps
  * another object, or the device ends in it; that is reported, and what it holds must not be read. */

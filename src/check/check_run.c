@@ -30,8 +30,8 @@ struct run_check {
   size_t index_size, filter_size;
   uint32_t filter_lines; /* 0: no filter, or none that can be used */
   struct page index;
-  uint64_t records; /* seen */
-  bool whole;       /* every page could be read */
+  uint64_t records, deletes; /* seen */
+  bool whole;                /* every page could be read */
 };
 
 static void run_release(struct run_check *run) {
@@ -119,15 +119,15 @@ static int key_take(struct run_check *run, const struct page *page, uint32_t i, 
   return 0;
 }
 
-/* The first or last key of a page against the header's range and the leaf's pivots. */
+/* The first or last key of a page against the header's range and that of its place. */
 static void check_bounds(struct run_check *run, struct wodan_slice key, uint64_t offset) {
   const struct run_place *place = run->place;
   struct wodan_slice low = run->header.low, high = run->header.high;
   if ((low.size && key_compare(key, low) < 0) || (high.size && key_compare(key, high) > 0))
     run_found(run, FOUND_KEY_RANGE, offset, "of this page");
-  if ((place->pivot.size && key_compare(key, place->pivot) < 0) ||
-      (place->next_pivot.size && key_compare(key, place->next_pivot) >= 0))
-    run_found(run, FOUND_KEY_PIVOT, offset, "in this page");
+  if ((place->has_lower && key_compare(key, place->lower) < 0) ||
+      (place->has_upper && key_compare(key, place->upper) >= 0))
+    run_found(run, place->leaf ? FOUND_KEY_PIVOT : FOUND_RUN_RANGE, offset, "in this page");
 }
 
 /* The page's keys between those of the index around it. */
@@ -183,6 +183,7 @@ static int check_records(struct run_check *run, const struct page *page, uint64_
     struct page_record record = page_record(page, i);
     struct wodan_slice key = {run->check->key.data, page_key(page, i, run->check->key.data)};
     flaws |= record_flaws(run, &record, key);
+    run->deletes += record.kind == RECORD_DELETE;
   }
   run->records += page->count;
   for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
@@ -258,9 +259,15 @@ static int check_pages(struct run_check *run) {
   return status;
 }
 
-/* What the header says of the whole. */
+/* What the header and the node say of the whole. */
 static int check_totals(struct run_check *run) {
+  const struct run_place *place = run->place;
   if (!run->whole) return 0;
+  if (place->counted && (run->records != place->records || run->deletes != place->deletes))
+    check_found(run->check, FOUND_RUN_COUNTS, run_block(run, 0), run->ptr->generation,
+                "%s of generation %" PRIu64 ": %" PRIu64 " records with %" PRIu64 " deletes instead of %" PRIu64
+                " with %" PRIu64,
+                place->what, run->ptr->generation, run->records, run->deletes, place->records, place->deletes);
   if (run->records != run->header.record_count)
     check_found(run->check, FOUND_RECORD_COUNT, run_block(run, 0), run->ptr->generation,
                 "%s of generation %" PRIu64 ": %" PRIu64 " instead of %" PRIu64, run->place->what, run->ptr->generation,

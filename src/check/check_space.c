@@ -17,18 +17,14 @@ static bool bit_get(const uint8_t *map, uint64_t i) { return map[i / 8] >> (i % 
 static void bit_set(uint8_t *map, uint64_t i) { map[i / 8] = (uint8_t)(map[i / 8] | 1u << (i % 8)); }
 static size_t map_size(const struct check_space *space) { return (size_t)(space->blocks / 8 + 1); }
 
-int check_space_init(struct check *check, uint64_t blocks, uint64_t objects) {
+int check_space_init(struct check *check, uint64_t blocks) {
   struct check_space *space = &check->space;
-  assert(space->live == NULL && blocks / 8 < SIZE_MAX && objects < UINT64_MAX / 4);
+  assert(space->live == NULL && blocks / 8 < SIZE_MAX);
   space->blocks = blocks;
   space->live = mem_zalloc(&check->mem, map_size(space));
   space->previous = mem_zalloc(&check->mem, map_size(space));
-  space->object_slots = 2;
-  while (space->object_slots < 2 * objects + 2) space->object_slots *= 2;
-  space->objects = mem_array(&check->mem, (size_t)space->object_slots, sizeof *space->objects);
-  if (!space->live || !space->previous || !space->objects) return status_nomem(check->error);
-  memset(space->objects, 0, (size_t)space->object_slots * sizeof *space->objects);
-  return 0;
+  if (!space->live || !space->previous) return status_nomem(check->error);
+  return check_space_expect(check, 0);
 }
 
 void check_space_release(struct check *check) {
@@ -46,6 +42,30 @@ static struct space_object *slot(const struct check_space *space, uint64_t first
   return &space->objects[i];
 }
 
+/* All slots empty; objects NULL: no memory. */
+static void slots_make(struct check *check, struct check_space *space, uint64_t slots) {
+  space->object_slots = slots;
+  space->objects = slots > SIZE_MAX ? NULL : mem_array(&check->mem, (size_t)slots, sizeof *space->objects);
+  if (space->objects) memset(space->objects, 0, (size_t)slots * sizeof *space->objects);
+}
+
+int check_space_expect(struct check *check, uint64_t objects) {
+  struct check_space *space = &check->space, larger;
+  uint64_t slots = 4;
+  space->objects_expected += objects;
+  assert(space->objects_expected < UINT64_MAX / 8);
+  while (slots < 2 * space->objects_expected + 2) slots *= 2;
+  if (slots <= space->object_slots) return 0;
+  larger = *space;
+  slots_make(check, &larger, slots);
+  if (!larger.objects) return status_nomem(check->error);
+  for (uint64_t i = 0; i < space->object_slots; i++)
+    if (space->objects[i].generation) *slot(&larger, space->objects[i].first) = space->objects[i];
+  mem_array_free(&check->mem, space->objects, (size_t)space->object_slots, sizeof *space->objects);
+  *space = larger;
+  return 0;
+}
+
 bool check_space_shared(const struct check *check, const struct block_ptr *ptr) {
   if (!ptr->generation) return false;
   const struct space_object *object = slot(&check->space, ptr->extents[0].first);
@@ -55,7 +75,7 @@ bool check_space_shared(const struct check *check, const struct block_ptr *ptr) 
 static void remember(struct check_space *space, const struct block_ptr *ptr) {
   struct space_object *object = slot(space, ptr->extents[0].first);
   if (object->generation) return; /* owned twice: reported */
-  assert(space->object_count < space->object_slots / 2);
+  assert(space->object_count < space->objects_expected);
   space->object_count++;
   *object = (struct space_object){ptr->extents[0].first, ptr->generation, ptr->checksum};
 }

@@ -1,135 +1,187 @@
-/* Owns: the walk over a root: its node, then each leaf and each buffered run.
+/* Owns: the walk over a root: each node, and behind it its leaves and its buffered runs.
  *
- * Always true: every object is claimed in the maps of blocks before it is read, and read only when the blocks are its
- * own; children are older than their node (node_image_read proves it), so no walk can go in circles.
+ * Always true: every object is claimed in the maps of blocks before it is read for its contents, and read only when the
+ * blocks are its own; a subtree whose node cannot be used, or stands in the wrong place, is left out, and the rest is
+ * still looked at. tree_walk proves levels and ranges, so no walk can go in circles.
  *
- * Order: both root nodes are read first, so that progress knows the whole; then the newest tree, then of the previous one
- * what the newest does not hold.
+ * Order: both trees' nodes are measured first, so that progress knows the whole; then the newest tree, then of the
+ * previous one what the newest does not hold: a node that both hold is left out with everything below it.
  *
- * See: tree/node_image.h; tests/unit/test_check.c. */
+ * See: tree/walk.h; tests/unit/test_check.c, tests/unit/test_check_tree.c. */
 #include <assert.h>
 #include <inttypes.h>
 #include "check/check_private.h"
-#include "tree/node_image.h"
+#include "tree/walk.h"
 
-/* A root and its node. */
+/* A root. */
 struct tree {
-  const struct checkpoint_record *record;
+  struct check *check;
+  const struct checkpoint_record *record; /* NULL: there is none */
   bool previous;
-  struct node_image image;
-  bool readable;
+  uint64_t blocks; /* of the objects behind its nodes, as far as they can be read */
 };
 
-static void bounds_set(struct check *check, const struct tree *tree) {
+static void bounds_set(const struct tree *tree) {
+  struct check *check = tree->check;
   assert(tree->record->device_blocks > check->io.bounds.data_first + 1);
   check->io.bounds.data_end = tree->record->device_blocks - 1;
   check->previous = tree->previous;
 }
 
-static int tree_read(struct check *check, struct tree *tree) {
+/* The newest root, already claimed, holds it too. */
+static bool known(const struct check *check, const struct block_ptr *ptr) {
+  return check->previous && check_space_shared(check, ptr);
+}
+
+/* ---- measuring -------------------------------------------------------------------------------------------------- */
+
+static bool measure_enter(void *context, const struct block_ptr *ptr, const struct node_place *place) {
+  const struct tree *tree = context;
+  (void)place;
+  return !known(tree->check, ptr);
+}
+
+static int measure_node(void *context, const struct block_ptr *ptr, const struct node_place *place,
+                        const struct node_image *image, struct wodan_error *error) {
+  struct tree *tree = context;
+  uint64_t most = tree->check->space.blocks, blocks = tree->blocks;
+  (void)ptr, (void)place, (void)error;
+  for (uint32_t i = 0; image->level == 0 && i < image->entry_count && blocks < most; i++)
+    if (!known(tree->check, &image->entries[i].branch.ptr)) blocks += block_ptr_blocks(&image->entries[i].branch.ptr);
+  for (uint32_t i = 0; i < image->run_count && blocks < most; i++)
+    if (!known(tree->check, &image->runs[i].ptr)) blocks += block_ptr_blocks(&image->runs[i].ptr);
+  tree->blocks = blocks < most ? blocks : most;
+  return 0;
+}
+
+static int measure_damaged(void *context, const struct block_ptr *ptr, const struct node_place *place,
+                           const struct wodan_error *why) {
+  (void)context, (void)ptr, (void)place, (void)why;
+  return 0;
+}
+
+/* Of the previous tree only what the newest has not claimed yet. A damage ends the measure early at worst. */
+static int measure(struct tree *tree) {
+  const struct tree_walker walker = {
+      .context = tree, .node = measure_node, .damaged = measure_damaged, .enter = measure_enter};
   struct wodan_error failure = {0};
-  bounds_set(check, tree);
-  const struct block_ptr *root = &tree->record->root;
-  tree->readable = node_image_read(&check->io, root, &tree->image, &failure) == 0;
-  if (tree->readable) return 0;
-  if (!tree->previous) check->unreached = true;
-  return check_failed(check, &failure, FOUND_NODE_DAMAGED, root->extents[0].first, root->generation, NULL);
+  tree->blocks = 0;
+  if (!tree->record) return 0;
+  bounds_set(tree);
+  int status = tree_walk(&tree->check->io, &tree->record->root, &walker, &failure);
+  return status == WODAN_ENOMEM ? status_nomem(tree->check->error) : 0;
 }
 
-static uint64_t tree_objects(const struct tree *tree) {
-  return tree->readable ? (uint64_t)tree->image.entry_count + tree->image.run_count : 0;
-}
-
-/* Blocks of the objects behind the node. */
-static uint64_t tree_blocks(const struct tree *tree) {
-  uint64_t blocks = 0;
-  for (uint32_t i = 0; tree->readable && i < tree->image.entry_count; i++)
-    blocks += block_ptr_blocks(&tree->image.entries[i].branch.ptr);
-  for (uint32_t i = 0; tree->readable && i < tree->image.run_count; i++)
-    blocks += block_ptr_blocks(&tree->image.runs[i].ptr);
-  return blocks;
-}
-
-/* Of the previous tree: those that will be read. Call it when the newest one is claimed. */
-static uint64_t tree_blocks_own(const struct check *check, const struct tree *tree) {
-  uint64_t blocks = 0;
-  for (uint32_t i = 0; tree->readable && i < tree->image.entry_count; i++)
-    if (!check_space_shared(check, &tree->image.entries[i].branch.ptr))
-      blocks += block_ptr_blocks(&tree->image.entries[i].branch.ptr);
-  for (uint32_t i = 0; tree->readable && i < tree->image.run_count; i++)
-    if (!check_space_shared(check, &tree->image.runs[i].ptr)) blocks += block_ptr_blocks(&tree->image.runs[i].ptr);
-  return blocks;
-}
+/* ---- checking --------------------------------------------------------------------------------------------------- */
 
 static int check_object(struct check *check, const struct block_ptr *ptr, const struct run_place *place) {
   uint64_t before = check->done, blocks = block_ptr_blocks(ptr);
-  if (check->previous && check_space_shared(check, ptr)) return 0;
+  if (known(check, ptr)) return 0;
   int status = check_space_claim(check, ptr, place->what) ? check_run(check, ptr, place) : 0;
   return status ? status : check_progress(check, before + blocks);
 }
 
-static int check_leaves(struct check *check, const struct tree *tree) {
+static struct run_place run_place(const struct tree *tree, const char *what, const struct node_place *range) {
+  return (struct run_place){.what = what,
+                            .has_lower = range->has_lower,
+                            .has_upper = range->has_upper,
+                            .lower = range->lower,
+                            .upper = range->upper,
+                            .sequence_max = tree->record->sequence};
+}
+
+static int check_leaves(const struct tree *tree, const struct node_place *place, const struct node_image *image) {
   int status = 0;
-  for (uint32_t i = 0; i < tree->image.entry_count && status == 0; i++) {
-    const struct node_image_entry *leaf = &tree->image.entries[i];
-    struct run_place place = {.what = "leaf", .leaf = true, .sequence_max = tree->record->sequence};
-    if (i > 0) place.pivot = leaf->pivot; /* the first leaf covers what is below its pivot */
-    if (i + 1 < tree->image.entry_count) place.next_pivot = tree->image.entries[i + 1].pivot;
-    if (!tree->previous) check->report->leaves++;
-    status = check_object(check, &leaf->branch.ptr, &place);
+  for (uint32_t i = 0; i < image->entry_count && status == 0; i++) {
+    struct node_place range = node_place_entry(place, image, i);
+    struct run_place leaf = run_place(tree, "leaf", &range);
+    leaf.leaf = true;
+    if (!tree->previous) tree->check->report->leaves++;
+    status = check_object(tree->check, &image->entries[i].branch.ptr, &leaf);
   }
   return status;
 }
 
-static int check_runs(struct check *check, const struct tree *tree) {
+static int check_runs(const struct tree *tree, const struct node_place *place, const struct node_image *image) {
   int status = 0;
-  struct run_place place = {.what = "run", .sequence_max = tree->record->sequence};
-  for (uint32_t i = 0; i < tree->image.run_count && status == 0; i++) {
-    if (!tree->previous) check->report->runs++;
-    status = check_object(check, &tree->image.runs[i].ptr, &place);
+  for (uint32_t i = 0; i < image->run_count && status == 0; i++) {
+    struct run_place run = run_place(tree, "run", place);
+    run.counted = true;
+    run.records = image->runs[i].records;
+    run.deletes = image->runs[i].deletes;
+    if (!tree->previous) tree->check->report->runs++;
+    status = check_object(tree->check, &image->runs[i].ptr, &run);
   }
   return status;
 }
 
-static int check_tree(struct check *check, struct tree *tree) {
-  bounds_set(check, tree);
-  if (tree->record->root.generation) {
-    if (!tree->previous) check->report->nodes++;
-    check_space_claim(check, &tree->record->root, "node");
-  }
+static bool on_enter(void *context, const struct block_ptr *ptr, const struct node_place *place) {
+  const struct tree *tree = context;
+  (void)place;
+  if (known(tree->check, ptr)) return false;
+  if (!tree->previous) tree->check->report->nodes++;
+  if (check_space_claim(tree->check, ptr, "node")) return true;
+  if (!tree->previous) tree->check->unreached = true;
+  return false;
+}
+
+static int on_node(void *context, const struct block_ptr *ptr, const struct node_place *place,
+                   const struct node_image *image, struct wodan_error *error) {
+  const struct tree *tree = context;
+  struct check *check = tree->check;
+  (void)ptr, (void)error; /* failures go to check->error */
+  if (place->root && !tree->previous) check->report->levels = image->level + 1;
   int status = 0;
-  if (tree->readable) status = check_leaves(check, tree);
-  if (tree->readable && status == 0) status = check_runs(check, tree);
-  struct run_place catalog = {.what = "catalog", .sequence_max = tree->record->sequence};
-  if (tree->record->catalog.generation && status == 0) status = check_object(check, &tree->record->catalog, &catalog);
-  return status;
+  if (!tree->previous) status = check_space_expect(check, (uint64_t)image->entry_count + image->run_count);
+  if (status == 0 && image->level == 0) status = check_leaves(tree, place, image);
+  return status == 0 ? check_runs(tree, place, image) : status;
+}
+
+static int on_damage(void *context, const struct block_ptr *ptr, const struct node_place *place,
+                     const struct wodan_error *why) {
+  const struct tree *tree = context;
+  (void)place;
+  if (!tree->previous) tree->check->unreached = true;
+  return check_failed(tree->check, why, FOUND_NODE_DAMAGED, ptr->extents[0].first, ptr->generation, NULL);
+}
+
+static int check_tree(struct tree *tree) {
+  struct check *check = tree->check;
+  const struct tree_walker walker = {.context = tree, .node = on_node, .damaged = on_damage, .enter = on_enter};
+  const struct block_ptr *catalog = &tree->record->catalog;
+  struct wodan_error failure = {0};
+  bounds_set(tree);
+  int status = check_space_expect(check, 2);
+  if (status == 0) status = tree_walk(&check->io, &tree->record->root, &walker, &failure);
+  assert(status >= 0 || status == WODAN_ENOMEM); /* everything else is a finding */
+  if (status < 0) return status_nomem(check->error);
+  struct run_place place = {.what = "catalog", .sequence_max = tree->record->sequence};
+  return catalog->generation && status == 0 ? check_object(check, catalog, &place) : status;
 }
 
 static int check_both(struct check *check, struct tree *newest, struct tree *older) {
-  const struct superblock *sb = &check->superblock;
-  uint64_t there = check->device.raw->geometry.size / sb->block_size;
+  uint64_t there = check->device.raw->geometry.size / check->superblock.block_size;
   uint64_t blocks = newest->record->device_blocks;
   if (older->record && older->record->device_blocks > blocks) blocks = older->record->device_blocks;
-  int status = check_space_init(check, blocks < there ? blocks : there, tree_objects(newest) + 2);
+  int status = check_space_init(check, blocks < there ? blocks : there);
+  if (status == 0) status = measure(newest);
+  if (status == 0) status = measure(older);
   if (status < 0) return status;
-  uint64_t base = check->done;
-  check->total = base + tree_blocks(newest) + tree_blocks(older);
-  status = check_tree(check, newest);
+  check->total = check->done + newest->blocks + older->blocks;
+  status = check_tree(newest);
   if (status || !older->record) return status;
-  check->total = check->done + tree_blocks_own(check, older);
-  return check_tree(check, older);
+  status = measure(older);
+  if (status < 0) return status;
+  check->total = check->done + older->blocks;
+  return check_tree(older);
 }
 
 int check_trees(struct check *check) {
   if (!check->has_root) return 0;
   const struct journal_mounted *m = &check->mounted;
-  struct tree newest = {.record = &m->newest}, older = {.previous = true};
+  struct tree newest = {.check = check, .record = &m->newest}, older = {.check = check, .previous = true};
   if (m->has_older && !block_ptr_equal(&m->older.root, &m->newest.root)) older.record = &m->older;
-  int status = tree_read(check, &newest);
-  if (status == 0 && older.record) status = tree_read(check, &older);
-  if (status == 0) status = check_both(check, &newest, &older);
+  int status = check_both(check, &newest, &older);
   check->previous = false;
-  node_image_release(&newest.image);
-  node_image_release(&older.image);
   return status;
 }

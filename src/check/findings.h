@@ -25,7 +25,7 @@
   X(PREVIOUS_LOST, 17, WODAN_WARNING, "the previous root is lost: %s")                                                 \
   X(PREVIOUS_NEWER, 18, WODAN_WARNING, "the previous root is not older than the newest one: %s")                       \
   /* nodes */                                                                                                          \
-  X(NODE_DAMAGED, 20, WODAN_DAMAGE, "the root node cannot be used: %s")                                                \
+  X(NODE_DAMAGED, 20, WODAN_DAMAGE, "a node cannot be used: %s")                                                       \
   /* runs and leaves */                                                                                                \
   X(RUN_HEADER, 30, WODAN_DAMAGE, "a header cannot be used: %s")                                                       \
   X(RUN_SECTIONS, 31, WODAN_DAMAGE, "an object has no pages or index, or sections that are not known: %s")             \
@@ -43,6 +43,8 @@
   X(LEAF_DELETE, 43, WODAN_DAMAGE, "a leaf holds a delete: %s")                                                        \
   X(FILTER_DAMAGED, 44, WODAN_DAMAGE, "a filter cannot be used: %s")                                                   \
   X(FILTER_DENIES, 45, WODAN_DAMAGE, "a filter denies a key that is there: %s")                                        \
+  X(RUN_RANGE, 46, WODAN_DAMAGE, "a buffered run holds a key outside the range of its node: %s")                       \
+  X(RUN_COUNTS, 47, WODAN_DAMAGE, "a node tells other counts of a buffered run than it holds: %s")                     \
   /* space */                                                                                                          \
   X(SPACE_OWNED_TWICE, 50, WODAN_DAMAGE, "a block is owned twice: %s")                                                 \
   X(SPACE_OUTSIDE, 51, WODAN_DAMAGE, "an object lies beyond the end of the device: %s")                                \

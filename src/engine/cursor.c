@@ -10,7 +10,7 @@
 
 static int open_sources(struct wodan_cursor *cursor, struct wodan_error *error) {
   struct wodan_view *view = &cursor->view;
-  struct mem *mem = &cursor->db->mem;
+  struct mem *mem = &cursor->db->readers_mem;
   uint32_t capacity = 2 + node_source_count(view->node), n = 0;
   struct iterator **sources = mem_array(mem, capacity, sizeof(struct iterator *));
   if (!sources) return status_nomem(error);
@@ -41,17 +41,12 @@ static int open_sources(struct wodan_cursor *cursor, struct wodan_error *error) 
 int cursor_init(struct wodan_cursor *cursor, struct wodan_db *db, const struct wodan_view *view,
                 struct wodan_error *error) {
   *cursor = (struct wodan_cursor){.db = db};
-  if (view) {
-    cursor->view = *view;
-    memtable_ref(view->active);
-    if (view->frozen) memtable_ref(view->frozen);
-    node_ref(view->node);
-    count(&db->pins, 1);
-  } else {
-    engine_view_init(db, &cursor->view);
-  }
+  engine_view_init(db, &cursor->view, view);
   int status = open_sources(cursor, error);
-  if (status < 0) engine_view_release(&cursor->view);
+  if (status < 0) {
+    engine_view_release(&cursor->view);
+    engine_unpin(db);
+  }
   return status;
 }
 

@@ -1,12 +1,16 @@
 /* Engine: one open database. The parts: open.c (mount and close), recovery.c (what mount reads), format.c (new volumes),
- * write_path.c (commits, journal, group commit), maintain.c (drain, sweep, room), checkpoint.c (the numbered steps),
- * read_path.c (views, lookups), cursor.c, stats.c.
+ * memory.c (the budget), write_path.c (commits, journal, group commit), admission.c (what a write may have to wait for), maintain.c (drain, sweep,
+ * structure), background.c (who does that, and when), checkpoint.c (the numbered steps), read_path.c (views, lookups),
+ * cursor.c, stats.c.
  *
  * Locks, outermost first:
- *   write   one at a time: commits, sync, drain, sweep, checkpoint; guards everything marked [w].
+ *   tree    maintenance, one at a time: drains, sweeps, structure, checkpoints; held over device I/O; guards [t].
+ *   write   commits, the journal, which memtable is what; never held over the I/O of maintenance; guards [w].
  *   state   shared by readers, exclusive while a memtable or the version pointers change; guards [s].
- *   error   the last failure, alone.
- * A sync lets go of `write` while the device flushes (sync_running); nothing appends to the journal meanwhile. */
+ *   views   the list of open views, alone.
+ *   error   the last failure and the first one, alone.
+ * What is [t] and [w] is read with either and changed with both. A flush of the journal lets go of `write` while the device
+ * flushes (sync_running); nothing appends to the journal meanwhile. */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
 
@@ -15,8 +19,11 @@
 #include "cache/cache.h"
 #include "format/superblock.h"
 #include "journal/journal.h"
+#include "memtable/memtable.h"
+#include "run/run_pieces.h"
 #include "space/space.h"
-#include "tree/node.h"
+#include "tree/policy.h"
+#include "tree/sweep.h"
 
 /* A memtable and what the journal knows of it. */
 struct table_slot {
@@ -28,14 +35,24 @@ struct table_slot {
   uint64_t first_block;      /* [w] first journal block of the first record with a batch of this table; 0: none */
 };
 
+/* The frozen memtable on its way into the tree. */
+struct drain {
+  struct iterator *it; /* NULL: none under way */
+  struct run_pieces pieces;
+  uint64_t left; /* bytes of records */
+};
+
 struct engine_counters {
   _Atomic uint64_t gets, gets_found, puts, deletes, batches, syncs, checkpoints, cursor_moves;
   _Atomic uint64_t user_bytes_written, user_bytes_read;
   _Atomic uint64_t run_bytes, leaf_bytes, node_bytes;
+  _Atomic uint64_t put_delays[WODAN_DELAY_BUCKETS], put_delay_max, put_work_max;
 };
 
 struct wodan_db {
-  struct mem mem;
+  struct mem mem;                                   /* all but the user's; its limit is the budget */
+  struct mem tables_mem, skeleton_mem, readers_mem; /* parts of it: records in memtables, nodes and handles, cursors */
+  struct mem user_mem;                              /* batches and values given to the user: outside the budget */
   struct wodan_hooks hooks;
   struct device device;
   struct superblock superblock;
@@ -48,34 +65,61 @@ struct wodan_db {
   bool read_only, no_auto_checkpoint;
   uint64_t memory_budget, memory_needed;
 
+  struct lock gate, tree; /* who waits for tree holds gate, so that the next in line is not passed */
   struct lock write;
   struct condition synced; /* with write: sync_running fell */
   struct rwlock state;
-  struct lock error_lock;
+  struct lock views_lock, error_lock;
   struct wodan_error last_error;
 
   struct table_slot active, frozen;
-  struct node *node;         /* [s] the published version */
+  struct node *node;         /* [s] [t] [w] the published root */
   _Atomic uint64_t sequence; /* last operation committed; changes under state */
 
-  bool frozen_drained;             /* [w] the frozen memtable's records are in the tree */
-  uint64_t drained;                /* [w] last sequence contained in the tree */
-  bool tree_changed;               /* [w] the node differs from the last checkpoint's */
-  bool wrote;                      /* [w] this epoch has written */
-  bool sync_running;               /* [w] */
-  uint64_t journaled;              /* [w] last sequence in a journal record */
-  uint64_t durable;                /* [w] last sequence known durable */
-  uint64_t generation;             /* [w] last generation used */
-  struct block_ptr root;           /* [w] of the newest durable checkpoint */
-  uint32_t root_leaves, root_runs; /* [w] what it names */
-  uint64_t previous_root_blocks;   /* [w] the next checkpoint frees so many */
+  bool frozen_drained;           /* [t] [w] the frozen memtable's records are in the tree */
+  bool releasing;                /* [w] there is no frozen memtable any more, but its memory is not free yet */
+  uint64_t drained;              /* [t] [w] last sequence contained in the tree */
+  bool tree_changed;             /* [t] the tree differs from the last checkpoint's */
+  _Atomic bool wrote;            /* this epoch has written */
+  bool sync_running;             /* [w] */
+  uint64_t journaled;            /* [w] last sequence in a journal record */
+  uint64_t durable;              /* [w] last sequence known durable */
+  uint64_t generation;           /* [t] last generation used */
+  struct block_ptr root;         /* [t] of the newest durable checkpoint */
+  uint64_t nodes_now, nodes_old; /* [t] blocks of node headers given up since the last checkpoint, and before it */
   struct block_ptr catalog;
   uint64_t checkpoint_generation, previous_generation; /* [w] */
   uint64_t epoch, replayed, dropped_generations;
-  struct wodan_error failed; /* [w] first failure: code 0 while none */
+  _Atomic int failed; /* code of the first failed write; its sentence in first_failure under error_lock */
+  struct wodan_error first_failure;
 
-  _Atomic uint64_t pins;    /* views, cursors, pinned values */
-  _Atomic uint64_t batches; /* not freed yet */
+  /* maintenance */
+  struct drain drain;            /* [t] */
+  struct sweep *sweep;           /* [t] NULL: none under way */
+  uint64_t sweep_leaf;           /* [t] bytes of the leaves it writes: smaller where free space is in small holes */
+  bool sweep_reclaimed;          /* [t] since the last sweep that had room */
+  bool short_of_space;           /* [t] sweeps find no room even so */
+  uint64_t damaged[DAMAGED_MAX]; /* [t] generations of leaves that cannot be read */
+  uint32_t damaged_count;
+  _Atomic uint64_t owed;   /* bytes of work that is urgent */
+  _Atomic uint64_t worked; /* bytes of work done since open */
+  uint64_t lag;            /* [w] bytes of work that writers are ahead of maintenance */
+  uint64_t full_at[2]; /* [w] value of full_mark() when all was tried and no room was found: for puts, for deletes */
+  _Atomic uint64_t pinned_blocks; /* of runs the tree has dropped and somebody still reads */
+
+  /* the background thread */
+  struct thread background;
+  bool background_runs;      /* fixed between open and close */
+  struct condition work;     /* with write: there is something to do, or it has to stop */
+  struct condition progress; /* with write: a slice was done */
+  bool work_asked, stopping; /* [w] */
+  bool background_stuck;     /* [w] its last step failed; writers do the work until one succeeds */
+  uint32_t waiting;          /* [w] writers who wait for progress */
+  uint64_t idle_at;          /* [w] sequence at which it last began what can wait */
+
+  struct wodan_view *oldest_view, *newest_view; /* under views_lock */
+  _Atomic uint64_t pins;                        /* views, cursors, pinned values */
+  _Atomic uint64_t batches;                     /* not freed yet */
   struct engine_counters counters;
 };
 
@@ -83,13 +127,14 @@ static inline void count(_Atomic uint64_t *counter, uint64_t n) {
   atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
 
-/* ---- failure (write_path.c) ----------------------------------------------------------------------------------- */
+/* ---- failure (write_path.c); any lock ---------------------------------------------------------------------------- */
 
 /* The first failed write, barrier or flush is final (R4): keeps the cause, returns its code; but WODAN_EFAILED when the
- * host is out of space, so that nobody takes it for a full volume. Caller holds write. */
+ * host is out of space, so that nobody takes it for a full volume. */
 int engine_fail(struct wodan_db *db, int status, const struct wodan_error *cause);
-/* WODAN_EFAILED with the first cause, WODAN_EREADONLY, or 0. Caller holds write. */
+/* WODAN_EFAILED with the first cause, WODAN_EREADONLY, or 0. */
 int engine_writable(struct wodan_db *db, struct wodan_error *error);
+static inline bool engine_failed(struct wodan_db *db) { return atomic_load(&db->failed) != 0; }
 void engine_log(struct wodan_db *db, int level, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* ---- write path ----------------------------------------------------------------------------------------------- */
@@ -116,31 +161,95 @@ int engine_sync_to(struct wodan_db *db, uint64_t sequence, struct wodan_error *e
 void engine_wait_sync(struct wodan_db *db);
 uint64_t engine_batch_max(const struct wodan_db *db);
 
-/* ---- maintenance; caller holds write --------------------------------------------------------------------------- */
+/* ---- admission (admission.c); caller holds write, which is let go of and taken again while it waits ---------------- */
 
-/* Makes room in memory and on the device for `bytes` of encoded records: freezes, drains, sweeps, checkpoints as needed.
- * WODAN_ENOSPC before anything of the caller's changed. */
+/* Makes room in memory and on the device for `bytes` of encoded records, after its share of maintenance.
+ * WODAN_ENOSPC, WODAN_EPINNED, WODAN_ENEEDSFLUSH before anything of the caller's changed. */
 int engine_make_room(struct wodan_db *db, uint64_t bytes, bool deletes_only, struct wodan_error *error);
-/* The frozen memtable's records into the tree, and the sweep that is then owed. */
-int engine_drain(struct wodan_db *db, struct wodan_error *error);
-/* Freezes the active memtable; there is no frozen one. */
+/* Where little room is left: all into leaves and all deferred space free, so that a write that is refused now is refused for
+ * good. Caller holds tree, not write. */
+int engine_settle_when_short(struct wodan_db *db, struct wodan_error *error);
+/* Freezes the active memtable; there is no frozen one. WODAN_ENOMEM. Caller holds write. */
 int engine_freeze(struct wodan_db *db, struct wodan_error *error);
-/* Keeps the space that the roots of two checkpoints need; checkpointed: the node is what db->root holds. */
-void engine_keep_room(struct wodan_db *db, bool checkpointed);
-/* Publishes a new version; takes the reference. */
-void engine_publish(struct wodan_db *db, struct node *node);
+/* The frozen memtable is on its way: a slice of that. Caller holds write, which is let go of meanwhile. */
+int engine_wait_for_memtable(struct wodan_db *db, uint64_t *worked, struct wodan_error *error);
+/* What the oldest view sees up to; false: no view is open. */
+bool engine_oldest_view(struct wodan_db *db, uint64_t *sequence);
+/* What the tree's decisions depend on now. eager: 1, or more to do what is not urgent yet. */
+struct tree_policy engine_policy(struct wodan_db *db, uint32_t eager);
+/* Blocks that what can wait leaves free besides what was promised: for deletes on a full volume. */
+uint64_t engine_spare_blocks(const struct wodan_db *db);
+/* The memtables hold less than was promised them. Caller holds write. */
+void engine_promise(struct wodan_db *db);
 
-/* ---- checkpoint; caller holds write ---------------------------------------------------------------------------- */
+/* ---- memory (memory.c) -------------------------------------------------------------------------------------------- */
+
+/* Sets the budget and what each part of it is for; creates shelf and cache. WODAN_EBUDGET tells the least. */
+int engine_plan_memory(struct wodan_db *db, uint64_t wished, struct wodan_error *error);
+/* The status of an open; WODAN_EBUDGET in place of WODAN_ENOMEM when the budget was the reason. */
+int engine_open_refused(struct wodan_db *db, int status, struct wodan_error *error);
+/* Before a write: memory for its records, waiting for a memtable to be drained where need be, and for what they become.
+ * WODAN_EPINNED, WODAN_EBUDGET, WODAN_ENOMEM. Caller holds write, which may be let go of meanwhile. */
+int engine_room_in_memory(struct wodan_db *db, const struct operations *operations, struct wodan_error *error);
+/* One step towards more memory for records, or why there is none. As above. */
+int engine_free_tables(struct wodan_db *db, struct wodan_error *error);
+/* Bytes of records that only views, cursors and pinned values hold. Caller holds write. */
+uint64_t engine_pinned_memory(struct wodan_db *db);
+
+/* ---- maintenance (maintain.c); caller holds tree, not write ------------------------------------------------------- */
+
+/* Who waits for the tree lock longest gets it next. */
+void engine_tree_enter(struct wodan_db *db);
+void engine_tree_leave(struct wodan_db *db);
+
+/* One slice of what is most urgent, about `budget` bytes. *idle: there was nothing. A failure that is not final leaves all
+ * as it was. */
+int engine_maintain(struct wodan_db *db, const struct tree_policy *policy, uint64_t budget, bool *idle,
+                    struct wodan_error *error);
+/* Structure and sweeps that are owed, with the checkpoints that free space. */
+int engine_tend(struct wodan_db *db, struct wodan_error *error);
+/* The frozen memtable, if there is one that is not drained, into the tree. */
+int engine_drain(struct wodan_db *db, struct wodan_error *error);
+/* All buffered records into leaves, as far as space goes: what is spared for deletes included, when for them. */
+int engine_sweep_all(struct wodan_db *db, bool for_deletes, struct wodan_error *error);
+/* Two checkpoints: they free everything deferred that no view holds. */
+int engine_reclaim(struct wodan_db *db, struct wodan_error *error);
+/* Gives up the jobs under way. */
+void engine_abandon_jobs(struct wodan_db *db);
+/* Publishes a new root (takes the reference) and tells dead what the edit has dropped. With drained: its sequence. */
+void engine_publish(struct wodan_db *db, struct node *root, struct tree_edit *edit, uint64_t drained);
+/* Keeps the space that the headers of two checkpoints need. */
+void engine_keep_room(struct wodan_db *db);
+
+/* Records of the tree keys in [lower, upper) into leaves; neither is NULL. Takes its locks itself. budget: bytes written,
+ * 0: until done; *more: work is left. */
+int engine_compact(struct wodan_db *db, const struct wodan_slice *lower, const struct wodan_slice *upper,
+                   uint64_t budget, bool *more, struct wodan_error *error);
+
+/* ---- background (background.c) ------------------------------------------------------------------------------------ */
+
+void engine_background_start(struct wodan_db *db);
+void engine_background_stop(struct wodan_db *db);
+/* There may be work. Caller holds write. */
+void engine_ask(struct wodan_db *db);
+/* Somebody else than the writers does the work now. Caller holds write. */
+bool engine_background_goes_on(const struct wodan_db *db);
+/* Waits for the background thread's next slice, but not longer than `microseconds`; without it does one of about `budget`
+ * bytes. Adds what was done meanwhile to *worked. Caller holds write, which is let go of meanwhile. Returns the failure that
+ * keeps the work from being done. */
+int engine_await(struct wodan_db *db, uint64_t budget, uint64_t microseconds, uint64_t *worked,
+                 struct wodan_error *error);
+
+/* ---- checkpoint; caller holds tree, not write --------------------------------------------------------------------- */
 
 /* Everything drained so far becomes the newest durable root. */
 int engine_checkpoint_tree(struct wodan_db *db, struct wodan_error *error);
 /* Freezes and drains both memtables first; nothing written when nothing changed. */
 int engine_checkpoint_all(struct wodan_db *db, struct wodan_error *error);
-
-/* Records of the tree keys in [lower, upper) into leaves; neither is NULL. Takes write itself. budget: bytes written, 0: until
- * done; *more: work is left. */
-int engine_compact(struct wodan_db *db, const struct wodan_slice *lower, const struct wodan_slice *upper,
-                   uint64_t budget, bool *more, struct wodan_error *error);
+/* Into the tree with both memtables, without a checkpoint where none is needed for that. */
+int engine_freeze_and_drain(struct wodan_db *db, struct wodan_error *error);
+/* engine_checkpoint_all behind the maintenance that is owed; takes its locks itself. *generation may be NULL. */
+int engine_checkpoint(struct wodan_db *db, uint64_t *generation, struct wodan_error *error);
 
 /* ---- open ------------------------------------------------------------------------------------------------------ */
 
@@ -158,13 +267,17 @@ int engine_read_superblock(struct device *device, struct mem *mem, struct superb
 
 struct wodan_view {
   struct wodan_db *db;
+  struct wodan_view *older, *newer; /* in the list of open views */
   struct memtable *active, *frozen; /* references; frozen may be NULL */
   struct node *node;
   uint64_t sequence;
 };
 
-int engine_view_init(struct wodan_db *db, struct wodan_view *view);
+/* source NULL: of now; else a view of the same moment. The view stays where it is until it is released. */
+void engine_view_init(struct wodan_db *db, struct wodan_view *view, const struct wodan_view *source);
+/* Lets go of all but the pin that keeps the database open: engine_unpin, when the view's memory is gone too. */
 void engine_view_release(struct wodan_view *view);
+void engine_unpin(struct wodan_db *db);
 
 /* The newest record at the view (NULL: now), value in place: held by *pin (a cache frame) or *table (a memtable
  * reference); exactly one is set on success. */

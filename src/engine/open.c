@@ -1,7 +1,7 @@
 /* Owns: putting an open database together and taking it apart.
  *
- * Always true: what is needed is summed before anything large is allocated, and an open that cannot fit says how many
- * bytes it needs. On failure the device stays the caller's.
+ * Always true: memory is planned (memory.c) before anything large is allocated. On failure the device stays the
+ * caller's.
  *
  * Order at close: checkpoint, seal, flush; then memory, then the device. A handle that failed writes nothing more.
  *
@@ -9,43 +9,6 @@
 #include <string.h>
 #include "codec/checksum.h"
 #include "engine/engine.h"
-
-enum { DEFAULT_BUDGET = 256 << 20, FRAMES_MIN = 16, FRAMES_WISH = 64 };
-
-/* Memory beside the cache, bytes: two memtables (entries, tree and the join of a batch), journal, space, a builder. The
- * cache's extra frames are counted too: a cursor alone may pin more pages than the fewest frames there are. */
-static uint64_t fixed_memory(const struct superblock *sb) {
-  uint64_t memtables = 2 * (sb->memtable_size + sb->memtable_size / 2) + 64 * 1024;
-  uint64_t journal = journal_memory(sb->journal_block_size, superblock_ring_blocks(sb));
-  uint64_t builder = sb->memtable_size / 8 + (1 << 20);
-  if (sb->memtable_size < 1 << 20) builder = 4 * sb->memtable_size + 8ull * sb->page_size + 2ull * sb->block_size;
-  return memtables + journal + space_memory(sb->device_blocks) + builder;
-}
-
-/* Handles, headers and indexes of the leaves a device holds (those of the first LEAVES_COUNTED), and of 16 runs with their
- * filters. Not evictable, so it comes before the cache. */
-static uint64_t skeleton_memory(const struct superblock *sb) {
-  enum { LEAVES_COUNTED = 16384, PER_LEAF = 1024, PER_PAGE = 64 };
-  uint64_t leaves = sb->device_blocks * sb->block_size / sb->leaf_size, pages = sb->leaf_size / sb->page_size + 1;
-  if (leaves > LEAVES_COUNTED) leaves = LEAVES_COUNTED;
-  return leaves * (PER_LEAF + pages * PER_PAGE) + sb->memtable_size / 2;
-}
-
-static int plan_memory(struct wodan_db *db, uint64_t wished, struct wodan_error *error) {
-  uint64_t frame = db->superblock.page_size + 128;
-  uint64_t fixed = fixed_memory(&db->superblock) + skeleton_memory(&db->superblock) + CACHE_FRAMES_EXTRA * frame;
-  db->memory_needed = fixed + FRAMES_MIN * frame;
-  db->memory_budget = wished ? wished : DEFAULT_BUDGET;
-  if (wished == 0 && db->memory_budget < fixed + FRAMES_WISH * frame) db->memory_budget = fixed + FRAMES_WISH * frame;
-  if (db->memory_budget < db->memory_needed)
-    return status_set(error, WODAN_EBUDGET, 0, WODAN_NO_BLOCK,
-                      "this image needs a memory budget of at least %llu bytes, %llu were given",
-                      (unsigned long long)db->memory_needed, (unsigned long long)db->memory_budget);
-  size_t frames = (size_t)((db->memory_budget - fixed) / frame);
-  db->cache = cache_create(&db->mem, db->superblock.page_size, frames);
-  db->shelf = run_shelf_create(&db->mem, skeleton_memory(&db->superblock));
-  return db->cache && db->shelf ? 0 : status_nomem(error);
-}
 
 static void set_up(struct wodan_db *db) {
   const struct superblock *sb = &db->superblock;
@@ -56,22 +19,27 @@ static void set_up(struct wodan_db *db) {
                                         .data_end = sb->device_blocks - 1},
                              .seed = checksum_seed(sb->fsid)};
   memcpy(db->io.fsid, sb->fsid, 16);
-  db->env = (struct run_env){.mem = &db->mem,
-                             .io = &db->io,
-                             .cache = db->cache,
-                             .shelf = db->shelf,
-                             .space = db->space,
-                             .page_size = sb->page_size};
+  db->env.mem = &db->mem; /* the plan has set the sizes */
+  db->env.skeleton = &db->skeleton_mem;
+  db->env.readers = &db->readers_mem;
+  db->env.io = &db->io;
+  db->env.cache = db->cache;
+  db->env.shelf = db->shelf;
+  db->env.space = db->space;
+  db->env.page_size = sb->page_size;
+  db->env.dead_blocks = &db->pinned_blocks;
 }
 
 static int open_locks(struct wodan_db *db, struct wodan_error *error) {
-  int failed =
-      lock_init(&db->write) | lock_init(&db->error_lock) | rwlock_init(&db->state) | condition_init(&db->synced);
+  int failed = lock_init(&db->gate) | lock_init(&db->tree) | lock_init(&db->write) | lock_init(&db->views_lock) |
+               lock_init(&db->error_lock) | rwlock_init(&db->state) | condition_init(&db->synced) |
+               condition_init(&db->work) | condition_init(&db->progress);
   return failed ? status_nomem(error) : 0;
 }
 
 static void release(struct wodan_db *db) {
   struct mem mem = db->mem;
+  engine_abandon_jobs(db);
   node_unref(db->node);
   if (db->active.table) memtable_unref(db->active.table);
   if (db->frozen.table) memtable_unref(db->frozen.table);
@@ -79,10 +47,15 @@ static void release(struct wodan_db *db) {
   run_shelf_free(db->shelf);
   cache_free(db->cache);
   space_free(db->space);
+  lock_release(&db->gate);
+  lock_release(&db->tree);
   lock_release(&db->write);
+  lock_release(&db->views_lock);
   lock_release(&db->error_lock);
   rwlock_release(&db->state);
   condition_release(&db->synced);
+  condition_release(&db->work);
+  condition_release(&db->progress);
   mem_free(&mem, db, sizeof *db);
 }
 
@@ -91,7 +64,7 @@ static int open_volume(struct wodan_db *db, const struct wodan_open_options *opt
   if (status == 0 && !db->read_only && db->superblock.read_only_compat)
     status = status_set(error, WODAN_EVERSION, 0, WODAN_NO_BLOCK,
                         "the volume uses features this version can only read; open it for reading");
-  if (status == 0) status = plan_memory(db, options->memory_budget, error);
+  if (status == 0) status = engine_plan_memory(db, options->memory_budget, error);
   if (status < 0) return status;
   set_up(db);
   struct journal_setup setup = {.mem = &db->mem,
@@ -101,10 +74,11 @@ static int open_volume(struct wodan_db *db, const struct wodan_open_options *opt
                                 .block_size = db->superblock.journal_block_size,
                                 .device_block = db->superblock.block_size,
                                 .blocks = superblock_ring_blocks(&db->superblock)};
-  db->active.table = memtable_create(&db->mem);
+  db->active.table = memtable_create_within(&db->mem, &db->tables_mem, NULL);
   if (!db->active.table) return status_nomem(error);
   status = journal_init(&db->journal, &setup, error);
-  return status == 0 ? engine_recover(db, options->flags, error) : status;
+  if (status == 0) status = engine_recover(db, options->flags, error);
+  return engine_open_refused(db, status, error);
 }
 
 int engine_open(struct wodan_device *raw, const struct wodan_open_options *options, struct wodan_db **out,
@@ -114,6 +88,7 @@ int engine_open(struct wodan_device *raw, const struct wodan_open_options *optio
   struct wodan_db *db = mem_zalloc(&mem, sizeof *db);
   if (!db) return status_nomem(error);
   db->mem = mem;
+  mem_init(&db->user_mem, &options->allocator);
   db->hooks = options->hooks;
   db->read_only = options->flags & WODAN_OPEN_READ_ONLY;
   db->no_auto_checkpoint = options->flags & WODAN_OPEN_NO_AUTO_CHECKPOINT;
@@ -129,21 +104,29 @@ int engine_open(struct wodan_device *raw, const struct wodan_open_options *optio
   }
   if (raw->geometry.ordering == WODAN_ORDER_NONE)
     engine_log(db, WODAN_LOG_WARNING, "the device does not order writes: a power cut may damage the volume");
+  if (!db->read_only && !(options->flags & WODAN_OPEN_INLINE)) engine_background_start(db);
   *out = db;
   return 0;
 }
 
 /* Everything into the tree, and one block behind the checkpoint that says it was flushed. */
 static int settle(struct wodan_db *db, struct wodan_error *error) {
+  engine_tree_enter(db);
+  engine_abandon_jobs(db);
   int status = engine_checkpoint_all(db, error);
+  engine_tree_leave(db); /* the sync below may want it */
+  lock_acquire(&db->write);
   if (status == WODAN_ENOSPC || status == WODAN_ENOMEM) { /* the tree cannot take it: the journal may */
     struct wodan_error second;
     int synced = engine_sync_to(db, atomic_load(&db->sequence), &second);
     if (synced == 0 || synced == WODAN_ENOTDURABLE) status = 0;
   }
-  if (status < 0 || !db->wrote || !journal_room(&db->journal, 1)) return status;
-  status = journal_append_seal(&db->journal, error);
-  return status == 0 ? device_flush(&db->device, error) : status;
+  if (status == 0 && atomic_load(&db->wrote) && journal_room(&db->journal, 1)) {
+    status = journal_append_seal(&db->journal, error);
+    if (status == 0) status = device_flush(&db->device, error);
+  }
+  lock_leave(&db->write);
+  return status;
 }
 
 int engine_close(struct wodan_db *db, struct wodan_error *error) {
@@ -161,9 +144,10 @@ int engine_close(struct wodan_db *db, struct wodan_error *error) {
     return WODAN_EBUSY;
   }
   engine_wait_sync(db);
-  int status = 0;
-  if (!db->read_only) status = db->failed.code ? engine_writable(db, error) : settle(db, error);
   lock_leave(&db->write);
+  engine_background_stop(db);
+  int status = 0;
+  if (!db->read_only) status = engine_failed(db) ? engine_writable(db, error) : settle(db, error);
   struct wodan_device *raw = db->device.raw;
   release(db);
   int closed = wodan_device_close(raw);

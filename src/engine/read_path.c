@@ -19,21 +19,38 @@ static void capture(struct wodan_db *db, struct wodan_view *view) {
   node_ref(view->node);
 }
 
-int engine_view_init(struct wodan_db *db, struct wodan_view *view) {
-  rwlock_read(&db->state);
-  capture(db, view);
-  rwlock_read_leave(&db->state);
+void engine_view_init(struct wodan_db *db, struct wodan_view *view, const struct wodan_view *source) {
+  if (source) {
+    *view = *source;
+    memtable_ref(view->active);
+    if (view->frozen) memtable_ref(view->frozen);
+    node_ref(view->node);
+  } else {
+    rwlock_read(&db->state);
+    capture(db, view);
+    rwlock_read_leave(&db->state);
+  }
   count(&db->pins, 1);
-  return 0;
+  lock_acquire(&db->views_lock);
+  view->newer = NULL;
+  view->older = db->newest_view;
+  *(view->older ? &view->older->newer : &db->oldest_view) = view;
+  db->newest_view = view;
+  lock_leave(&db->views_lock);
 }
 
 void engine_view_release(struct wodan_view *view) {
   struct wodan_db *db = view->db;
+  lock_acquire(&db->views_lock);
+  *(view->older ? &view->older->newer : &db->oldest_view) = view->newer;
+  *(view->newer ? &view->newer->older : &db->newest_view) = view->older;
+  lock_leave(&db->views_lock);
   memtable_unref(view->active);
   if (view->frozen) memtable_unref(view->frozen);
   node_unref(view->node);
-  atomic_fetch_sub(&db->pins, 1);
 }
+
+void engine_unpin(struct wodan_db *db) { atomic_fetch_sub(&db->pins, 1); }
 
 /* In memory, newest first. WODAN_ENOTFOUND: ask the tree. On success *table gets a reference. */
 static int look_in_memory(struct memtable *active, struct memtable *frozen, struct wodan_slice key, uint64_t sequence,

@@ -9,6 +9,7 @@
  * See: FORMAT.md "Mount", tests/crash/. */
 #include "base/random.h"
 #include "engine/engine.h"
+#include "tree/walk.h"
 
 /* ---- superblock -------------------------------------------------------------------------------------------------- */
 
@@ -57,54 +58,63 @@ int engine_read_superblock(struct device *device, struct mem *mem, struct superb
 
 /* ---- roots ------------------------------------------------------------------------------------------------------- */
 
-static int claim_image(struct wodan_db *db, const struct block_ptr *root, const struct node_image *image,
-                       struct wodan_error *error) {
-  int status = 0;
-  if (root->generation) status = space_claim(db->space, root->extents, root->extent_count, error);
-  for (uint32_t i = 0; i < image->entry_count && status == 0; i++)
-    status =
-        space_claim(db->space, image->entries[i].branch.ptr.extents, image->entries[i].branch.ptr.extent_count, error);
-  for (uint32_t i = 0; i < image->run_count && status == 0; i++)
-    status = space_claim(db->space, image->runs[i].ptr.extents, image->runs[i].ptr.extent_count, error);
-  return status;
+static int claim(void *context, const struct block_ptr *ptr, struct wodan_error *error) {
+  struct wodan_db *db = context;
+  return space_claim(db->space, ptr->extents, ptr->extent_count, error);
 }
 
 static int load_newest(struct wodan_db *db, const struct checkpoint_record *record, struct wodan_error *error) {
-  struct node_image image;
-  int status = node_image_read(&db->io, &record->root, &image, error);
-  if (status < 0) return status;
-  status = claim_image(db, &record->root, &image, error);
-  if (status == 0) status = node_from_image(&db->env, &image, &db->node, error);
-  node_image_release(&image);
-  return status;
+  struct tree_claims claims = {claim, db};
+  return tree_load(&db->env, &record->root, &claims, &db->node, error);
 }
 
-/* The previous root: its blocks stay until the next checkpoint. */
+/* ---- the previous root: its blocks stay until the next checkpoint ---- */
+
+static void claim_previous(struct wodan_db *db, const struct block_ptr *ptr) {
+  space_claim_previous(db->space, ptr->extents, ptr->extent_count);
+}
+
+/* Headers the newest root has too are not given up. */
+static bool enter_previous(void *context, const struct block_ptr *ptr, const struct node_place *place) {
+  struct wodan_db *db = context;
+  (void)place;
+  uint64_t before = space_counts(db->space).deferred;
+  claim_previous(db, ptr);
+  db->nodes_old += space_counts(db->space).deferred - before;
+  return true;
+}
+
+static int claim_entries(void *context, const struct block_ptr *ptr, const struct node_place *place,
+                         const struct node_image *image, struct wodan_error *error) {
+  struct wodan_db *db = context;
+  (void)ptr;
+  (void)place;
+  (void)error;
+  for (uint32_t i = 0; image->level == 0 && i < image->entry_count; i++)
+    claim_previous(db, &image->entries[i].branch.ptr);
+  for (uint32_t i = 0; i < image->run_count; i++) claim_previous(db, &image->runs[i].ptr);
+  return 0;
+}
+
+static int previous_damaged(void *context, const struct block_ptr *ptr, const struct node_place *place,
+                            const struct wodan_error *why) {
+  struct wodan_db *db = context;
+  (void)ptr;
+  if (place->root) db->previous_generation = db->checkpoint_generation;
+  engine_log(db, WODAN_LOG_WARNING, "the root before the newest is damaged: %s", why->message);
+  return 0;
+}
+
 static int load_previous(struct wodan_db *db, const struct journal_mounted *mounted, struct wodan_error *error) {
   if (!mounted->has_older) {
     if (mounted->older_problem[0])
       engine_log(db, WODAN_LOG_WARNING, "the root before the newest is lost: %s", mounted->older_problem);
     return 0;
   }
-  struct node_image image;
-  struct wodan_error why;
-  const struct block_ptr *root = &mounted->older.root;
   db->previous_generation = mounted->older.generation;
-  int status = node_image_read(&db->io, root, &image, &why);
-  if (status == WODAN_ENOMEM) return status_nomem(error);
-  if (status < 0) {
-    engine_log(db, WODAN_LOG_WARNING, "the root before the newest is damaged: %s", why.message);
-    db->previous_generation = mounted->newest.generation;
-    return 0;
-  }
-  if (root->generation) space_claim_previous(db->space, root->extents, root->extent_count);
-  db->previous_root_blocks = block_ptr_blocks(root);
-  for (uint32_t i = 0; i < image.entry_count; i++)
-    space_claim_previous(db->space, image.entries[i].branch.ptr.extents, image.entries[i].branch.ptr.extent_count);
-  for (uint32_t i = 0; i < image.run_count; i++)
-    space_claim_previous(db->space, image.runs[i].ptr.extents, image.runs[i].ptr.extent_count);
-  node_image_release(&image);
-  return 0;
+  struct tree_walker walker = {
+      .context = db, .node = claim_entries, .damaged = previous_damaged, .enter = enter_previous};
+  return tree_walk(&db->io, &mounted->older.root, &walker, error);
 }
 
 /* ---- replay ------------------------------------------------------------------------------------------------------ */
@@ -153,6 +163,22 @@ static int fresh_space(struct wodan_db *db, struct wodan_error *error) {
   return db->space ? 0 : status_nomem(error);
 }
 
+static int check_run(struct run *run, struct wodan_error *error) {
+  int status = run_open_body(run, error);
+  if (status == 0) run_close_body(run);
+  return status;
+}
+
+/* Every run's header and index are those that were written. A mount does not read them, for rule 6 keeps the two newest
+ * roots whole; of a root before these any block may have been written again. Recurses level by level. */
+static int check_runs(struct node *node, struct wodan_error *error) {
+  int status = 0;
+  for (uint32_t i = 0; i < node->run_count && status == 0; i++) status = check_run(node->runs[i], error);
+  for (uint32_t i = 0; i < node->entry_count && status == 0; i++)
+    status = node->level ? check_runs(node->entries[i].child, error) : check_run(node->entries[i].leaf, error);
+  return status;
+}
+
 /* Rule 15: the newest older root that is intact, with its whole chain. */
 static int fall_back(struct wodan_db *db, struct journal_mounted *mounted, bool have_newest,
                      struct wodan_error *error) {
@@ -165,6 +191,7 @@ static int fall_back(struct wodan_db *db, struct journal_mounted *mounted, bool 
     if (mounted->generation_max > newest) newest = mounted->generation_max;
     db->dropped_generations = newest > mounted->newest.generation ? newest - mounted->newest.generation : 0;
     status = load_newest(db, &mounted->newest, error);
+    if (status == 0) status = check_runs(db->node, error);
     if (status != WODAN_ECORRUPT && status != WODAN_EIO) return status;
     below = mounted->newest_mark;
   }
@@ -225,7 +252,7 @@ int engine_recover(struct wodan_db *db, uint32_t flags, struct wodan_error *erro
   if (status == 0) status = check_counters(db, &mounted, error);
   if (status < 0) return status;
   space_mounted(db->space, mounted.newest.generation);
-  engine_keep_room(db, true);
+  engine_keep_room(db);
   struct epoch epoch = mounted.epoch_max;
   db->epoch = epoch.number;
   if (db->read_only) return 0;
@@ -234,6 +261,6 @@ int engine_recover(struct wodan_db *db, uint32_t flags, struct wodan_error *erro
     return status_set(error, WODAN_EIO, 0, WODAN_NO_BLOCK, "no random bytes for the epoch");
   db->env.epoch = epoch;
   journal_continue(&db->journal, &mounted, epoch);
-  engine_keep_room(db, true);
+  engine_keep_room(db);
   return 0;
 }

@@ -24,19 +24,38 @@ static void device_stats(struct wodan_db *db, struct wodan_stats *stats) {
 static void state_stats(struct wodan_db *db, struct wodan_stats *stats) {
   uint64_t block = db->io.bounds.block_size;
   lock_acquire(&db->write);
-  rwlock_read(&db->state);
   struct space_counts space = space_counts(db->space);
+  const struct node *root = db->node; /* changes under write */
   stats->space_total = space.total * block;
   stats->space_free = space.free * block;
   stats->space_deferred = space.deferred * block;
   stats->space_live = (space.total - space.free - space.deferred) * block;
-  stats->leaves = db->node->leaf_count;
-  stats->runs = db->node->run_count;
+  stats->leaves = root->sums.leaves;
+  stats->runs = root->sums.runs;
+  stats->levels = root->level + 1u;
+  stats->nodes = root->sums.nodes;
   stats->records_buffered = memtable_count(db->active.table);
   if (db->frozen.table && !db->frozen_drained) stats->records_buffered += memtable_count(db->frozen.table);
   stats->journal_write_bytes = db->journal.bytes_written;
-  rwlock_read_leave(&db->state);
+  stats->alpha = (double)engine_policy(db, 1).alpha / ALPHA_ONE;
+  stats->maintenance_owed = get(&db->owed);
   lock_leave(&db->write);
+}
+
+static void delay_stats(const struct engine_counters *c, struct wodan_stats *stats) {
+  for (unsigned i = 0; i < WODAN_DELAY_BUCKETS; i++) stats->put_delays[i] = get(&c->put_delays[i]);
+  stats->put_delay_max = get(&c->put_delay_max);
+  stats->put_work_max = get(&c->put_work_max);
+}
+
+static void view_stats(struct wodan_db *db, struct wodan_stats *stats) {
+  lock_acquire(&db->write);
+  stats->pinned_memory = engine_pinned_memory(db);
+  lock_leave(&db->write);
+  stats->pinned_space = get(&db->pinned_blocks) * db->io.bounds.block_size;
+  lock_acquire(&db->views_lock);
+  stats->oldest_view_sequence = db->oldest_view ? db->oldest_view->sequence : 0;
+  lock_leave(&db->views_lock);
 }
 
 void engine_stats(struct wodan_db *db, struct wodan_stats *stats) {
@@ -56,10 +75,16 @@ void engine_stats(struct wodan_db *db, struct wodan_stats *stats) {
   stats->node_write_bytes = get(&c->node_bytes);
   device_stats(db, stats);
   state_stats(db, stats);
+  delay_stats(c, stats);
+  view_stats(db, stats);
+  stats->maintenance_bytes = get(&db->worked);
   stats->pinned_views = atomic_load(&db->pins);
   stats->memory_budget = db->memory_budget;
   stats->memory_used = atomic_load(&db->mem.used);
   stats->memory_peak = atomic_load(&db->mem.peak);
+  struct run_shelf_counts shelf = run_shelf_counts(db->shelf);
+  stats->runs_loaded_bytes = shelf.bytes;
+  stats->run_evictions = shelf.evictions;
   struct cache_counts cache = cache_counts(db->cache);
   stats->cache_hits = cache.hits;
   stats->cache_misses = cache.misses;

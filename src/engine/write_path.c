@@ -17,20 +17,28 @@
 #include "engine/engine.h"
 
 int engine_fail(struct wodan_db *db, int status, const struct wodan_error *cause) {
-  if (db->failed.code == 0) {
-    db->failed = *cause;
-    db->failed.code = status;
-    engine_log(db, WODAN_LOG_WARNING, "a write failed, the database only reads from now on: %s", cause->message);
+  lock_acquire(&db->error_lock);
+  bool first = !engine_failed(db);
+  if (first) {
+    db->first_failure = *cause;
+    db->first_failure.code = status;
+    atomic_store(&db->failed, status);
   }
+  lock_leave(&db->error_lock);
+  if (first)
+    engine_log(db, WODAN_LOG_WARNING, "a write failed, the database only reads from now on: %s", cause->message);
   return status == WODAN_ENOSPC ? WODAN_EFAILED : status;
 }
 
 int engine_writable(struct wodan_db *db, struct wodan_error *error) {
   if (db->read_only)
     return status_set(error, WODAN_EREADONLY, 0, WODAN_NO_BLOCK, "the database is open for reading only");
-  if (db->failed.code == 0) return 0;
-  return status_set(error, WODAN_EFAILED, db->failed.device_errno, db->failed.block,
-                    "an earlier write failed, so this handle only reads: %.180s", db->failed.message);
+  if (!engine_failed(db)) return 0;
+  lock_acquire(&db->error_lock);
+  struct wodan_error cause = db->first_failure;
+  lock_leave(&db->error_lock);
+  return status_set(error, WODAN_EFAILED, cause.device_errno, cause.block,
+                    "an earlier write failed, so this handle only reads: %.180s", cause.message);
 }
 
 void engine_log(struct wodan_db *db, int level, const char *format, ...) {
@@ -74,27 +82,60 @@ static void insert_all(struct wodan_db *db, const struct operations *operations)
   count(&db->counters.deletes, operations->count - puts);
 }
 
+/* Everything into the tree and durable. Caller holds write, which is let go of meanwhile. */
+static int checkpoint_all(struct wodan_db *db, struct wodan_error *error) {
+  lock_leave(&db->write);
+  engine_tree_enter(db);
+  int status = engine_checkpoint_all(db, error);
+  engine_tree_leave(db);
+  lock_acquire(&db->write);
+  return status;
+}
+
 enum { RECORD_HEADER = 16 };
 
-/* Before a durable commit changes anything: the journal can take what is pending and these operations, or a checkpoint
- * empties it. So no lack of memory or space can come between the insert and the journal record. */
-static int make_journal_room(struct wodan_db *db, const struct operations *operations, struct wodan_error *error) {
+/* Asked before a durable commit changes anything: the journal can take what is pending and these operations, else a
+ * checkpoint empties it. So no lack of memory or space can come between the insert and the journal record. */
+static bool journal_has_room(const struct wodan_db *db, const struct operations *operations) {
   uint64_t payload = RECORD_HEADER + db->frozen.pending_bytes + db->active.pending_bytes + operations->size;
-  if (journal_room(&db->journal, journal_record_blocks(&db->journal, payload))) return 0;
-  return engine_checkpoint_all(db, error);
+  return journal_room(&db->journal, journal_record_blocks(&db->journal, payload));
+}
+
+/* *again: the memtables have no memory left for it, and nothing happened. */
+static int insert(struct wodan_db *db, const struct operations *operations, bool *again, struct wodan_error *error) {
+  uint64_t refused = mem_refused(&db->tables_mem);
+  rwlock_write(&db->state);
+  int status = memtable_reserve(db->active.table, operations->count, operations->payload, error);
+  if (status == 0) insert_all(db, operations);
+  rwlock_write_leave(&db->state);
+  *again = status == WODAN_ENOMEM && mem_refused(&db->tables_mem) != refused;
+  return status;
+}
+
+static int prepare(struct wodan_db *db, const struct operations *operations, bool durable, struct wodan_error *error) {
+  int status = 0;
+  for (int attempt = 0; status == 0; attempt++) { /* both may let others in, so the journal's room is looked at last */
+    status = engine_writable(db, error);
+    if (status == 0) status = engine_room_in_memory(db, operations, error);
+    if (status == 0) status = engine_make_room(db, operations->encoded, operations->deletes_only, error);
+    if (status < 0 || !durable || attempt == 1 || journal_has_room(db, operations)) break;
+    status = checkpoint_all(db, error);
+  }
+  return status;
 }
 
 static int apply_locked(struct wodan_db *db, const struct operations *operations, bool durable,
                         struct wodan_error *error) {
-  int status = engine_writable(db, error);
-  if (status == 0 && durable) status = make_journal_room(db, operations, error);
-  if (status == 0) status = engine_make_room(db, operations->encoded, operations->deletes_only, error);
-  if (status < 0) return status;
-  rwlock_write(&db->state);
-  status = memtable_reserve(db->active.table, operations->count, operations->payload, error);
-  if (status == 0) insert_all(db, operations);
-  rwlock_write_leave(&db->state);
-  return status;
+  for (;;) {
+    bool again;
+    int status = prepare(db, operations, durable, error);
+    if (status == 0)
+      status = insert(db, operations, &again, error);
+    else
+      return status;
+    if (again) status = engine_free_tables(db, error);
+    if (status < 0 || !again) return status;
+  }
 }
 
 int engine_commit(struct wodan_db *db, const struct operations *operations, struct wodan_commit *commit,
@@ -159,7 +200,7 @@ static int journal_pending(struct wodan_db *db, uint64_t payload, struct wodan_e
   uint8_t header[RECORD_HEADER];
   store_u64(header, first);
   store_u64(header + 8, last);
-  db->wrote = true;
+  atomic_store(&db->wrote, true);
   int status = journal_record_begin(&db->journal, payload, error);
   if (status == 0) status = journal_record_put(&db->journal, header, sizeof header, error);
   if (status == 0) status = journal_slot(db, &db->frozen, block, error);
@@ -201,8 +242,8 @@ int engine_sync_to(struct wodan_db *db, uint64_t sequence, struct wodan_error *e
     uint64_t blocks = journal_record_blocks(&db->journal, payload);
     bool room = journal_room(&db->journal, blocks);
     if (!room || (blocks > db->journal.blocks / 4 && !short_of)) {
-      status = engine_checkpoint_all(db, error);
-      short_of = room && db->failed.code == 0 && (status == WODAN_ENOMEM || status == WODAN_ENOSPC);
+      status = checkpoint_all(db, error);
+      short_of = room && !engine_failed(db) && (status == WODAN_ENOMEM || status == WODAN_ENOSPC);
       if (short_of) status = 0;
     } else {
       status = journal_pending(db, payload, error);

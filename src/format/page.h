@@ -1,4 +1,5 @@
-/* Page: sorted records. The one page format of the engine: data pages of runs, a run's index, a node's leaf table.
+/* Page: sorted records. The one page format of the engine: data pages of runs, a run's index, a node's table of
+ * leaves or children.
  *
  *   OFFSET SIZE DESCRIPTION
  *        0    4 size of the page in bytes

@@ -233,10 +233,11 @@ static int plan_ring(const struct superblock_wish *wish, struct superblock *sb, 
   return 0;
 }
 
-/* The leaves that hold 16 memtables. */
+/* The leaves that hold 16 memtables; all of them in a volume of about 64, where a second level would only cost space. */
 static uint32_t node_leaves_usual(const struct superblock *sb) {
   uint64_t memtable = min_u64(sb->memtable_size, UINT64_MAX / 16); /* a wish, not proven yet */
-  return (uint32_t)clamp_u64(16 * memtable / sb->leaf_size, 16, 2048);
+  uint64_t least = sb->device_blocks * sb->block_size / sb->leaf_size <= 64 ? 128 : 16;
+  return (uint32_t)clamp_u64(16 * memtable / sb->leaf_size, least, 2048);
 }
 
 int superblock_plan(const struct superblock_wish *wish, struct superblock *sb, struct wodan_error *error) {

@@ -38,9 +38,9 @@ void arena_release(struct arena *arena) {
   arena->first = arena->current = NULL;
 }
 
-/* Half of what there is already: few allocations, and at most a third of a small arena unused. */
+/* A third of what there is already: few allocations, and at most a quarter of the arena unused. */
 static size_t chunk_size(const struct arena *arena, size_t wanted) {
-  size_t size = arena->size / 2;
+  size_t size = arena->size / 3;
   if (size < ARENA_CHUNK_MIN) size = ARENA_CHUNK_MIN;
   if (size > ARENA_CHUNK_MAX) size = ARENA_CHUNK_MAX;
   return size < wanted ? wanted : size;

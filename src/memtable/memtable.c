@@ -23,6 +23,7 @@ enum {
 struct memtable {
   struct mem *mem;
   _Atomic uint64_t references;
+  _Atomic uint32_t *alive;
   struct arena entries;
   struct ordered_map map;
   struct key_filter filter;
@@ -30,14 +31,20 @@ struct memtable {
   uint64_t records, bytes, first_sequence, last_sequence;
 };
 
-struct memtable *memtable_create(struct mem *mem) {
+struct memtable *memtable_create(struct mem *mem, _Atomic uint32_t *alive) {
+  return memtable_create_within(mem, mem, alive);
+}
+
+struct memtable *memtable_create_within(struct mem *mem, struct mem *records, _Atomic uint32_t *alive) {
   struct memtable *table = mem_zalloc(mem, sizeof *table);
   if (!table) return NULL;
   table->mem = mem;
   atomic_init(&table->references, 1);
-  arena_init(&table->entries, mem, ENTRY_ALIGNMENT);
-  ordered_map_init(&table->map, mem);
-  key_filter_init(&table->filter, mem);
+  table->alive = alive;
+  if (alive) atomic_fetch_add(alive, 1);
+  arena_init(&table->entries, records, ENTRY_ALIGNMENT);
+  ordered_map_init(&table->map, records);
+  key_filter_init(&table->filter, records);
   return table;
 }
 
@@ -54,11 +61,16 @@ void memtable_unref(struct memtable *table) {
   key_filter_release(&table->filter);
   ordered_map_release(&table->map);
   arena_release(&table->entries);
+  if (table->alive) atomic_fetch_sub(table->alive, 1);
   mem_free(table->mem, table, sizeof *table);
 }
 
 uint64_t memtable_count(const struct memtable *table) { return table->records; }
 uint64_t memtable_bytes(const struct memtable *table) { return table->bytes; }
+uint64_t memtable_memory(const struct memtable *table) {
+  const struct key_filter *filter = &table->filter;
+  return table->entries.size + table->map.nodes.size + (filter->count + filter->next_count) * sizeof(uint64_t);
+}
 uint64_t memtable_first_sequence(const struct memtable *table) { return table->first_sequence; }
 uint64_t memtable_last_sequence(const struct memtable *table) { return table->last_sequence; }
 

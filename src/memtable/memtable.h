@@ -7,14 +7,18 @@
 #ifndef MEMTABLE_MEMTABLE_H
 #define MEMTABLE_MEMTABLE_H
 
+#include <stdatomic.h>
 #include "base/mem.h"
 #include "iter/iterator.h"
 
 struct memtable;
 
-struct memtable *memtable_create(struct mem *mem); /* one reference; NULL: no memory */
-void memtable_ref(struct memtable *table);         /* atomic, any thread */
-void memtable_unref(struct memtable *table);       /* frees at the last one */
+/* One reference. alive (may be NULL) counts the memtables that have not been freed. NULL: no memory. */
+struct memtable *memtable_create(struct mem *mem, _Atomic uint32_t *alive);
+/* The same with the records in an account of their own; handle and iterators stay in mem. */
+struct memtable *memtable_create_within(struct mem *mem, struct mem *records, _Atomic uint32_t *alive);
+void memtable_ref(struct memtable *table);   /* atomic, any thread */
+void memtable_unref(struct memtable *table); /* frees at the last one */
 
 /* Makes sure that `count` more inserts with `bytes` of keys and values together cannot fail. */
 int memtable_reserve(struct memtable *table, size_t count, size_t bytes, struct wodan_error *error);
@@ -29,6 +33,7 @@ struct iterator *memtable_iterator(struct memtable *table, uint64_t sequence);
 
 uint64_t memtable_count(const struct memtable *table);          /* records, all versions */
 uint64_t memtable_bytes(const struct memtable *table);          /* encoded: sum of record_encoded_size */
+uint64_t memtable_memory(const struct memtable *table);         /* bytes of memory its records take */
 uint64_t memtable_first_sequence(const struct memtable *table); /* 0 when empty */
 uint64_t memtable_last_sequence(const struct memtable *table);  /* 0 when empty */
 

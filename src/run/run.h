@@ -16,13 +16,22 @@
 /* What runs need from the engine; fixed while the volume is open. */
 struct run_env {
   struct mem *mem;
+  struct mem *skeleton, *readers; /* accounts of handles and nodes, and of cursors; NULL: mem */
   struct block_io *io;
   struct cache *cache;
   struct run_shelf *shelf;
   struct space *space;
   uint32_t page_size;
-  struct epoch epoch; /* goes into headers written */
+  uint32_t chunk_size;           /* bytes a builder writes at once; 0: 512 KiB */
+  uint64_t filter_keys;          /* a run with more records gets no filter; 0: no such limit */
+  struct epoch epoch;            /* goes into headers written */
+  _Atomic uint64_t *dead_blocks; /* NULL, or counts the blocks of dead runs somebody still holds */
 };
+
+static inline struct mem *run_env_skeleton(const struct run_env *env) {
+  return env->skeleton ? env->skeleton : env->mem;
+}
+static inline struct mem *run_env_readers(const struct run_env *env) { return env->readers ? env->readers : env->mem; }
 
 struct run;
 
@@ -37,8 +46,10 @@ void run_unref(struct run *run);
 void run_mark_dead(struct run *run);
 
 uint64_t run_generation(const struct run *run);
-uint64_t run_length(const struct run *run); /* bytes of the object */
-uint64_t run_blocks(const struct run *run); /* of all its extents */
+uint64_t run_length(const struct run *run);        /* bytes of the object */
+uint64_t run_payload(const struct run *run);       /* without its header, which is much of a tiny leaf */
+uint64_t run_blocks(const struct run *run);        /* of all its extents */
+uint32_t run_pointer_bytes(const struct run *run); /* encoded (format/block_ptr.h) */
 struct wodan_slice run_pivot(const struct run *run);
 void run_pointer(const struct run *run, struct block_ptr *out);
 /* Counts that a node stores of its buffered runs; 0 until set. Set before the handle is shared. */
@@ -58,6 +69,8 @@ struct run_shape {
   uint32_t page_count;
 };
 void run_shape(const struct run *run, struct run_shape *shape);
+/* Bytes of the data pages that may hold keys in [lower, upper) (NULL: open). */
+uint64_t run_range_bytes(const struct run *run, const struct wodan_slice *lower, const struct wodan_slice *upper);
 
 /* Hash of a tree key for filters; computed once per lookup. */
 uint64_t run_key_hash(const struct run_env *env, struct wodan_slice key);
@@ -70,6 +83,8 @@ int run_get(struct run *run, struct wodan_slice key, uint64_t hash, struct recor
 
 /* Holds a reference, and from its first move on the index part. NULL: no memory. */
 struct iterator *run_iterator(struct run *run);
+/* The same with its memory taken from mem. */
+struct iterator *run_iterator_in(struct run *run, struct mem *mem);
 
 /* A whole data page, as it is stored. */
 struct page_bytes {

@@ -20,7 +20,7 @@
 #include "run/filter.h"
 #include "run/run.h"
 
-enum { CHUNK_SIZE = 512 << 10, RUN_SECTIONS = 3 };
+enum { CHUNK_SIZE = 512 << 10, RUN_SECTIONS = 3, HASHES = 512 };
 
 struct run_builder {
   struct run_env *env;
@@ -34,10 +34,10 @@ struct run_builder {
   uint64_t chunk_offset; /* of `chunk` in the object */
 
   struct page_builder *page, *index;
-  uint8_t *scratch; /* page_size bytes: a finished page on its way into the chunk */
-  uint8_t *key;     /* key_size_max bytes: the last key of that page */
-  uint64_t *hashes; /* of the keys, when a filter is wanted */
-  size_t hashes_capacity;
+  uint8_t *scratch;                     /* page_size bytes: a finished page on its way into the chunk */
+  uint8_t *key;                         /* key_size_max bytes: the last key of that page */
+  uint64_t **hashes;                    /* of the keys, when a filter is wanted: HASHES each */
+  size_t hashes_capacity, hashes_count; /* pointers, and those in use */
 
   struct wodan_slice low, high; /* own memory */
   uint32_t header_length;       /* 0 before the first record */
@@ -81,6 +81,15 @@ static bool slice_copy(struct mem *mem, struct wodan_slice from, struct wodan_sl
   return true;
 }
 
+/* Also when there are too many for a filter. */
+static void hashes_free(struct run_builder *builder) {
+  struct mem *mem = builder->env->mem;
+  while (builder->hashes_count) mem_array_free(mem, builder->hashes[--builder->hashes_count], HASHES, sizeof(uint64_t));
+  mem_array_free(mem, builder->hashes, builder->hashes_capacity, sizeof *builder->hashes);
+  builder->hashes = NULL;
+  builder->hashes_capacity = 0;
+}
+
 /* All but the space. */
 static void builder_free(struct run_builder *builder) {
   struct mem *mem = builder->env->mem;
@@ -90,7 +99,7 @@ static void builder_free(struct run_builder *builder) {
   page_builder_free(builder->index);
   mem_free(mem, builder->scratch, builder->env->page_size);
   mem_free(mem, builder->key, key_size_max(builder->env));
-  mem_array_free(mem, builder->hashes, builder->hashes_capacity, sizeof *builder->hashes);
+  hashes_free(builder);
   slice_free(mem, builder->low);
   slice_free(mem, builder->high);
   mem_free(mem, builder, sizeof *builder);
@@ -112,7 +121,7 @@ int run_builder_create(struct run_env *env, const struct run_build_options *opti
   builder->env = env;
   builder->options = *options;
   builder->blocks = options->size_max / block + (options->size_max % block != 0);
-  uint64_t chunk_blocks = block < CHUNK_SIZE ? CHUNK_SIZE / block : 1;
+  uint64_t chunk = env->chunk_size ? env->chunk_size : CHUNK_SIZE, chunk_blocks = block < chunk ? chunk / block : 1;
   builder->chunk_size = (size_t)((chunk_blocks < builder->blocks ? chunk_blocks : builder->blocks) * block);
   builder->first = builder->chunk = mem_alloc_aligned(env->mem, builder->chunk_size, BLOCK_IO_ALIGNMENT);
   builder->page = page_builder_create(env->mem);
@@ -227,13 +236,35 @@ static int start(struct run_builder *builder, struct wodan_slice low, struct wod
   return status;
 }
 
+/* Room for hashes up to `count`; with more than a filter may have there is none. */
+static bool hashes_room(struct run_builder *builder, uint64_t count) {
+  struct mem *mem = builder->env->mem;
+  uint64_t most = builder->env->filter_keys;
+  if (most && count > most) {
+    builder->options.filter = false;
+    hashes_free(builder);
+    return true;
+  }
+  while ((uint64_t)builder->hashes_count * HASHES < count) {
+    void *pointers = builder->hashes;
+    bool room =
+        mem_array_grow(mem, &pointers, &builder->hashes_capacity, builder->hashes_count + 1, sizeof *builder->hashes);
+    builder->hashes = pointers;
+    uint64_t *more = room ? mem_array(mem, HASHES, sizeof *more) : NULL;
+    if (!more) return false;
+    builder->hashes[builder->hashes_count++] = more;
+  }
+  return true;
+}
+
+static void put_hash(struct run_builder *builder, uint64_t at, struct wodan_slice key) {
+  builder->hashes[at / HASHES][at % HASHES] = run_key_hash(builder->env, key);
+}
+
 static bool keep_hash(struct run_builder *builder, struct wodan_slice key) {
-  void *hashes = builder->hashes;
-  bool room = mem_array_grow(builder->env->mem, &hashes, &builder->hashes_capacity, (size_t)builder->count + 1,
-                             sizeof *builder->hashes);
-  builder->hashes = hashes;
-  if (room) builder->hashes[builder->count] = run_key_hash(builder->env, key);
-  return room;
+  if (!hashes_room(builder, builder->count + 1)) return false;
+  if (builder->options.filter) put_hash(builder, builder->count, key);
+  return true;
 }
 
 int run_builder_add(struct run_builder *builder, const struct record *record, struct wodan_error *error) {
@@ -263,15 +294,12 @@ int run_builder_add(struct run_builder *builder, const struct record *record, st
 
 /* The filter's hashes of a page's keys; they count from the next add on. */
 static bool keep_page_hashes(struct run_builder *builder, const struct page *page) {
-  void *hashes = builder->hashes;
-  bool room = mem_array_grow(builder->env->mem, &hashes, &builder->hashes_capacity,
-                             (size_t)builder->count + page->count, sizeof *builder->hashes);
-  builder->hashes = hashes;
-  for (uint32_t i = 0; room && i < page->count; i++) {
+  if (!hashes_room(builder, builder->count + page->count)) return false;
+  for (uint32_t i = 0; builder->options.filter && i < page->count; i++) {
     struct wodan_slice key = {builder->key, page_key(page, i, builder->key)};
-    builder->hashes[builder->count + i] = run_key_hash(builder->env, key);
+    put_hash(builder, builder->count + i, key);
   }
-  return room;
+  return true;
 }
 
 int run_builder_add_page(struct run_builder *builder, const struct page_bytes *page, bool *taken,
@@ -319,7 +347,7 @@ static int finish_filter(struct run_builder *builder, struct wodan_error *error)
   size_t size = (size_t)lines * FILTER_LINE_SIZE;
   uint8_t *filter = mem_zalloc(mem, size);
   if (!filter) return status_nomem(error);
-  for (uint64_t i = 0; i < builder->count; i++) filter_add(filter, lines, builder->hashes[i]);
+  for (uint64_t i = 0; i < builder->count; i++) filter_add(filter, lines, builder->hashes[i / HASHES][i % HASHES]);
   int status = append_section(builder, 2, SECTION_FILTER, filter, size, error);
   mem_free(mem, filter, size);
   return status;

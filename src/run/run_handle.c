@@ -17,7 +17,7 @@ static size_t handle_size(const struct run *run) {
 struct run *run_create(struct run_env *env, const struct block_ptr *ptr, struct wodan_slice pivot) {
   assert(env->mem == env->io->mem && env->shelf); /* what block_io allocates is freed here */
   assert(ptr->extent_count <= BLOCK_PTR_EXTENTS_MAX && pivot.size < UINT32_MAX);
-  struct run *run = mem_zalloc(env->mem, (size_t)run_handle_memory(ptr->extent_count, pivot.size));
+  struct run *run = mem_zalloc(run_env_skeleton(env), (size_t)run_handle_memory(ptr->extent_count, pivot.size));
   if (!run) return NULL;
   atomic_init(&run->references, 1);
   run->env = env;
@@ -43,19 +43,31 @@ void run_unref(struct run *run) {
   uint32_t before = atomic_fetch_sub_explicit(&run->references, 1, memory_order_acq_rel);
   assert(before > 0);
   if (before > 1) return;
-  if (atomic_load_explicit(&run->dead, memory_order_acquire))
+  if (atomic_load_explicit(&run->dead, memory_order_acquire)) {
     space_defer(run->env->space, run->extents, run->extent_count, run->generation);
+    if (run->env->dead_blocks) atomic_fetch_sub(run->env->dead_blocks, run_blocks(run));
+  }
   shelf_remove(run);
-  mem_free(run->env->mem, run, handle_size(run));
+  mem_free(run_env_skeleton(run->env), run, handle_size(run));
 }
 
 void run_mark_dead(struct run *run) {
   assert(!atomic_load_explicit(&run->dead, memory_order_relaxed));
+  if (run->env->dead_blocks) atomic_fetch_add(run->env->dead_blocks, run_blocks(run));
   atomic_store_explicit(&run->dead, true, memory_order_release);
 }
 
 uint64_t run_generation(const struct run *run) { return run->generation; }
 uint64_t run_length(const struct run *run) { return run->length; }
+uint64_t run_payload(const struct run *run) { return run->length - run->header_length; }
+
+uint32_t run_pointer_bytes(const struct run *run) {
+  size_t bytes =
+      wire_varint_size(run->generation) + 8 + wire_varint_size(run->length) + wire_varint_size(run->header_length) + 1;
+  for (uint32_t e = 0; e < run->extent_count; e++)
+    bytes += wire_varint_size(run->extents[e].first) + wire_varint_size(run->extents[e].count);
+  return (uint32_t)bytes;
+}
 
 uint64_t run_blocks(const struct run *run) {
   uint64_t blocks = 0;

@@ -18,6 +18,7 @@ enum { KEY_SLACK = 16, KEY_CAPACITY_MIN = 64 };
 struct run_iterator {
   struct iterator base;
   struct run *run;
+  struct mem *mem;
   struct run_index *index; /* NULL: not moved yet */
   struct frame *frame;     /* NULL: stands nowhere */
   struct page page;
@@ -39,7 +40,7 @@ static int stand_nowhere(struct run_iterator *it) {
 
 /* Grows the key buffer, keeping the prefix in it. */
 static int key_room(struct run_iterator *it, size_t size, struct wodan_error *error) {
-  struct mem *mem = it->run->env->mem;
+  struct mem *mem = it->mem;
   size_t wanted = size + KEY_SLACK < KEY_CAPACITY_MIN ? KEY_CAPACITY_MIN : (size + KEY_SLACK) * 2;
   uint8_t *bigger = mem_alloc(mem, wanted);
   if (!bigger) {
@@ -180,7 +181,7 @@ static int move_prev(struct iterator *base, struct wodan_error *error) {
 static void close_iterator(struct iterator *base) {
   struct run_iterator *it = self(base);
   struct run *run = it->run;
-  struct mem *mem = run->env->mem;
+  struct mem *mem = it->mem;
   stand_nowhere(it);
   if (it->index) run_close_body(run);
   mem_free(mem, it->key, it->key_capacity);
@@ -200,10 +201,15 @@ static const struct iterator_ops run_iterator_ops = {
 };
 
 struct iterator *run_iterator(struct run *run) {
-  struct run_iterator *it = mem_zalloc(run->env->mem, sizeof *it);
+  return run_iterator_in(run, run->env->mem);
+}
+
+struct iterator *run_iterator_in(struct run *run, struct mem *mem) {
+  struct run_iterator *it = mem_zalloc(mem, sizeof *it);
   if (!it) return NULL;
   it->base.ops = &run_iterator_ops;
   it->run = run;
+  it->mem = mem;
   run_ref(run);
   return &it->base;
 }
@@ -231,7 +237,7 @@ bool run_iterator_whole_page(struct iterator *base, const struct wodan_slice *li
   if (!only_puts(&it->page, &out->sequence_max)) return false;
   void *bytes = it->last;
   size_t size = last[0].size + last[1].size;
-  bool room = mem_array_grow(it->run->env->mem, &bytes, &it->last_capacity, size, 1);
+  bool room = mem_array_grow(it->mem, &bytes, &it->last_capacity, size, 1);
   it->last = bytes;
   if (!room) return false;
   out->first = base->record.key;

@@ -31,6 +31,19 @@ void run_shape(const struct run *run, struct run_shape *shape) {
   *shape = index->shape;
 }
 
+uint64_t run_range_bytes(const struct run *run, const struct wodan_slice *lower, const struct wodan_slice *upper) {
+  const struct run_index *index = atomic_load_explicit(&run->index, memory_order_acquire);
+  bool exact;
+  uint32_t from = lower ? page_lower_bound(&index->page, *lower, &exact) : 0, last = index->page.count - 1;
+  if (from > last) return 0;
+  if (upper) {
+    uint32_t at = page_lower_bound(&index->page, *upper, &exact);
+    if (at < last) last = at;
+  }
+  struct index_entry first = run_index_entry(index, from), end = run_index_entry(index, last);
+  return end.offset + end.length - first.offset;
+}
+
 /* ---- pages --------------------------------------------------------------------------------------------------- */
 
 /* NULL when the bytes are the page its index entry names, else what is wrong. */

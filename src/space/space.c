@@ -1,93 +1,109 @@
-/* Owns: the state of every block of the data area.
+/* Owns: the state of every block of the data area, and where the next object goes.
  *
  * Always true:
- *  - used holds every block that is not free; now and old are disjoint subsets of used.
+ *  - used (the free map) holds every block that is not free; now and old are disjoint subsets of used.
  *  - now: given up since the last durable checkpoint, so its root names them still. old: given up before that
  *    checkpoint, so only the previous root names them. Neither is allocated or discarded.
  *  - the counts equal the bits.
  *  - but for a checkpoint's root nothing takes the last `reserve` free blocks: else nothing could ever free the deferred.
  *
+ * Placement: what is written together dies together, so each kind has a cursor, where its last object ended, and the
+ * segment (1/64 of the data area) with a cursor in it is left to that cursor's kind. An object goes on at its cursor. Where
+ * that is used, or another kind's segment, the cursor moves to the tightest of the next HOLES_TRIED holes that hold the object,
+ * round the volume: freed places are filled before a long stretch is cut, which buffer runs need. Only when no such hole is left
+ * are the other kinds' segments used, and only when no hole holds the object whole is it cut over the longest stretches.
+ *
  * Order: space_checkpoint_durable is called only after the flush behind the checkpoint record returned; then old
  * becomes free and now becomes old, so a block freed by a checkpoint survives one more of them.
  *
- * See: FORMAT.md "Space", tests/unit/test_space.c. */
+ * See: FORMAT.md "Space", free_map.h, tests/unit/test_space.c, bench/micro_space.c. */
 #include "space/space.h"
 
 #include <assert.h>
 #include <string.h>
 #include "base/thread.h"
+#include "space/free_map.h"
 
 struct space {
   struct mem *mem;
   struct lock lock;
-  uint64_t first, end;          /* data area, blocks */
-  uint64_t words;               /* of each bitmap */
-  uint64_t *used, *now, *old;   /* one allocation, which starts at used */
-  uint64_t cursor[SPACE_KINDS]; /* next-fit: bit index where the next search starts */
+  uint64_t first, end;    /* data area, blocks */
+  struct free_map map;    /* used */
+  struct bitmap now, old; /* touched: a region with a bit */
+  uint64_t segment;       /* blocks; 0: the data area is too small to be divided */
+  struct cursor {
+    uint64_t at; /* where the last object of the kind ends */
+    bool set;    /* there was one since the mount */
+  } cursors[SPACE_KINDS];
   uint64_t free, deferred;
-  uint64_t reserve;    /* free blocks that only a checkpoint's root may take */
-  uint64_t reached;    /* one object could take so many, as far as was asked since the last allocation */
-  uint64_t generation; /* of the last durable checkpoint */
+  uint64_t promise;        /* free blocks that what can wait leaves to what cannot */
+  uint64_t promise_object; /* the largest object of those */
+  uint64_t reserve;        /* free blocks that only a checkpoint's root may take */
+  uint64_t reserve_object; /* the largest object of the reserve */
+  uint64_t reached;        /* one object could take so many, as far as was asked since the last allocation */
+  uint64_t generation;     /* of the last durable checkpoint */
 };
 
-static uint64_t word_count(uint64_t blocks) { return (blocks + 63) / 64; }
+enum { SEGMENTS = 64, HOLES_TRIED = 32 };
 
-uint64_t space_memory(uint64_t blocks) { return sizeof(struct space) + 3 * 8 * word_count(blocks); }
+uint64_t space_memory(uint64_t blocks) {
+  return sizeof(struct space) + free_map_memory(blocks) + 2 * bitmap_memory(blocks);
+}
 
 struct space *space_create(struct mem *mem, uint64_t first, uint64_t end) {
   assert(first <= end);
   struct space *space = mem_zalloc(mem, sizeof *space);
   if (!space) return NULL;
+  uint64_t size = end - first;
   space->mem = mem;
   space->first = first;
   space->end = end;
-  space->words = word_count(end - first);
-  space->free = end - first;
-  space->used = mem_array(mem, 3 * space->words, 8);
-  if (!space->used || lock_init(&space->lock)) {
-    mem_array_free(mem, space->used, 3 * space->words, 8);
-    mem_free(mem, space, sizeof *space);
-    return NULL;
-  }
-  memset(space->used, 0, 3 * space->words * 8);
-  space->now = space->used + space->words;
-  space->old = space->now + space->words;
-  return space;
+  space->segment = size / SEGMENTS;
+  space->free = size;
+  bool map = free_map_init(&space->map, mem, size);
+  bool now = map && bitmap_init(&space->now, mem, size);
+  bool old = now && bitmap_init(&space->old, mem, size);
+  if (old && lock_init(&space->lock) == 0) return space;
+  if (old) bitmap_release(&space->old, mem);
+  if (now) bitmap_release(&space->now, mem);
+  if (map) free_map_release(&space->map, mem);
+  mem_free(mem, space, sizeof *space);
+  return NULL;
 }
 
 void space_free(struct space *space) {
   if (!space) return;
   lock_release(&space->lock);
-  mem_array_free(space->mem, space->used, 3 * space->words, 8);
+  bitmap_release(&space->old, space->mem);
+  bitmap_release(&space->now, space->mem);
+  free_map_release(&space->map, space->mem);
   mem_free(space->mem, space, sizeof *space);
 }
-
-static bool bit(const uint64_t *map, uint64_t i) { return map[i / 64] >> (i % 64) & 1; }
-static void bit_set(uint64_t *map, uint64_t i) { map[i / 64] |= 1ull << (i % 64); }
-static void bit_clear(uint64_t *map, uint64_t i) { map[i / 64] &= ~(1ull << (i % 64)); }
 
 static bool inside(const struct space *space, const struct extent *extent) {
   return extent->first >= space->first && extent->first < space->end && extent->count <= space->end - extent->first;
 }
 
+/* ---- mount ---------------------------------------------------------------------------------------------------------- */
+
+/* Caller holds the lock. */
+static int claim(struct space *space, const struct extent *extent, struct wodan_error *error) {
+  if (!inside(space, extent))
+    return status_corrupt(error, extent->first, "an extent of %llu blocks lies outside the data area",
+                          (unsigned long long)extent->count);
+  if (!extent->count) return 0;
+  uint64_t first = extent->first - space->first, end = first + extent->count;
+  uint64_t owned = bitmap_next_set(&space->map.used, first, end);
+  if (owned < end) return status_corrupt(error, space->first + owned, "the block is owned twice");
+  free_map_take(&space->map, first, end);
+  space->free -= extent->count;
+  return 0;
+}
+
 int space_claim(struct space *space, const struct extent *extents, uint32_t count, struct wodan_error *error) {
   int status = 0;
   lock_acquire(&space->lock);
-  for (uint32_t e = 0; e < count && !status; e++) {
-    if (!inside(space, &extents[e])) {
-      status = status_corrupt(error, extents[e].first, "an extent of %llu blocks lies outside the data area",
-                              (unsigned long long)extents[e].count);
-      break;
-    }
-    for (uint64_t i = extents[e].first - space->first, n = extents[e].count; n; i++, n--) {
-      if (bit(space->used, i)) {
-        status = status_corrupt(error, space->first + i, "the block is owned twice");
-        break;
-      }
-      bit_set(space->used, i);
-      space->free--;
-    }
-  }
+  for (uint32_t e = 0; e < count && !status; e++) status = claim(space, &extents[e], error);
   lock_leave(&space->lock);
   return status;
 }
@@ -100,12 +116,14 @@ bool space_claim_previous(struct space *space, const struct extent *extents, uin
       all_inside = false;
       continue;
     }
-    for (uint64_t i = extents[e].first - space->first, n = extents[e].count; n; i++, n--) {
-      if (bit(space->used, i)) continue;
-      bit_set(space->used, i);
-      bit_set(space->old, i);
-      space->free--;
-      space->deferred++;
+    uint64_t at = extents[e].first - space->first, end = at + extents[e].count;
+    while ((at = bitmap_next_clear(&space->map.used, at, end)) < end) {
+      uint64_t stop = bitmap_next_set(&space->map.used, at, end);
+      free_map_take(&space->map, at, stop);
+      bitmap_set(&space->old, at, stop);
+      space->free -= stop - at;
+      space->deferred += stop - at;
+      at = stop;
     }
   }
   lock_leave(&space->lock);
@@ -118,113 +136,104 @@ void space_mounted(struct space *space, uint64_t generation) {
   lock_leave(&space->lock);
 }
 
-/* Length of the free stretch that starts at bit i, at most `limit`. */
-static uint64_t free_stretch(const struct space *space, uint64_t i, uint64_t limit) {
-  uint64_t start = i;
-  while (i - start < limit) {
-    uint64_t word = space->used[i / 64] >> (i % 64);
-    uint64_t left = 64 - i % 64;
-    if (word) {
-      uint64_t zeros = (uint64_t)__builtin_ctzll(word);
-      i += zeros < left ? zeros : left;
-      break;
-    }
-    i += left;
-  }
-  return i - start < limit ? i - start : limit;
-}
+/* ---- allocation ------------------------------------------------------------------------------------------------------ */
 
-/* The first free bit at or after i, or `to` when there is none before it. */
-static uint64_t next_free(const struct space *space, uint64_t i, uint64_t to) {
-  while (i < to) {
-    uint64_t word = ~space->used[i / 64] >> (i % 64);
-    if (word) {
-      i += (uint64_t)__builtin_ctzll(word);
-      return i < to ? i : to;
-    }
-    i += 64 - i % 64;
-  }
-  return to;
-}
-
-/* One stretch of `blocks` free bits that starts in [from, to) and ends by `size`; false when there is none. */
-static bool find_contiguous(const struct space *space, uint64_t from, uint64_t to, uint64_t size, uint64_t blocks,
-                            uint64_t *found) {
-  for (uint64_t i = next_free(space, from, to); i < to; i = next_free(space, i, to)) {
-    uint64_t limit = blocks < size - i ? blocks : size - i;
-    uint64_t length = free_stretch(space, i, limit);
-    if (length == blocks) {
-      *found = i;
-      return true;
-    }
-    i += length + 1;
+/* Whether [at, end) touches a segment that another kind's cursor is in; *behind is then where that one ends. */
+static bool in_others_segment(const struct space *space, enum space_kind kind, uint64_t at, uint64_t end,
+                              uint64_t *behind) {
+  if (!space->segment) return false;
+  for (int k = 0; k < SPACE_KINDS; k++) {
+    if (k == (int)kind || !space->cursors[k].set) continue;
+    uint64_t segment = space->cursors[k].at / space->segment * space->segment;
+    if (at >= segment + space->segment || end <= segment) continue;
+    *behind = segment + space->segment;
+    return true;
   }
   return false;
 }
 
-/* The largest free stretches, by falling size, until `blocks` are covered; false when that takes too many. */
-static bool find_scattered(const struct space *space, uint64_t size, uint64_t blocks, struct extent *extents,
-                           uint32_t *count) {
-  uint32_t n = 0;
-  for (uint64_t i = next_free(space, 0, size); i < size; i = next_free(space, i, size)) {
-    uint64_t length = free_stretch(space, i, size - i);
-    uint32_t at = n;
-    while (at > 0 && extents[at - 1].count < length) at--;
-    if (at < BLOCK_PTR_EXTENTS_MAX) {
-      uint32_t kept = n < BLOCK_PTR_EXTENTS_MAX ? n : BLOCK_PTR_EXTENTS_MAX - 1;
-      memmove(&extents[at + 1], &extents[at], (kept - at) * sizeof *extents);
-      extents[at] = (struct extent){.first = i, .count = length};
-      n = kept + 1;
+/* The first `blocks` free blocks in a row at or behind `from`, when `apart` outside the segments of other kinds. */
+static bool next_place(struct space *space, enum space_kind kind, bool apart, uint64_t from, uint64_t blocks,
+                       uint64_t *at) {
+  while (free_map_next(&space->map, from, blocks, at))
+    if (!apart || !in_others_segment(space, kind, *at, *at + blocks, &from)) return true;
+  return false;
+}
+
+/* A place for the whole object: at the cursor, else in the tightest of the next holes. */
+static bool find_hole(struct space *space, enum space_kind kind, bool apart, uint64_t blocks, uint64_t *place) {
+  uint64_t cursor = space->cursors[kind].at, from = cursor, at, tightest = UINT64_MAX;
+  bool wrapped = false;
+  for (int tried = 0; tried < HOLES_TRIED && tightest > blocks; tried++) {
+    if (!next_place(space, kind, apart, from, blocks, &at)) {
+      if (wrapped || !next_place(space, kind, apart, 0, blocks, &at)) break;
+      wrapped = true;
     }
-    i += length;
+    if (wrapped && at >= cursor && tightest < UINT64_MAX) break; /* seen all */
+    uint64_t end = free_map_end(&space->map, at);
+    if (end - at < tightest || at == cursor) {
+      tightest = at == cursor ? blocks : end - at;
+      *place = at;
+    }
+    from = end;
   }
+  return tightest < UINT64_MAX;
+}
+
+static bool find_contiguous(struct space *space, enum space_kind kind, uint64_t blocks, uint64_t *place) {
+  if (blocks > free_map_longest(&space->map)) return false;
+  return find_hole(space, kind, true, blocks, place) || find_hole(space, kind, false, blocks, place);
+}
+
+/* Where one object of so many blocks can go; found has one place more than an object may use. */
+static bool find(struct space *space, enum space_kind kind, uint64_t blocks, struct extent *found, uint32_t *count) {
+  *count = 1;
+  if (blocks > space->free) return false;
+  found[0].count = blocks;
+  if (find_contiguous(space, kind, blocks, &found[0].first)) return true;
+  uint32_t n = free_map_largest(&space->map, found);
   uint64_t covered = 0;
   for (uint32_t e = 0; e < n && covered < blocks; e++) {
-    if (extents[e].count > blocks - covered) extents[e].count = blocks - covered;
-    covered += extents[e].count;
+    if (found[e].count > blocks - covered) found[e].count = blocks - covered;
+    covered += found[e].count;
     *count = e + 1;
   }
   return covered == blocks;
 }
 
-/* Where one object of so many blocks can go: contiguous where possible, from the last allocation on. found has one place
- * more than an object may use. */
-static bool find(const struct space *space, enum space_kind kind, uint64_t blocks, struct extent *found,
-                 uint32_t *count) {
-  uint64_t size = space->end - space->first, at = 0;
-  *count = 1;
+static bool reaches(struct space *space, uint64_t blocks) {
   if (blocks > space->free) return false;
-  uint64_t cursor = space->cursor[kind];
-  if (!find_contiguous(space, cursor, size, size, blocks, &at) && !find_contiguous(space, 0, cursor, size, blocks, &at))
-    return find_scattered(space, size, blocks, found, count);
-  found[0] = (struct extent){.first = at, .count = blocks};
-  return true;
+  if (blocks <= free_map_longest(&space->map)) return true;
+  struct extent largest[BLOCK_PTR_EXTENTS_MAX + 1];
+  uint64_t sum = 0;
+  for (uint32_t n = free_map_largest(&space->map, largest), e = 0; e < n; e++) sum += largest[e].count;
+  return sum >= blocks;
 }
 
-static bool reaches(const struct space *space, uint64_t blocks) {
-  struct extent found[BLOCK_PTR_EXTENTS_MAX + 1];
-  uint32_t count;
-  return blocks == 0 || find(space, SPACE_LEAF, blocks, found, &count);
+static void take(struct space *space, const struct extent *found, uint32_t count) {
+  for (uint32_t e = 0; e < count; e++) free_map_take(&space->map, found[e].first, found[e].first + found[e].count);
 }
 
-static void set_used(struct space *space, const struct extent *found, uint32_t count, bool used) {
-  for (uint32_t e = 0; e < count; e++)
-    for (uint64_t i = found[e].first; i < found[e].first + found[e].count; i++)
-      used ? bit_set(space->used, i) : bit_clear(space->used, i);
+static void give(struct space *space, const struct extent *found, uint32_t count) {
+  for (uint32_t e = 0; e < count; e++) free_map_give(&space->map, found[e].first, found[e].first + found[e].count);
 }
 
-/* Takes blocks so that one object of `kept` blocks could still be placed. */
-static int allocate(struct space *space, enum space_kind kind, uint64_t blocks, uint64_t kept, struct extent *extents,
-                    uint32_t *count, struct wodan_error *error) {
+/* Free blocks that stay for others: how many in all, and the largest object that could still be placed. */
+struct kept {
+  uint64_t blocks, object;
+};
+
+static int allocate(struct space *space, enum space_kind kind, uint64_t blocks, struct kept kept,
+                    struct extent *extents, uint32_t *count, struct wodan_error *error) {
   assert(blocks > 0);
   struct extent found[BLOCK_PTR_EXTENTS_MAX + 1];
   bool ok = find(space, kind, blocks, found, count);
   if (ok) {
-    set_used(space, found, *count, true);
+    take(space, found, *count);
     space->free -= blocks;
-    ok = reaches(space, kept);
+    ok = space->free >= kept.blocks && reaches(space, kept.object);
     if (!ok) {
-      set_used(space, found, *count, false);
+      give(space, found, *count);
       space->free += blocks;
     }
   }
@@ -232,10 +241,10 @@ static int allocate(struct space *space, enum space_kind kind, uint64_t blocks, 
     return status_set(error, WODAN_ENOSPC, 0, WODAN_NO_BLOCK,
                       "no room for %llu blocks: %llu are free and %llu wait for the next checkpoints",
                       (unsigned long long)blocks, (unsigned long long)space->free, (unsigned long long)space->deferred);
-  for (uint32_t e = 0; e < *count; e++) {
+  for (uint32_t e = 0; e < *count; e++)
     extents[e] = (struct extent){.first = space->first + found[e].first, .count = found[e].count};
-    space->cursor[kind] = (found[e].first + found[e].count) % (space->end - space->first);
-  }
+  const struct extent *last = &found[*count - 1];
+  space->cursors[kind] = (struct cursor){(last->first + last->count) % (space->end - space->first), true};
   space->reached = 0;
   return 0;
 }
@@ -243,7 +252,10 @@ static int allocate(struct space *space, enum space_kind kind, uint64_t blocks, 
 int space_allocate_sparing(struct space *space, enum space_kind kind, uint64_t blocks, uint64_t spare,
                            struct extent *extents, uint32_t *count, struct wodan_error *error) {
   lock_acquire(&space->lock);
-  int status = allocate(space, kind, blocks, space->reserve + spare, extents, count, error);
+  uint64_t promise = spare ? space->promise : 0, object = spare ? space->promise_object : 0;
+  struct kept kept = {.blocks = space->reserve + spare + promise,
+                      .object = space->reserve_object + (spare > object ? spare : object)};
+  int status = allocate(space, kind, blocks, kept, extents, count, error);
   lock_leave(&space->lock);
   return status;
 }
@@ -251,34 +263,66 @@ int space_allocate_sparing(struct space *space, enum space_kind kind, uint64_t b
 int space_allocate_reserved(struct space *space, enum space_kind kind, uint64_t blocks, struct extent *extents,
                             uint32_t *count, struct wodan_error *error) {
   lock_acquire(&space->lock);
-  int status = allocate(space, kind, blocks, 0, extents, count, error);
+  int status = allocate(space, kind, blocks, (struct kept){0}, extents, count, error);
   lock_leave(&space->lock);
   return status;
 }
 
-bool space_reaches(struct space *space, uint64_t blocks) {
-  lock_acquire(&space->lock);
-  uint64_t wanted = blocks + space->reserve;
+/* So many blocks are free behind the reserve, and one object of `object` of them can be placed. Lock held. */
+static bool reaches_all(struct space *space, uint64_t blocks, uint64_t object) {
+  uint64_t wanted = object + space->reserve_object;
+  if (blocks + space->reserve > space->free) return false;
   bool ok = wanted <= space->reached || reaches(space, wanted);
   if (ok && wanted > space->reached) space->reached = wanted;
+  return ok;
+}
+
+bool space_reaches(struct space *space, uint64_t blocks) {
+  lock_acquire(&space->lock);
+  bool ok =
+      reaches_all(space, blocks + space->promise, blocks > space->promise_object ? blocks : space->promise_object);
   lock_leave(&space->lock);
   return ok;
 }
 
-void space_set_reserve(struct space *space, uint64_t blocks) {
+bool space_promise(struct space *space, uint64_t blocks, uint64_t object, uint64_t spare) {
+  lock_acquire(&space->lock);
+  if (object > blocks) object = blocks;
+  bool ok = reaches_all(space, blocks + spare, object > spare ? object : spare);
+  if (ok || blocks < space->promise) {
+    space->promise = blocks;
+    space->promise_object = object;
+  }
+  lock_leave(&space->lock);
+  return ok;
+}
+
+void space_set_reserve(struct space *space, uint64_t blocks, uint64_t object) {
   lock_acquire(&space->lock);
   space->reserve = blocks;
+  space->reserve_object = object;
   lock_leave(&space->lock);
+}
+
+/* ---- giving back ----------------------------------------------------------------------------------------------------- */
+
+/* Every block of the extent is used and none deferred. */
+static void assert_live(const struct space *space, const struct extent *extent) {
+  assert(inside(space, extent) && extent->count);
+  uint64_t first = extent->first - space->first, end = first + extent->count;
+  assert(bitmap_next_clear(&space->map.used, first, end) == end);
+  assert(bitmap_next_set(&space->now, first, end) == end);
+  assert(bitmap_next_set(&space->old, first, end) == end);
+  (void)first;
+  (void)end;
 }
 
 /* Caller holds the lock. */
 static void free_extents(struct space *space, const struct extent *extents, uint32_t count) {
   for (uint32_t e = 0; e < count; e++) {
-    assert(inside(space, &extents[e]));
-    for (uint64_t i = extents[e].first - space->first, n = extents[e].count; n; i++, n--) {
-      assert(bit(space->used, i) && !bit(space->now, i) && !bit(space->old, i));
-      bit_clear(space->used, i);
-    }
+    assert_live(space, &extents[e]);
+    uint64_t first = extents[e].first - space->first, end = first + extents[e].count;
+    free_map_give(&space->map, first, end);
     space->free += extents[e].count;
   }
 }
@@ -295,39 +339,35 @@ void space_defer(struct space *space, const struct extent *extents, uint32_t cou
     free_extents(space, extents, count);
   } else {
     for (uint32_t e = 0; e < count; e++) {
-      assert(inside(space, &extents[e]));
-      for (uint64_t i = extents[e].first - space->first, n = extents[e].count; n; i++, n--) {
-        assert(bit(space->used, i) && !bit(space->now, i) && !bit(space->old, i));
-        bit_set(space->now, i);
-      }
+      assert_live(space, &extents[e]);
+      uint64_t first = extents[e].first - space->first, end = first + extents[e].count;
+      bitmap_set(&space->now, first, end);
       space->deferred += extents[e].count;
     }
   }
   lock_leave(&space->lock);
 }
 
-/* Caller holds the lock: every block of `map` becomes free. */
-static void free_bitmap(struct space *space, uint64_t *map,
+/* Caller holds the lock: every block of `map`, which holds none afterwards, becomes free. */
+static void free_bitmap(struct space *space, struct bitmap *map,
                         void (*discard)(void *context, uint64_t first, uint64_t count), void *context) {
   uint64_t start = 0, length = 0; /* the stretch being collected */
-  for (uint64_t w = 0; w < space->words; w++) {
-    uint64_t word = map[w];
-    if (!word) continue;
-    space->used[w] &= ~word;
-    map[w] = 0;
-    uint64_t bits = (uint64_t)__builtin_popcountll(word);
-    space->free += bits;
-    space->deferred -= bits;
-    for (; word; word &= word - 1) {
-      uint64_t i = w * 64 + (uint64_t)__builtin_ctzll(word);
-      if (length && i == start + length) {
-        length++;
-        continue;
+  uint64_t regions = bitmap_regions(map);
+  for (uint64_t r = bitmap_take_touched(map, 0); r < regions; r = bitmap_take_touched(map, r + 1)) {
+    uint64_t base = r * BITMAP_REGION, end = map->size - base < BITMAP_REGION ? map->size : base + BITMAP_REGION;
+    for (uint64_t at = bitmap_next_set(map, base, end), stop; at < end; at = bitmap_next_set(map, stop, end)) {
+      stop = bitmap_next_clear(map, at, end);
+      free_map_give(&space->map, at, stop);
+      space->free += stop - at;
+      space->deferred -= stop - at;
+      if (at != start + length) {
+        if (length && discard) discard(context, space->first + start, length);
+        start = at;
+        length = 0;
       }
-      if (length && discard) discard(context, space->first + start, length);
-      start = i;
-      length = 1;
+      length += stop - at;
     }
+    bitmap_empty_region(map, r);
   }
   if (length && discard) discard(context, space->first + start, length);
 }
@@ -337,11 +377,11 @@ void space_checkpoint_durable(struct space *space, uint64_t generation,
   lock_acquire(&space->lock);
   assert(generation >= space->generation);
   space->generation = generation;
-  free_bitmap(space, space->old, discard, context);
+  free_bitmap(space, &space->old, discard, context);
 #ifdef MUTANT_NO_PREVIOUS_ROOT
-  free_bitmap(space, space->now, discard, context);
+  free_bitmap(space, &space->now, discard, context);
 #endif
-  uint64_t *swap = space->old;
+  struct bitmap swap = space->old;
   space->old = space->now;
   space->now = swap;
   lock_leave(&space->lock);

@@ -32,18 +32,22 @@ bool space_claim_previous(struct space *space, const struct extent *extents, uin
 void space_mounted(struct space *space, uint64_t generation);
 
 /* Takes `blocks` free blocks (at least one) as at most BLOCK_PTR_EXTENTS_MAX extents, contiguous where possible, moving on
- * round the device from the last allocation of the kind. Leaves the reserve and room for one object of `spare` blocks
- * more: what can wait gives a spare. WODAN_ENOSPC: nothing changed. */
+ * round the device from the last allocation of the kind. Leaves the reserve and room for `spare` blocks
+ * more, as one object, and then also what was promised: what can wait gives a spare. WODAN_ENOSPC: nothing changed. */
 int space_allocate_sparing(struct space *space, enum space_kind kind, uint64_t blocks, uint64_t spare,
                            struct extent *extents, uint32_t *count, struct wodan_error *error);
 /* The same without a spare, and it may use the reserve too: for the root of a checkpoint. */
 int space_allocate_reserved(struct space *space, enum space_kind kind, uint64_t blocks, struct extent *extents,
                             uint32_t *count, struct wodan_error *error);
-/* So many free blocks, and so that one object could take them, are left to space_allocate_reserved from now on: what the
- * next checkpoint needs for its root, for only checkpoints make deferred blocks free. */
-void space_set_reserve(struct space *space, uint64_t blocks);
-/* Whether space_allocate_sparing could give one object so many blocks, whatever its kind. Cheap when asked again for no more. */
+/* So many free blocks are left to space_allocate_reserved from now on, and so that one object of `object` blocks could be
+ * placed: what the next checkpoints need for the headers of nodes, for only checkpoints make deferred blocks free. */
+void space_set_reserve(struct space *space, uint64_t blocks, uint64_t object);
+/* Whether space_allocate_sparing, with a spare, could give one object so many blocks, whatever its kind. Cheap when asked again for no more. */
 bool space_reaches(struct space *space, uint64_t blocks);
+/* Promises so many blocks, and that one object of `object` of them can be placed, until the next promise: what gives a spare
+ * leaves them too. false when they and `spare` more cannot be reached now; then a promise only becomes smaller. Cheap when
+ * little changed. */
+bool space_promise(struct space *space, uint64_t blocks, uint64_t object, uint64_t spare);
 /* Gives back blocks that nothing durable ever named: free at once. */
 void space_release(struct space *space, const struct extent *extents, uint32_t count);
 /* Gives up an object born in `generation`: free at once when younger than the last durable checkpoint, else deferred.

@@ -1,257 +1,509 @@
-/* Owns: moving records from buffered runs (or a frozen memtable) into leaves.
+/* Owns: moving records from a node's buffered runs one level down.
  *
  * Always true:
- *  - a step merges *all* runs the leaf has not absorbed, so what it writes holds the newest record of each key and a
- *    delete can die there.
- *  - merging a slice twice gives the same leaf: so joining leaves with different marks, and a leaf that takes over the
+ *  - a group of entries takes *all* runs it has not absorbed, so what is written holds the newest record of each key; a
+ *    delete dies in a leaf and nowhere else.
+ *  - merging a slice twice gives the same result: so joining entries with different marks, and one that takes over the
  *    range of a vanished neighbour, are harmless as long as the older mark counts.
- *  - a step that fails has given everything back.
+ *  - a run is handed down whole only when all runs of the node with a record in the slice are, so none is left above it
+ *    that it should shadow; and when it is younger than all the child has had, else the child would take it for absorbed.
  *
- * Order: leaves in key order; a leaf below a quarter of its size is taken together with its right neighbour.
+ *  - a leaf under half full stays open for the entry behind, so a job leaves small leaves only at its end; when an entry
+ *    fails, the job goes back to where no leaf was open, and ends before that entry.
+ *
+ * Order: entries in key order; a leaf below a quarter of its size is taken together with its right neighbour.
  * See: DESIGN.md "Sweeping", tests/unit/test_tree.c. */
+#include "tree/sweep.h"
+
 #include <assert.h>
 #include <string.h>
 #include "iter/merge.h"
-#include "tree/node.h"
+#include "memtable/memtable.h"
+#include "run/run_pieces.h"
 
-/* Leaves [at, at + count) of the node, taken together. */
-struct group {
-  uint32_t at, count;
-  uint64_t absorbed;                       /* the oldest mark among them */
-  const struct wodan_slice *lower, *upper; /* NULL: open */
-  struct wodan_slice lower_key, upper_key;
-};
+struct sweep {
+  struct sweep_setup setup;
+  struct tree_path path;
+  struct node *node; /* the version it reads; one reference */
+  uint32_t first;    /* entries [first, next) are done */
+  uint32_t next;
+  uint64_t target; /* mark they get */
+  uint64_t born;   /* what the job made is younger */
+  uint32_t end;    /* it does not go on to this entry: the last, or one that failed */
+  uint32_t whole;  /* entries [first, whole) became out[0, whole_out); no leaf reaches over */
+  uint32_t whole_out;
+  uint32_t failed; /* the entry at work when it failed */
 
-/* Leaves under construction. */
-struct output {
-  struct sweep *sweep;
-  struct node_leaf *leaves;
-  size_t count, capacity;
-  struct run_builder *builder; /* NULL between leaves */
-  uint64_t bytes;              /* encoded, in the builder */
-  uint64_t target;             /* mark of the leaves written */
-  struct wodan_slice pivot;    /* of the leaf being built: in pivot_buffer */
+  /* the group at work: entries [next, next + group) */
+  uint32_t group, group_start; /* entries in `out` before it */
+  bool at_work;
+  struct wodan_slice lower, upper; /* in the node's memory */
+  bool has_lower, has_upper;
+  struct iterator *merge;
+  struct run_builder *builder; /* of the leaf being built; NULL between leaves */
+  struct run_pieces pieces;    /* of the child's runs */
+  uint64_t bytes;              /* of records, in the builder */
+
+  struct node_entry *out; /* what [first, next) becomes; one reference each */
+  size_t out_count, out_capacity;
+  struct run **passed; /* runs handed down whole */
+  uint32_t passed_count;
+  struct wodan_slice pivot; /* of the leaf being built: in pivot_buffer */
   uint8_t *pivot_buffer;
   size_t pivot_capacity;
+  uint8_t *last_key; /* of the leaf before */
+  size_t last_size, last_capacity;
+  uint64_t moved, leaf_bytes, run_bytes;
 };
 
-static void output_release(struct output *out, bool dead) {
-  struct mem *mem = out->sweep->env->mem;
-  run_builder_abort(out->builder);
-  for (size_t i = 0; i < out->count; i++) {
-    if (dead) run_mark_dead(out->leaves[i].leaf->run);
-    leaf_unref(out->leaves[i].leaf);
-  }
-  mem_array_free(mem, out->leaves, out->capacity, sizeof *out->leaves);
-  mem_free(mem, out->pivot_buffer, out->pivot_capacity);
+uint64_t sweep_leaf_bytes(const struct sweep *sweep) { return sweep->leaf_bytes; }
+uint64_t sweep_run_bytes(const struct sweep *sweep) { return sweep->run_bytes; }
+uint64_t sweep_damaged_leaf(const struct sweep *sweep) {
+  const struct node *node = sweep->node;
+  return node->level == 0 && sweep->failed < node->entry_count ? run_generation(node->entries[sweep->failed].leaf) : 0;
 }
 
-static int output_finish_leaf(struct output *out, struct wodan_error *error) {
-  struct sweep *sweep = out->sweep;
-  struct mem *mem = sweep->env->mem;
+/* ---- results ---------------------------------------------------------------------------------------------------- */
+
+static bool out_room(struct sweep *sweep) {
+  void *array = sweep->out;
+  bool room =
+      mem_array_grow(sweep->setup.env->mem, &array, &sweep->out_capacity, sweep->out_count + 1, sizeof *sweep->out);
+  sweep->out = array;
+  return room;
+}
+
+/* A child version of the job's has new runs on top, unless they were handed down whole. */
+static void give_back(struct sweep *sweep, struct node_entry *entry, bool published) {
+  if (sweep->node->level == 0) {
+    if (!published && run_generation(entry->leaf) > sweep->born) run_mark_dead(entry->leaf);
+    run_unref(entry->leaf);
+    return;
+  }
+  struct node *child = entry->child;
+  for (uint32_t i = 0; !published && i < child->run_count && run_generation(child->runs[i]) > sweep->born; i++)
+    run_mark_dead(child->runs[i]);
+  node_unref(child);
+}
+
+static void out_cut(struct sweep *sweep, size_t count, bool published) {
+  while (sweep->out_count > count) give_back(sweep, &sweep->out[--sweep->out_count], published);
+}
+
+/* A leaf that is open stays so. */
+static void leave_group(struct sweep *sweep) {
+  iterator_close(sweep->merge);
+  sweep->merge = NULL;
+  sweep->at_work = false;
+}
+
+static void abandon_group(struct sweep *sweep) {
+  leave_group(sweep);
+  run_pieces_release(&sweep->pieces, false);
+  run_builder_abort(sweep->builder);
+  sweep->builder = NULL;
+}
+
+void sweep_close(struct sweep *sweep, bool published) {
+  if (!sweep) return;
+  struct mem *mem = sweep->setup.env->mem;
+  abandon_group(sweep);
+  out_cut(sweep, 0, published);
+  mem_array_free(mem, sweep->out, sweep->out_capacity, sizeof *sweep->out);
+  mem_array_free(mem, sweep->passed, sweep->node->run_count, sizeof(struct run *));
+  mem_free(mem, sweep->pivot_buffer, sweep->pivot_capacity);
+  mem_free(mem, sweep->last_key, sweep->last_capacity);
+  node_unref(sweep->node);
+  mem_free(mem, sweep, sizeof *sweep);
+}
+
+static int finish_leaf(struct sweep *sweep, struct wodan_error *error) {
+  struct run_env *env = sweep->setup.env;
   struct block_ptr ptr;
-  struct run_builder *builder = out->builder;
-  out->builder = NULL;
-  int status = run_builder_finish(builder, ++*sweep->generation, &ptr, NULL, error);
+  struct run_builder *builder = sweep->builder;
+  sweep->builder = NULL;
+  int status = run_builder_finish(builder, ++*sweep->setup.generation, &ptr, NULL, error);
   if (status < 0) return status;
-  sweep->leaf_bytes_written += block_ptr_blocks(&ptr) * sweep->env->io->bounds.block_size;
-  struct run *run = run_create(sweep->env, &ptr, (struct wodan_slice){0});
+  sweep->leaf_bytes += block_ptr_blocks(&ptr) * env->io->bounds.block_size;
+  struct run *run = out_room(sweep) ? run_create(env, &ptr, sweep->pivot) : NULL;
   if (!run) {
-    space_release(sweep->env->space, ptr.extents, ptr.extent_count);
+    space_release(env->space, ptr.extents, ptr.extent_count);
     return status_nomem(error);
   }
-  void *array = out->leaves;
-  bool room = mem_array_grow(mem, &array, &out->capacity, out->count + 1, sizeof *out->leaves);
-  out->leaves = array;
-  run_ref(run);
-  struct leaf *leaf = room ? leaf_create(mem, run, out->pivot) : NULL;
-  if (!leaf) run_mark_dead(run);
-  if (!room) run_unref(run);
-  run_unref(run);
-  if (!leaf) return status_nomem(error);
-  out->leaves[out->count++] = (struct node_leaf){leaf, out->target};
+  sweep->out[sweep->out_count++] = (struct node_entry){.leaf = run, .flushed_upto = sweep->target};
   return 0;
 }
 
-static int output_start_leaf(struct output *out, struct wodan_slice pivot, struct wodan_error *error) {
-  struct sweep *sweep = out->sweep;
-  void *buffer = out->pivot_buffer;
-  if (!mem_array_grow(sweep->env->mem, &buffer, &out->pivot_capacity, pivot.size, 1)) return status_nomem(error);
-  out->pivot_buffer = buffer;
-  memcpy(out->pivot_buffer, pivot.data, pivot.size);
-  out->pivot = (struct wodan_slice){out->pivot_buffer, pivot.size};
-  out->bytes = 0;
-  struct run_build_options options = {.size_max =
-                                          run_size_bound(sweep->env, sweep->leaf_size / 12, sweep->leaf_size, false),
-                                      .kind = SPACE_LEAF,
-                                      .spare = sweep->spare,
-                                      .filter = false};
-  return run_builder_create(sweep->env, &options, &out->builder, error);
+/* ---- a group ---------------------------------------------------------------------------------------------------- */
+
+static bool below(struct wodan_slice key, const struct sweep *sweep) {
+  return !sweep->has_upper || key_compare(key, sweep->upper) < 0;
 }
 
-/* first_pivot: of the first leaf written; later ones start at their first key. */
-static int output_add(struct output *out, const struct record *record, const struct wodan_slice *first_pivot,
-                      struct wodan_error *error) {
-  uint64_t bytes = record_encoded_size(record->key.size, record->value.size);
-  int status = 0;
-  if (out->builder && out->bytes + bytes > out->sweep->leaf_size) status = output_finish_leaf(out, error);
-  if (status == 0 && !out->builder) {
-    struct wodan_slice pivot = out->count == 0 && first_pivot ? *first_pivot : record->key;
-    status = output_start_leaf(out, pivot, error);
-  }
-  if (status < 0) return status;
-  out->bytes += bytes;
-  return run_builder_add(out->builder, record, error);
+static int place(const struct sweep *sweep, struct iterator *it, struct wodan_error *error) {
+  return sweep->has_lower ? iterator_seek(it, sweep->lower, error) : iterator_first(it, error);
 }
 
-static bool below(struct wodan_slice key, const struct wodan_slice *upper) {
-  return !upper || key_compare(key, *upper) < 0;
-}
-
-static int place(struct iterator *it, const struct wodan_slice *lower, struct wodan_error *error) {
-  return lower ? iterator_seek(it, *lower, error) : iterator_first(it, error);
-}
-
-static struct group choose_group(const struct sweep *sweep, const struct node *node, uint32_t at) {
-  struct group group = {.at = at, .count = at < node->leaf_count ? 1 : 0};
-  uint64_t bytes = 0;
-  group.absorbed = UINT64_MAX;
-  for (uint32_t i = at; i < node->leaf_count; i++) {
-    uint64_t size = run_length(node->leaves[i].leaf->run);
-    if (i > at && (bytes >= sweep->leaf_size / 4 || bytes + size > sweep->leaf_size)) break;
+/* How many entries from `next` on are taken together, and the oldest mark among them. */
+static uint64_t choose_group(struct sweep *sweep) {
+  const struct node *node = sweep->node;
+  uint64_t absorbed = UINT64_MAX, bytes = 0;
+  sweep->group = 0;
+  for (uint32_t i = sweep->next; i < sweep->end; i++) {
+    if (node->level && i > sweep->next) break;
+    uint64_t size = node->level ? 0 : run_payload(node->entries[i].leaf);
+    if (i > sweep->next && (bytes >= sweep->setup.leaf_size / 4 || bytes + size > sweep->setup.leaf_size)) break;
     bytes += size;
-    group.count = i - at + 1;
-    if (node->leaves[i].flushed_upto < group.absorbed) group.absorbed = node->leaves[i].flushed_upto;
+    sweep->group++;
+    if (node->entries[i].flushed_upto < absorbed) absorbed = node->entries[i].flushed_upto;
   }
-  if (group.count == 0) group.absorbed = 0;
-  return group;
+  sweep->has_lower = sweep->next > 0;
+  if (sweep->has_lower) sweep->lower = entry_pivot(node, sweep->next);
+  uint32_t behind = sweep->next + sweep->group;
+  sweep->has_upper = behind < node->entry_count;
+  if (sweep->has_upper) sweep->upper = entry_pivot(node, behind);
+  return sweep->group ? absorbed : 0;
 }
 
-static void bound_group(const struct node *node, struct group *group) {
-  group->lower = group->upper = NULL;
-  if (group->count && group->at > 0) {
-    group->lower_key = leaf_pivot(node->leaves[group->at].leaf);
-    group->lower = &group->lower_key;
-  }
-  if (group->at + group->count < node->leaf_count) {
-    group->upper_key = leaf_pivot(node->leaves[group->at + group->count].leaf);
-    group->upper = &group->upper_key;
-  }
-}
-
-/* Opens what the group has to absorb (memtable, runs), placed at its lower bound, and drops sources without a record in
- * the slice. Then the group's leaves, unless nothing is left to absorb. */
-static int open_sources(struct sweep *sweep, struct node *node, const struct group *group, struct iterator **sources,
-                        size_t *count, struct wodan_error *error) {
-  size_t n = 0;
+/* Iterators over the runs with a record in the slice, placed on the first; `slice` gets those runs. Runs up to `absorbed`
+ * are looked at only when the whole is to be known: *above tells whether one of them has a record there too. */
+static int open_runs(struct sweep *sweep, uint64_t absorbed, struct iterator **sources, struct run **slice,
+                     uint32_t *count, bool *above, struct wodan_error *error) {
+  const struct node *node = sweep->node;
   int status = 0;
-  uint32_t candidates = node->run_count + (sweep->memtable ? 1 : 0);
-  for (uint32_t c = 0; c < candidates && status == 0; c++) {
-    bool memtable = sweep->memtable && c == 0;
-    uint32_t r = sweep->memtable ? c - 1 : c;
-    if (!memtable && run_generation(node->runs[r]) <= group->absorbed) break;
-    struct iterator *it = memtable ? memtable_iterator(sweep->memtable, UINT64_MAX) : run_iterator(node->runs[r]);
-    status = it ? place(it, group->lower, error) : status_nomem(error);
-    if (status == 0 && it->valid && below(it->record.key, group->upper))
-      sources[n++] = it;
-    else
-      iterator_close(it);
-  }
-  for (uint32_t i = 0; status == 0 && n > 0 && i < group->count; i++) {
-    struct iterator *it = run_iterator(node->leaves[group->at + i].leaf->run);
-    if (it)
-      sources[n++] = it;
-    else
-      status = status_nomem(error);
-    if (it && i + 1 == group->count) break;
+  *count = 0;
+  *above = false;
+  for (uint32_t r = 0; r < node->run_count && status == 0; r++) {
+    bool old = run_generation(node->runs[r]) <= absorbed;
+    if (old && (node->level == 0 || *count == 0)) break;
+    struct iterator *it = run_iterator(node->runs[r]);
+    status = it ? place(sweep, it, error) : status_nomem(error);
+    bool here = status == 0 && it->valid && below(it->record.key, sweep);
+    if (here && !old) {
+      slice[*count] = node->runs[r];
+      sources[(*count)++] = it;
+      continue;
+    }
+    iterator_close(it);
+    *above |= here;
+    if (*above) break;
   }
   if (status < 0)
-    while (n > 0) iterator_close(sources[--n]);
-  *count = n;
+    while (*count > 0) iterator_close(sources[--*count]);
   return status;
 }
 
-/* Writes the merged slice as new leaves. Takes the sources. */
-static int rewrite(const struct group *group, struct iterator **sources, size_t count, struct output *out,
-                   struct wodan_error *error) {
-  struct iterator *merge = merge_open(out->sweep->env->mem, sources, count);
-  if (!merge) return status_nomem(error);
-  int status = place(merge, group->lower, error);
-  while (status == 0 && merge->valid && below(merge->record.key, group->upper)) {
-    /* The first leaf of a group keeps the group's pivot, so that ranges stay what they were. */
-    if (merge->record.kind != RECORD_DELETE) status = output_add(out, &merge->record, group->lower, error);
+static int open_leaves(struct sweep *sweep, struct iterator **sources, uint32_t *count, struct wodan_error *error) {
+  for (uint32_t i = 0; i < sweep->group; i++) {
+    struct iterator *it = run_iterator(sweep->node->entries[sweep->next + i].leaf);
+    if (!it) return status_nomem(error);
+    sources[(*count)++] = it;
+  }
+  return 0;
+}
+
+/* The group as it is, with its mark moved on: one entry at a time. What a leaf left open has ends before it. */
+static int move_mark(struct sweep *sweep, struct wodan_error *error) {
+  struct node_entry entry = sweep->node->entries[sweep->next];
+  int status = sweep->builder ? finish_leaf(sweep, error) : 0;
+  if (status < 0) return status;
+  if (!out_room(sweep)) return status_nomem(error);
+  if (sweep->node->level)
+    node_ref(entry.child);
+  else
+    run_ref(entry.leaf);
+  entry.flushed_upto = sweep->target;
+  sweep->out[sweep->out_count++] = entry;
+  sweep->next++;
+  sweep->at_work = false;
+  return 0;
+}
+
+/* All of the run lies in the slice. */
+static int inside_slice(const struct sweep *sweep, struct run *run, bool *inside, struct wodan_error *error) {
+  struct run_shape shape;
+  int status = run_open_body(run, error);
+  if (status < 0) return status;
+  run_shape(run, &shape);
+  *inside = (!sweep->has_lower || key_compare(shape.low, sweep->lower) >= 0) && below(shape.high, sweep);
+  run_close_body(run);
+  return 0;
+}
+
+/* Whether the slice's runs may go to the child as they are. */
+static int may_pass(const struct sweep *sweep, struct run *const *slice, uint32_t count, bool above, bool *may,
+                    struct wodan_error *error) {
+  const struct node *child = sweep->node->entries[sweep->next].child;
+  *may = !above && child->run_count + count <= sweep->setup.runs_max;
+  if (*may) *may = run_generation(slice[count - 1]) > node_newest_mark(child);
+  int status = 0;
+  for (uint32_t i = 0; i < count && *may && status == 0; i++) status = inside_slice(sweep, slice[i], may, error);
+  return status;
+}
+
+/* The child with these runs above its own, as the result of the group. */
+static int give_child(struct sweep *sweep, struct run *const *runs, uint32_t count, struct wodan_error *error) {
+  struct node *child = sweep->node->entries[sweep->next].child;
+  struct mem *mem = sweep->setup.env->mem;
+  uint32_t total = count + child->run_count;
+  struct run **all = mem_array(mem, total, sizeof(struct run *));
+  struct node *next = NULL;
+  if (all && out_room(sweep)) {
+    memcpy(all, runs, count * sizeof(struct run *));
+    if (child->run_count) memcpy(all + count, child->runs, child->run_count * sizeof(struct run *));
+    struct node_parts parts = {child->level, node_pivot(child), child->entries, child->entry_count, all, total};
+    next = node_create(child->env, &parts);
+  }
+  mem_array_free(mem, all, total, sizeof(struct run *));
+  if (!next) return status_nomem(error);
+  sweep->out[sweep->out_count++] = (struct node_entry){.child = next, .flushed_upto = sweep->target};
+  sweep->next++;
+  sweep->at_work = false;
+  return 0;
+}
+
+static int pass_runs(struct sweep *sweep, struct run *const *slice, uint32_t count, struct wodan_error *error) {
+  struct mem *mem = sweep->setup.env->mem;
+  if (!sweep->passed) sweep->passed = mem_array(mem, sweep->node->run_count, sizeof(struct run *));
+  if (!sweep->passed) return status_nomem(error);
+  int status = give_child(sweep, slice, count, error);
+  for (uint32_t i = 0; i < count && status == 0; i++) sweep->passed[sweep->passed_count++] = slice[i];
+  return status;
+}
+
+/* Bytes that the slice's run takes, about. The sources' iterators are open. */
+static uint64_t slice_bytes(const struct sweep *sweep, struct run *const *slice, uint32_t count) {
+  const struct wodan_slice *lower = sweep->has_lower ? &sweep->lower : NULL;
+  const struct wodan_slice *upper = sweep->has_upper ? &sweep->upper : NULL;
+  uint64_t bytes = 0;
+  for (uint32_t i = 0; i < count; i++) bytes += run_range_bytes(slice[i], lower, upper);
+  return bytes;
+}
+
+static int start_merge(struct sweep *sweep, struct iterator **sources, uint32_t count, struct run *const *slice,
+                       uint32_t slice_count, struct wodan_error *error) {
+  struct run_env *env = sweep->setup.env;
+  sweep->merge = merge_open(env->mem, sources, count);
+  if (!sweep->merge) return status_nomem(error);
+  int status = place(sweep, sweep->merge, error);
+  if (status == 0 && sweep->node->level)
+    run_pieces_begin(&sweep->pieces, env, sweep->setup.generation, slice_bytes(sweep, slice, slice_count),
+                     sweep->setup.spare);
+  return status;
+}
+
+/* Begins the group at `next`; what needs no merge is done at once. */
+static int enter_group(struct sweep *sweep, struct wodan_error *error) {
+  const struct node *node = sweep->node;
+  struct mem *mem = sweep->setup.env->mem;
+  uint64_t absorbed = choose_group(sweep);
+  uint32_t capacity = node->run_count + sweep->group, count = 0, slice_count = 0;
+  struct iterator **sources = mem_array(mem, capacity, sizeof(struct iterator *));
+  struct run **slice = mem_array(mem, node->run_count, sizeof(struct run *));
+  bool above = false, pass = false, merging = false;
+  sweep->at_work = true;
+  sweep->group_start = (uint32_t)sweep->out_count;
+  int status = sources && slice ? 0 : status_nomem(error);
+  if (status == 0) status = open_runs(sweep, absorbed, sources, slice, &slice_count, &above, error);
+  count = slice_count;
+  if (status == 0 && node->level && slice_count) status = may_pass(sweep, slice, slice_count, above, &pass, error);
+  if (status == 0 && (pass || (slice_count == 0 && node->run_count && sweep->group))) {
+    while (count > 0) iterator_close(sources[--count]);
+    status = pass ? pass_runs(sweep, slice, slice_count, error) : move_mark(sweep, error);
+  } else if (status == 0) {
+    if (node->level == 0) status = open_leaves(sweep, sources, &count, error);
+    merging = status == 0;
+  }
+  if (merging) status = start_merge(sweep, sources, count, slice, slice_count, error);
+  if (!merging)
+    while (count > 0) iterator_close(sources[--count]);
+  mem_array_free(mem, sources, capacity, sizeof(struct iterator *));
+  mem_array_free(mem, slice, node->run_count, sizeof(struct run *));
+  return status;
+}
+
+/* ---- leaves ----------------------------------------------------------------------------------------------------- */
+
+static bool keep_bytes(struct sweep *sweep, uint8_t **buffer, size_t *capacity, struct wodan_slice bytes) {
+  void *array = *buffer;
+  bool room = mem_array_grow(sweep->setup.env->mem, &array, capacity, bytes.size + 1, 1);
+  *buffer = array;
+  if (room && bytes.size) memcpy(*buffer, bytes.data, bytes.size);
+  return room;
+}
+
+/* The shortest key above the leaf before, at or below `key`. */
+static struct wodan_slice separator(const struct sweep *sweep, struct wodan_slice key) {
+  const uint8_t *a = sweep->last_key, *b = key.data;
+  size_t same = 0;
+  while (same < sweep->last_size && same < key.size && a[same] == b[same]) same++;
+  return (struct wodan_slice){key.data, same < key.size ? same + 1 : key.size};
+}
+
+static int start_leaf(struct sweep *sweep, struct wodan_slice key, struct wodan_error *error) {
+  struct run_env *env = sweep->setup.env;
+  const struct node *node = sweep->node;
+  struct wodan_slice pivot;
+  if (sweep->out_count > sweep->group_start)
+    pivot = separator(sweep, key);
+  else /* the first of the group keeps its pivot, so that ranges stay what they were */
+    pivot = sweep->next == 0 ? node_pivot(node) : entry_pivot(node, sweep->next);
+  if (!keep_bytes(sweep, &sweep->pivot_buffer, &sweep->pivot_capacity, pivot)) return status_nomem(error);
+  sweep->pivot = (struct wodan_slice){sweep->pivot_buffer, pivot.size};
+  sweep->bytes = 0;
+  uint64_t size = sweep->setup.leaf_size;
+  struct run_build_options options = {.size_max = run_size_bound(env, size / 12, size, false),
+                                      .kind = SPACE_LEAF,
+                                      .spare = sweep->setup.spare,
+                                      .filter = false};
+  return run_builder_create(env, &options, &sweep->builder, error);
+}
+
+static int add_to_leaf(struct sweep *sweep, const struct record *record, struct wodan_error *error) {
+  uint64_t bytes = record_encoded_size(record->key.size, record->value.size);
+  int status = 0;
+  if (record->kind == RECORD_DELETE) return 0;
+  if (sweep->builder && sweep->bytes + bytes > sweep->setup.leaf_size) status = finish_leaf(sweep, error);
+  if (status == 0 && !sweep->builder) status = start_leaf(sweep, record->key, error);
+  if (status == 0) status = run_builder_add(sweep->builder, record, error);
+  if (status < 0) return status;
+  sweep->bytes += bytes;
+  /* Only the last key before a new leaf is wanted; it is near when the leaf is nearly full. */
+  if (sweep->bytes + sweep->setup.env->page_size < sweep->setup.leaf_size) return 0;
+  if (!keep_bytes(sweep, &sweep->last_key, &sweep->last_capacity, record->key)) return status_nomem(error);
+  sweep->last_size = record->key.size;
+  return 0;
+}
+
+/* ---- steps ------------------------------------------------------------------------------------------------------ */
+
+static int finish_run(struct sweep *sweep, struct wodan_error *error) {
+  struct run_pieces *pieces = &sweep->pieces;
+  int status = run_pieces_finish(pieces, error);
+  if (status < 0) return status;
+  run_pieces_reverse(pieces);
+  sweep->run_bytes += pieces->bytes;
+  status = give_child(sweep, pieces->runs, (uint32_t)pieces->count, error);
+  if (status == 0) run_pieces_release(pieces, true);
+  return status;
+}
+
+/* Whether the entry at `next` may be gone on to. */
+static bool more_behind(const struct sweep *sweep) {
+  const struct node *node = sweep->node;
+  return sweep->next < sweep->end && node->run_count && node->entries[sweep->next].flushed_upto < sweep->target;
+}
+
+/* A leaf under half full stays open for the entry behind, a few leaves beyond what is enough. */
+static bool stays_open(const struct sweep *sweep) {
+  return sweep->bytes < sweep->setup.leaf_size / 2 && sweep->leaf_bytes / 2 < sweep->setup.enough && more_behind(sweep);
+}
+
+/* The merge is at the end of the slice. */
+static int finish_group(struct sweep *sweep, struct wodan_error *error) {
+  leave_group(sweep);
+  if (sweep->node->level) return finish_run(sweep, error);
+  sweep->next += sweep->group;
+  int status = sweep->builder && !stays_open(sweep) ? finish_leaf(sweep, error) : 0;
+  if (status < 0) sweep->next -= sweep->group;
+  return status;
+}
+
+static int work_on_group(struct sweep *sweep, uint64_t budget, struct wodan_error *error) {
+  uint64_t until = sweep->moved + budget;
+  int status = 0;
+  struct iterator *merge = sweep->merge;
+  while (status == 0 && merge->valid && below(merge->record.key, sweep)) {
+    if (sweep->moved >= until) return 0;
+    sweep->moved += record_encoded_size(merge->record.key.size, merge->record.value.size);
+    status = sweep->node->level ? run_pieces_add(&sweep->pieces, &merge->record, error)
+                                : add_to_leaf(sweep, &merge->record, error);
     if (status == 0) status = iterator_next(merge, error);
   }
-  iterator_close(merge);
-  if (status == 0 && out->builder) status = output_finish_leaf(out, error);
-  return status;
+  return status == 0 ? finish_group(sweep, error) : status;
 }
 
-/* The group as it is, with its marks moved on. */
-static struct node *move_marks(const struct node *node, const struct group *group, uint64_t target) {
-  struct node_leaf moved[1] = {{node->leaves[group->at].leaf, target}};
-  return node_with_leaves(node, group->at, 1, moved, 1, target);
+/* Whether the entry at `next` is worth going on to. */
+static bool goes_on(const struct sweep *sweep) {
+  if (sweep->builder) return true;
+  return more_behind(sweep) && sweep->leaf_bytes + sweep->run_bytes < sweep->setup.enough;
 }
 
-static int sweep_group(struct sweep *sweep, struct node *node, struct group group, uint64_t target,
-                       struct node **result, uint32_t *next, struct wodan_error *error) {
-  struct mem *mem = sweep->env->mem;
-  size_t capacity = node->run_count + 1u + group.count, count = 0;
-  struct iterator **sources = mem_array(mem, capacity, sizeof(struct iterator *));
-  if (!sources) return status_nomem(error);
-  struct output out = {.sweep = sweep, .target = target};
-  bound_group(node, &group);
-  int status = open_sources(sweep, node, &group, sources, &count, error);
-  if (status == 0 && count == 0 && group.count) {
-    *result = move_marks(node, &group, target);
-    *next = group.at + 1;
-  } else if (status == 0) {
-    status = rewrite(&group, sources, count, &out, error);
-    if (status == 0) *result = node_with_leaves(node, group.at, group.count, out.leaves, (uint32_t)out.count, target);
-    *next = group.at + (uint32_t)out.count;
-  }
-  if (status == 0 && !*result) status = status_nomem(error);
-  output_release(&out, status < 0);
-  mem_array_free(mem, sources, capacity, sizeof(struct iterator *));
-  return status;
-}
-
-/* The next leaf with work: the memtable's own progress, or the first mark behind the newest run. */
-static bool find_work(const struct sweep *sweep, const struct node *node, uint64_t target, uint32_t *at) {
-  if (sweep->memtable) {
-    *at = sweep->next;
-    return sweep->next < node->leaf_count || (sweep->next == 0 && node->leaf_count == 0);
-  }
-  for (*at = 0; *at < node->leaf_count; ++*at)
-    if (node->leaves[*at].flushed_upto < target) return true;
-  *at = 0;
-  return node->leaf_count == 0 && node->run_count > 0;
-}
-
-int sweep_step(struct sweep *sweep, struct node *node, struct node **result, struct wodan_error *error) {
-  enum { LEAVES_PER_STEP = 256 }; /* without a record to absorb: only marks move */
-  uint64_t target = node->run_count ? run_generation(node->runs[0]) : 0;
-  struct node *current = NULL;
-  *result = NULL;
-  for (unsigned i = 0; i < LEAVES_PER_STEP; i++) {
-    struct node *from = current ? current : node;
-    uint32_t at, next = 0;
-    if (!find_work(sweep, from, target, &at)) break;
-    struct node *made = NULL;
-    uint64_t written = sweep->leaf_bytes_written;
-    int status = sweep_group(sweep, from, choose_group(sweep, from, at), target, &made, &next, error);
-    if (status < 0) {
-      node_unref(current);
-      return status;
+/* Between two calls a group is at work, or the entry at `next` is worth going on to. */
+static int step(struct sweep *sweep, uint64_t budget, bool *done, struct wodan_error *error) {
+  enum { GROUPS_PER_STEP = 256 }; /* those without a record in their slice cost next to nothing */
+  uint64_t until = sweep->moved + budget;
+  for (unsigned groups = 0; groups < GROUPS_PER_STEP; groups++) {
+    int status = sweep->at_work ? 0 : enter_group(sweep, error);
+    if (status == 0 && sweep->at_work) status = work_on_group(sweep, until - sweep->moved, error);
+    if (status < 0) return status;
+    if (sweep->at_work) break;
+    if (!sweep->builder) {
+      sweep->whole = sweep->next;
+      sweep->whole_out = (uint32_t)sweep->out_count;
     }
-    node_unref(current);
-    current = made;
-    if (sweep->memtable) {
-      if (made->leaf_count == 0) next = 1; /* everything died: nothing more to do */
-      sweep->next = next;
-    }
-    if (sweep->leaf_bytes_written != written) break;
+    *done = !goes_on(sweep);
+    if (*done || sweep->moved >= until) break;
   }
-  *result = current;
   return 0;
+}
+
+/* Back to where no leaf was open. What lies before the entry that failed is done once more where a leaf reached into it. */
+static int step_back(struct sweep *sweep, bool *done, int status) {
+  sweep->failed = sweep->next;
+  abandon_group(sweep);
+  out_cut(sweep, sweep->whole_out, false);
+  sweep->next = sweep->whole;
+  /* A failed write ends more than this sweep. */
+  if (sweep->failed == sweep->first || atomic_load(&sweep->setup.env->io->device->unsure)) return status;
+  *done = sweep->next == sweep->failed;
+  sweep->end = sweep->failed;
+  return 0;
+}
+
+int sweep_step(struct sweep *sweep, uint64_t budget, uint64_t *moved, bool *done, struct wodan_error *error) {
+  uint64_t before = sweep->moved, most = UINT64_MAX - before;
+  *done = false;
+  int status = step(sweep, budget < most ? budget : most, done, error);
+  *moved += sweep->moved - before;
+  return status < 0 ? step_back(sweep, done, status) : 0;
+}
+
+int sweep_open(const struct sweep_setup *setup, struct node *root, const struct tree_path *path, uint32_t at,
+               struct sweep **out, struct wodan_error *error) {
+  struct sweep *sweep = mem_zalloc(setup->env->mem, sizeof *sweep);
+  *out = NULL;
+  if (!sweep) return status_nomem(error);
+  sweep->setup = *setup;
+  sweep->path = *path;
+  sweep->node = tree_at(root, path);
+  sweep->first = sweep->next = sweep->whole = sweep->failed = at;
+  sweep->end = sweep->node->entry_count;
+  sweep->born = *setup->generation;
+  node_ref(sweep->node);
+  if (sweep->node->run_count)
+    sweep->target = run_generation(sweep->node->runs[0]);
+  else if (at < sweep->node->entry_count)
+    sweep->target = sweep->node->entries[at].flushed_upto;
+  *out = sweep;
+  return 0;
+}
+
+struct node *sweep_result(struct sweep *sweep, struct node *root, struct tree_edit *edit) {
+  struct node *node = tree_at(root, &sweep->path); /* perhaps with runs that came since */
+  struct node_change change = {.at = sweep->first,
+                               .removed = sweep->next - sweep->first,
+                               .added = sweep->out,
+                               .added_count = (uint32_t)sweep->out_count,
+                               .without = sweep->passed,
+                               .without_count = sweep->passed_count,
+                               .absorbed = sweep->target};
+  for (uint32_t i = 0; node->level && i < change.removed; i++) {
+    struct node *old = sweep->node->entries[sweep->first + i].child;
+    if (old != sweep->out[i].child && !tree_edit_drop_node(edit, old)) return NULL;
+  }
+  struct node *changed = node_changed(node, &change, edit);
+  struct node *result = changed ? tree_with(root, &sweep->path, &changed, 1, edit) : NULL;
+  node_unref(changed);
+  return result;
 }

@@ -15,6 +15,8 @@ struct rig {
   struct wodan_db *db;
   uint64_t random; /* of the hooks; goes on across mounts */
   uint32_t block;
+  uint32_t nodes;  /* entries of a node, for format; 0: the usual numbers */
+  bool background; /* maintenance has its thread; else the order of all operations is always the same */
 };
 
 static inline int rig_random(void *context, void *buffer, size_t size) {
@@ -23,8 +25,11 @@ static inline int rig_random(void *context, void *buffer, size_t size) {
 }
 
 static inline int rig_format(struct rig *rig, uint32_t block, bool force, struct wodan_error *error) {
-  struct wodan_format_options options = {
-      .block_size = block, .force = force, .hooks = {.context = &rig->random, .random = rig_random}};
+  struct wodan_format_options options = {.block_size = block,
+                                         .node_leaves = rig->nodes,
+                                         .node_children = rig->nodes,
+                                         .force = force,
+                                         .hooks = {.context = &rig->random, .random = rig_random}};
   struct wodan_device *plug = sim_plug(rig->sim);
   int status = wodan_format(plug, &options, error);
   wodan_device_close(plug);
@@ -40,8 +45,9 @@ static inline void rig_make(struct rig *rig, uint64_t size, uint32_t sector, uin
 }
 
 static inline int rig_try_open(struct rig *rig, unsigned flags, struct wodan_error *error) {
-  struct wodan_open_options options = {
-      .flags = flags, .memory_budget = 512 << 10, .hooks = {.context = &rig->random, .random = rig_random}};
+  struct wodan_open_options options = {.flags = flags | (rig->background ? 0 : WODAN_OPEN_INLINE),
+                                       .memory_budget = 640 << 10,
+                                       .hooks = {.context = &rig->random, .random = rig_random}};
   rig->plug = sim_plug(rig->sim);
   int status = wodan_open(rig->plug, &options, &rig->db, error);
   if (status < 0) wodan_device_close(rig->plug);

@@ -13,11 +13,15 @@
 #include "support/power_cut.h"
 #include "support/random.h"
 
-static const struct cut_geometry TINY = {"32 KiB, 512-byte blocks, sector 512", 32 << 10, 512, 512};
-static const struct cut_geometry TORN = {"32 KiB, 512-byte blocks, sector 128", 32 << 10, 128, 512};
-static const struct cut_geometry WIDE = {"64 KiB, 1 KiB blocks, sector 512", 64 << 10, 512, 1024};
-static const struct cut_geometry BIG = {"256 KiB, 4 KiB blocks, sector 512", 256 << 10, 512, 4096};
-static const struct cut_geometry *const GEOMETRIES[] = {&TINY, &TORN, &WIDE, &BIG};
+static const struct cut_geometry TINY = {"32 KiB, 512-byte blocks, sector 512", 32 << 10, 512, 512, 0, 0};
+static const struct cut_geometry TORN = {"32 KiB, 512-byte blocks, sector 128", 32 << 10, 128, 512, 0, 0};
+static const struct cut_geometry WIDE = {"64 KiB, 1 KiB blocks, sector 512", 64 << 10, 512, 1024, 0, 0};
+static const struct cut_geometry BIG = {"256 KiB, 4 KiB blocks, sector 512", 256 << 10, 512, 4096, 0, 0};
+/* A node splits at its fifth entry. */
+static const struct cut_geometry TREE = {"128 KiB, 512-byte blocks, nodes of 4", 128 << 10, 512, 512, 4, 4};
+static const struct cut_geometry TALL = {"256 KiB, 512-byte blocks, nodes of 4", 256 << 10, 512, 512, 4, 4};
+static const struct cut_geometry *const GEOMETRIES[] = {&TINY, &TORN, &WIDE, &BIG, &TREE, &TALL};
+enum { GEOMETRY_COUNT = sizeof GEOMETRIES / sizeof *GEOMETRIES };
 
 #define PUT(count, size)                                                                                               \
   { CUT_PUT, count, size }
@@ -43,6 +47,8 @@ static const struct cut_geometry *const GEOMETRIES[] = {&TINY, &TORN, &WIDE, &BI
   { CUT_VIEW, 0, 0 }
 #define UNVIEW                                                                                                         \
   { CUT_UNVIEW, 0, 0 }
+#define COMPACT(kib)                                                                                                   \
+  { CUT_COMPACT, kib, 0 }
 #define KILL                                                                                                           \
   { CUT_KILL, 0, 0 }
 #define POWER                                                                                                          \
@@ -99,6 +105,20 @@ static const struct cut_scenario SCENARIOS[] = {
     {"1 KiB blocks, a mixture", &WIDE, .deep = true,
      STEPS(DURABLE(4, 100), BATCH(6, 30), CHECKPOINT, DELETE(4), DURABLE(1, 100), REOPEN,
            OVERWRITE(20, 100), POWER, DURABLE(3, 20))},
+    {"the root splits and grows", &TREE, .deep = true, .rise = 2, STEPS(PUT(180, 100), SYNC, PUT(20, 100), CHECKPOINT)},
+    {"sweeps roll through two levels", &TREE, .quiet = 1, .every = 4, .rise = 2,
+     STEPS(PUT(300, 80), OVERWRITE(90, 100), SYNC, PUT(30, 60), OVERWRITE(60, 20))},
+    {"three levels", &TALL, .quiet = 1, .every = 3, .rise = 3, STEPS(PUT(700, 100), OVERWRITE(60, 100), DURABLE(3, 50), OVERWRITE(40, 90))},
+    {"three levels, deep", &TALL, .quiet = 1, .every = 3, .rise = 3, .deep = true,
+     STEPS(PUT(700, 100), DELETE(20), CHECKPOINT, DURABLE(2, 60), POWER, OVERWRITE(20, 90))},
+    {"nodes join, the root goes", &TREE, .quiet = 2, .every = 4, .rise = 2, .fall = 1,
+     STEPS(PUT(320, 90), CHECKPOINT, DELETE_ALL, COMPACT(0), PUT(5, 60), SYNC)},
+    {"compact in steps", &TREE, .quiet = 1, .rise = 2, .deep = true,
+     STEPS(PUT(280, 80), COMPACT(4), OVERWRITE(9, 80), COMPACT(8), POWER, COMPACT(16), DURABLE(2, 40), COMPACT(0), KILL)},
+    {"nodes of four, full", &TREE, .quiet = 1, .rise = 2,
+     STEPS(PUT(500, 100), FILL(2000, 100), OVERWRITE(20, 100), DELETE(60), SYNC)},
+    {"nodes of four, filled and emptied", &TREE, .quiet = 3, .every = 13, .rise = 2,
+     STEPS(PUT(500, 100), FILL(2000, 100), SYNC, DELETE_ALL, SYNC, PUT(9, 99))},
 };
 /* clang-format on */
 enum { SCENARIO_COUNT = sizeof SCENARIOS / sizeof *SCENARIOS };
@@ -120,10 +140,11 @@ static void run_one(const struct cut_scenario *scenario, const struct cut_option
   bool good = cut_run(scenario, options, &result);
   if (tell || !good)
     print_message("%-44s %4llu windows %7llu states %6llu images %4llu kills %5llu older %5llu deep %3llu "
-                  "sampled %5.2f s\n",
+                  "sampled %u-%u levels %5.2f s\n",
                   scenario->name, (unsigned long long)result.windows, (unsigned long long)result.states,
                   (unsigned long long)result.images, (unsigned long long)result.kills, (unsigned long long)result.older,
-                  (unsigned long long)result.deep, (unsigned long long)result.skipped, now() - start);
+                  (unsigned long long)result.deep, (unsigned long long)result.skipped, result.fall, result.rise,
+                  now() - start);
   if (!good) fail_msg("%s", result.failure);
   totals->images += result.images;
   totals->deep += result.deep;
@@ -172,7 +193,7 @@ static void test_power_cut__random_scenarios(void **state) {
     snprintf(name, sizeof name, "random %llu", (unsigned long long)options.seed);
     random_steps(&random, steps);
     struct cut_scenario scenario = {.name = name,
-                                    .geometry = GEOMETRIES[random_below(&random, 4)],
+                                    .geometry = GEOMETRIES[random_below(&random, GEOMETRY_COUNT)],
                                     .steps = steps,
                                     .count = RANDOM_STEPS,
                                     .deep = random_below(&random, 2)};

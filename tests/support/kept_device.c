@@ -17,9 +17,10 @@ static int transfer(struct wodan_device *device, struct wodan_io *io, size_t cou
     if (io[i].kind == WODAN_IO_READ) {
       memcpy(io[i].data, kept->data + io[i].offset, io[i].size);
       __atomic_fetch_add(&kept->reads, 1, __ATOMIC_RELAXED);
+      __atomic_fetch_add(&kept->read_bytes, io[i].size, __ATOMIC_RELAXED);
     } else if (io[i].kind == WODAN_IO_WRITE) {
-      kept->writes++;
-      kept->written += io[i].size;
+      __atomic_fetch_add(&kept->writes, 1, __ATOMIC_RELAXED);
+      __atomic_fetch_add(&kept->written, io[i].size, __ATOMIC_RELAXED);
       if (device->geometry.read_only) return io[i].status = WODAN_EIO;
       memcpy(kept->data + io[i].offset, io[i].data, io[i].size);
     }
@@ -27,8 +28,14 @@ static int transfer(struct wodan_device *device, struct wodan_io *io, size_t cou
   return 0;
 }
 
-static int barrier(struct wodan_device *device) { return ((struct plugged *)device)->kept->barriers++, 0; }
-static int flush(struct wodan_device *device) { return ((struct plugged *)device)->kept->flushes++, 0; }
+static int barrier(struct wodan_device *device) {
+  __atomic_fetch_add(&((struct plugged *)device)->kept->barriers, 1, __ATOMIC_RELAXED);
+  return 0;
+}
+static int flush(struct wodan_device *device) {
+  __atomic_fetch_add(&((struct plugged *)device)->kept->flushes, 1, __ATOMIC_RELAXED);
+  return 0;
+}
 static int unplug(struct wodan_device *device) { return free(device), 0; }
 
 static const struct wodan_device_ops ops = {

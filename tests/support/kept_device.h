@@ -8,7 +8,7 @@ struct kept_bytes {
   uint8_t *data;
   uint64_t size;
   uint64_t writes, flushes, barriers, reads; /* requests since it was made */
-  uint64_t written;                          /* bytes */
+  uint64_t written, read_bytes;              /* bytes */
 };
 
 struct kept_bytes *kept_create(uint64_t size);

@@ -10,8 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "engine/engine.h"
 
-enum { MEMORY_BUDGET = 512 << 10 };
+enum { MEMORY_BUDGET = 640 << 10 };
 
 bool cut_ok(const struct cut_run *run) { return run->result->failure[0] == 0; }
 
@@ -52,8 +53,9 @@ static int next_random(void *context, void *buffer, size_t size) {
 
 int cut_open(struct cut_run *run, struct sim *sim, unsigned flags, struct wodan_device **plug, struct wodan_db **db,
              struct wodan_error *error) {
-  struct wodan_open_options options = {
-      .flags = flags, .memory_budget = MEMORY_BUDGET, .hooks = {.context = &run->random, .random = next_random}};
+  struct wodan_open_options options = {.flags = flags | WODAN_OPEN_INLINE,
+                                       .memory_budget = MEMORY_BUDGET,
+                                       .hooks = {.context = &run->random, .random = next_random}};
   *plug = sim_plug(sim);
   int status = wodan_open(*plug, &options, db, error);
   if (status < 0) wodan_device_close(*plug);
@@ -128,10 +130,22 @@ static void note(struct cut_run *run, uint32_t key, bool present, uint16_t size)
 
 /* ---- steps ------------------------------------------------------------------------------------------------------ */
 
+/* Not wodan_stats: a flush may be asked for with locks held. */
+static void note_levels(struct cut_run *run) {
+  if (!run->db) return;
+  uint32_t levels = run->db->node->level + 1;
+  if (levels > run->result->rise) run->result->rise = run->result->fall = levels;
+  if (levels < run->result->fall) run->result->fall = levels;
+}
+
 static int before_flush(void *context, struct sim *sim, const struct sim_operation *operation) {
   struct cut_victim *victim = context;
   (void)sim;
   if (operation->kind != SIM_FLUSH || victim->run->busy) return 0;
+  note_levels(victim->run);
+  const struct cut_scenario *scenario = victim->run->scenario;
+  if (victim->run->step < scenario->quiet) return 0;
+  if (scenario->every && victim->run->flushes++ % scenario->every) return 0;
   victim->run->busy = true;
   if (cut_judge_window(victim)) cut_judge_kill(victim);
   victim->run->busy = false;
@@ -146,12 +160,13 @@ static bool step_failed(struct cut_run *run, const char *what, int status) {
 
 static void acknowledged(struct cut_run *run) { run->acked = model_version(run->model); }
 
-/* One commit of what was noted. WODAN_ENOSPC takes it back. */
+/* One commit of what was noted. WODAN_ENOSPC takes it back, and WODAN_EPINNED while a view is open. */
 static bool commit_batch(struct cut_run *run, struct wodan_batch *batch, bool durable, bool *full) {
   struct wodan_commit commit = {.durability = durable ? WODAN_DURABLE : WODAN_BUFFERED};
   model_commit(run->model);
   int status = wodan_batch_commit(run->db, batch, &commit);
-  if (status == WODAN_ENOSPC && commit.sequence == 0) {
+  bool pinned = status == WODAN_EPINNED && run->view;
+  if ((status == WODAN_ENOSPC || pinned) && commit.sequence == 0) {
     forget_after(run, model_version(run->model) - 1);
     *full = true;
     return true;
@@ -273,13 +288,20 @@ static bool read_view(struct cut_run *run) {
   return good;
 }
 
+static bool compact(struct cut_run *run, const struct cut_step *step) {
+  uint32_t more = 0;
+  int status = wodan_compact(run->db, NULL, NULL, 1024u * step->count, &more);
+  bool full = status == WODAN_ENOSPC || status == WODAN_EPINNED; /* no room for leaves */
+  return status == 0 || full ? cut_ok(run) : step_failed(run, "compact", status);
+}
+
 static bool do_step(struct cut_run *run, const struct cut_step *step) {
   int status;
   switch (step->kind) {
   case CUT_SYNC:
   case CUT_CHECKPOINT:
     status = step->kind == CUT_SYNC ? wodan_sync(run->db) : wodan_checkpoint(run->db, NULL);
-    if (status == WODAN_ENOSPC && run->view) return true; /* a view may hold the space */
+    if ((status == WODAN_ENOSPC || status == WODAN_EPINNED) && run->view) return true; /* the view may hold the space */
     if (status < 0) return step_failed(run, step->kind == CUT_SYNC ? "sync" : "checkpoint", status);
     acknowledged(run);
     return cut_ok(run);
@@ -292,6 +314,8 @@ static bool do_step(struct cut_run *run, const struct cut_step *step) {
     if (run->view) close_view(run);
     run->view_version = model_version(run->model);
     return wodan_view_open(run->db, &run->view) == 0 || cut_fail(run, "no view");
+  case CUT_COMPACT:
+    return compact(run, step);
   case CUT_UNVIEW:
     return !run->view || read_view(run);
   default:
@@ -305,6 +329,8 @@ static bool set_up(struct cut_run *run) {
   const struct cut_geometry *geometry = run->scenario->geometry;
   struct sim_options options = {.seed = run->options->seed};
   struct wodan_format_options format = {.block_size = geometry->block,
+                                        .node_leaves = geometry->node_leaves,
+                                        .node_children = geometry->node_children,
                                         .hooks = {.context = &run->random, .random = next_random}};
   struct wodan_error error;
   bool made = sim_create(geometry->size, geometry->sector, &options, &run->sim) == 0;
@@ -346,7 +372,12 @@ bool cut_run(const struct cut_scenario *scenario, const struct cut_options *opti
   }
   for (run.step = 0; run.step < scenario->count && good; run.step++) good = do_step(&run, &scenario->steps[run.step]);
   if (good) good = cut_judge_window(&victim) && reopen(&run);
+  if (good) note_levels(&run);
   if (good && sim_violations(run.sim)) good = cut_fail(&run, "the device was used against its contract");
+  if (good && result->rise < scenario->rise)
+    good = cut_fail(&run, "the tree had %u levels, %u were meant", result->rise, scenario->rise);
+  if (good && scenario->fall && result->fall > scenario->fall)
+    good = cut_fail(&run, "the tree kept %u levels, %u were meant", result->fall, scenario->fall);
   tear_down(&run);
   return good && result->failure[0] == 0;
 }

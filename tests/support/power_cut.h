@@ -20,6 +20,7 @@ struct cut_geometry {
   const char *name;
   uint64_t size;
   uint32_t sector, block;
+  uint32_t node_leaves, node_children; /* 0: the usual ones */
 };
 
 enum cut_kind {
@@ -37,6 +38,7 @@ enum cut_kind {
   CUT_UNVIEW,     /* reads through it, closes it */
   CUT_KILL,       /* the process dies, the device stays powered */
   CUT_POWER,      /* the power fails; a random state of the window remains */
+  CUT_COMPACT,    /* wodan_compact of everything, `count` KiB; 0: until done */
   CUT_KINDS
 };
 
@@ -50,7 +52,11 @@ struct cut_scenario {
   const struct cut_geometry *geometry;
   const struct cut_step *steps;
   size_t count;
-  bool deep; /* depth 2 as well */
+  bool deep;      /* depth 2 as well */
+  size_t quiet;   /* so many first steps are not cut: they only build what the others work on */
+  uint32_t every; /* only every so manieth flush is cut; 0: each */
+  uint32_t rise;  /* levels the tree must have had at some time; 0: any */
+  uint32_t fall;  /* levels it must have had at most, later; 0: any */
 };
 
 struct cut_options {
@@ -67,6 +73,8 @@ struct cut_result {
   uint64_t older;    /* previous roots opened */
   uint64_t deep;     /* images at depth 2 */
   uint64_t skipped;  /* windows where some family was sampled */
+  uint32_t rise;     /* most levels of the tree, */
+  uint32_t fall;     /* and fewest after that */
   char failure[640]; /* empty: none */
 };
 

@@ -40,8 +40,9 @@ struct cut_run {
   /* judging */
   struct sim *judge[CUT_DEPTHS]; /* one a depth */
   struct sim_seen seen[CUT_DEPTHS];
-  uint64_t judged; /* images at depth 1: picks those for depth 2 */
-  bool busy;       /* the hook of the scenario's device is running */
+  uint64_t flushes; /* of the steps that are cut */
+  uint64_t judged;  /* images at depth 1: picks those for depth 2 */
+  bool busy;        /* the hook of the scenario's device is running */
 };
 
 /* A database that is cut while being used: what its hook needs to know. */

@@ -52,7 +52,15 @@ static inline void world_open(struct world *w, uint32_t block, uint32_t page, ui
                             .epoch = {7, 99}};
 }
 
+/* Another shelf, of so many bytes, in place of the roomy one. */
+static inline void world_shelf(struct world *w, uint64_t bytes_max) {
+  run_shelf_free(w->shelf);
+  w->env.shelf = w->shelf = run_shelf_create(&w->mem, bytes_max);
+  assert_non_null(w->shelf);
+}
+
 static inline void world_close(struct world *w) {
+  assert_int_equal(run_shelf_counts(w->shelf).bytes, 0);
   run_shelf_free(w->shelf);
   cache_free(w->cache);
   space_free(w->space);

@@ -145,6 +145,7 @@ static void test_open__a_volume_has_at_least_64_blocks(void **state) {
       {.block_size = 256}, {.block_size = 3000},      {.block_size = 2 << 20}, {.page_size = 256},
       {.page_size = 700},  {.page_size = 32768},      {.memtable_size = 1},    {.memtable_size = 1ull << 60},
       {.leaf_size = 1},    {.leaf_size = UINT32_MAX}, {.journal_size = 1},     {.journal_size = UINT64_MAX},
+      {.node_leaves = 3},  {.node_leaves = 65537},    {.node_children = 3},    {.node_children = 257},
   };
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     struct kept_bytes *kept = kept_create(1 << 20);
@@ -154,6 +155,23 @@ static void test_open__a_volume_has_at_least_64_blocks(void **state) {
     assert_int_equal(kept->writes, 0);
     wodan_device_close(device);
     kept_free(kept);
+  }
+}
+
+static void test_open__fan_out_is_taken_from_the_options_and_told(void **state) {
+  (void)state;
+  static const struct {
+    uint32_t leaves, children, told_leaves, told_children;
+  } rows[] = {{0, 0, 64, 16}, {4, 256, 4, 256}, {65536, 4, 65536, 4}};
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    struct rig rig;
+    struct wodan_info info = {.size = sizeof info};
+    rig_start(&rig, 16 << 20,
+              &(struct wodan_format_options){.node_leaves = rows[i].leaves, .node_children = rows[i].children});
+    assert_int_equal(wodan_info(rig.db, &info), 0);
+    assert_int_equal(info.node_leaves, rows[i].told_leaves);
+    assert_int_equal(info.node_children, rows[i].told_children);
+    rig_end(&rig);
   }
 }
 
@@ -198,6 +216,7 @@ static void test_open__open_and_close_without_a_write_write_nothing(void **state
   rig_reopen(&rig); /* of a fresh volume, too */
   assert_int_equal(rig.kept->writes, writes);
   for (uint64_t i = 0; i < 500; i++) assert_done(rig.db, put_number(rig.db, i, 1, 60));
+  assert_done(rig.db, wodan_checkpoint(rig.db, NULL)); /* no maintenance is owed then */
   rig_reopen(&rig);
   writes = rig.kept->writes;
   for (int i = 0; i < 3; i++) {
@@ -613,6 +632,7 @@ int main(void) {
       cmocka_unit_test(test_open__unknown_flags_are_refused),
       cmocka_unit_test(test_open__format_refuses_what_is_used_and_leaves_it_untouched),
       cmocka_unit_test(test_open__a_volume_has_at_least_64_blocks),
+      cmocka_unit_test(test_open__fan_out_is_taken_from_the_options_and_told),
       cmocka_unit_test(test_open__no_random_bytes_is_an_error_before_any_write),
       cmocka_unit_test(test_open__open_and_close_without_a_write_write_nothing),
       cmocka_unit_test(test_open__a_checkpoint_with_nothing_changed_writes_nothing),

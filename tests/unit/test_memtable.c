@@ -80,7 +80,7 @@ struct pair {
 static void pair_create(struct pair *p, size_t capacity, uint64_t seed) {
   *p = (struct pair){.capacity = capacity, .seed = seed};
   mem_init(&p->mem, NULL);
-  p->table = memtable_create(&p->mem);
+  p->table = memtable_create(&p->mem, NULL);
   assert_non_null(p->table);
   p->inserts = calloc(capacity, sizeof *p->inserts);
   p->sorted = calloc(capacity, sizeof *p->sorted);
@@ -459,7 +459,7 @@ static void test_memtable__iterator_holds_a_reference(void **state) {
   (void)state;
   struct mem mem;
   mem_init(&mem, NULL);
-  struct memtable *table = memtable_create(&mem);
+  struct memtable *table = memtable_create(&mem, NULL);
   assert_non_null(table);
   assert_int_equal(memtable_reserve(table, 1, 10, NULL), 0);
   struct record record = {.key = {"\1key", 4}, .sequence = 9, .value = {"value", 5}};
@@ -479,7 +479,7 @@ static void test_memtable__big_values_fit(void **state) {
   (void)state;
   struct mem mem;
   mem_init(&mem, NULL);
-  struct memtable *table = memtable_create(&mem);
+  struct memtable *table = memtable_create(&mem, NULL);
   size_t size = 3u << 20;
   uint8_t *value = malloc(size);
   assert_non_null(value);
@@ -511,7 +511,7 @@ static void test_memtable__reservation_is_enough(void **state) {
     struct mem mem;
     struct faulty faulty;
     faulty_init(&mem, &faulty);
-    struct memtable *table = memtable_create(&mem);
+    struct memtable *table = memtable_create(&mem, NULL);
     assert_non_null(table);
     uint64_t random = seed, sequence = 0, space = UINT64_C(1) << (10 + seed % 12);
     for (int round = 0; round < 40; round++) {
@@ -541,7 +541,7 @@ static void test_memtable__reservation_is_enough_when_every_insert_splits(void *
   struct mem mem;
   struct faulty faulty;
   faulty_init(&mem, &faulty);
-  struct memtable *table = memtable_create(&mem);
+  struct memtable *table = memtable_create(&mem, NULL);
   uint64_t sequence = 0;
   size_t leaves = 5000;
   for (uint64_t n = 0; n < leaves * MAP_WIDTH; n++) {
@@ -573,7 +573,7 @@ static void test_memtable__failed_reserve_changes_nothing(void **state) {
     struct faulty faulty;
     faulty_init(&mem, &faulty);
     faulty.fail_at = fail_at;
-    struct memtable *table = memtable_create(&mem);
+    struct memtable *table = memtable_create(&mem, NULL);
     if (!table) {
       assert_int_equal(mem.used, 0);
       continue;
@@ -632,7 +632,7 @@ static void test_memtable__tiny_stays_tiny(void **state) {
   (void)state;
   struct mem mem;
   mem_init(&mem, NULL);
-  struct memtable *table = memtable_create(&mem);
+  struct memtable *table = memtable_create(&mem, NULL);
   for (uint64_t n = 1; memtable_bytes(table) < 2048; n++) {
     assert_int_equal(memtable_reserve(table, 1, 60, NULL), 0);
     struct record record = {.key = {&n, 8}, .sequence = n, .value = {"0123456789012345678901234567890123456789", 40}};

@@ -379,6 +379,72 @@ static void test_merge__one_source_costs_one_move_a_record(void **state) {
   fixture_free(f);
 }
 
+/* Which source merge_alone should tell: the one that holds item `at`, when no other does; and the smallest key of the others
+ * at or above it. */
+static bool naive_alone(const struct fixture *f, size_t at, size_t *holder, const struct item **limit) {
+  struct wodan_slice key = item_key(&f->items[at]);
+  *holder = (size_t)(f->items[at].sequence / 1000 - 1);
+  *limit = NULL;
+  for (size_t i = 0; i < f->source_count; i++) {
+    const struct source *s = f->sources[i];
+    size_t first = source_lower(s, key);
+    if (i == *holder || first == s->count) continue;
+    if (!*limit || compare_items(&s->items[first], *limit) < 0) *limit = &s->items[first];
+  }
+  return !*limit || key_compare(item_key(*limit), key) != 0;
+}
+
+/* Forward through everything; where a source is alone it is sometimes moved by itself, up to the limit. */
+static void walk_with_sources_moved(struct fixture *f, size_t *alone_seen) {
+  uint64_t random = f->seed * 7;
+  size_t at = 0;
+  assert_int_equal(iterator_first(f->merge, NULL), 0);
+  while (check_at(f, at), f->merge->valid) {
+    struct iterator *source = NULL;
+    struct wodan_slice limit;
+    const struct item *wanted;
+    bool has_limit, alone = merge_alone(f->merge, &source, &limit, &has_limit);
+    size_t holder;
+    if (alone != naive_alone(f, at, &holder, &wanted))
+      fail_msg("alone is %d, seed %llu", alone, (unsigned long long)f->seed);
+    if (alone) {
+      assert_ptr_equal(source, &f->sources[holder]->base);
+      assert_int_equal(has_limit, wanted != NULL);
+      if (has_limit) assert_int_equal(key_compare(limit, item_key(wanted)), 0);
+    }
+    if (!alone || next_random(&random) % 3 == 0) {
+      assert_int_equal(iterator_next(f->merge, NULL), 0);
+      at++;
+      continue;
+    }
+    ++*alone_seen;
+    do {
+      assert_int_equal(iterator_next(source, NULL), 0);
+      at++;
+    } while (source->valid && next_random(&random) % 4 && (!has_limit || key_compare(source->record.key, limit) < 0));
+    merge_reseat(f->merge);
+  }
+  assert_int_equal(at, f->count);
+}
+
+static void test_merge__a_source_alone_may_be_moved_by_itself(void **state) {
+  (void)state;
+  size_t alone_seen = 0;
+  for (uint64_t seed = 1; seed <= 300; seed++) {
+    struct fixture *f = fixture_create(seed, 1 + seed % 9);
+    walk_with_sources_moved(f, &alone_seen);
+    bool exact;
+    if (f->count) { /* and turns still work */
+      assert_int_equal(iterator_seek(f->merge, item_key(&f->items[f->count / 2]), NULL), 0);
+      check_at(f, lower(f, item_key(&f->items[f->count / 2]), &exact));
+      assert_int_equal(iterator_prev(f->merge, NULL), 0);
+      check_at(f, f->count / 2 - 1);
+    }
+    fixture_free(f);
+  }
+  assert_true(alone_seen > 1000);
+}
+
 static void test_merge__no_memory_closes_the_sources(void **state) {
   (void)state;
   struct mem mem;
@@ -425,6 +491,7 @@ int main(void) {
       cmocka_unit_test(test_merge__failure_of_a_source_is_the_merges),
       cmocka_unit_test(test_merge__record_is_the_winners_in_place),
       cmocka_unit_test(test_merge__one_source_costs_one_move_a_record),
+      cmocka_unit_test(test_merge__a_source_alone_may_be_moved_by_itself),
       cmocka_unit_test(test_merge__no_memory_closes_the_sources),
       cmocka_unit_test(test_merge__no_memory_in_a_move_is_told),
   };

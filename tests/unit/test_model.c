@@ -19,14 +19,18 @@ struct geometry {
   uint32_t keys; /* distinct */
   uint32_t value_max;
   unsigned rounds;
+  /* Tiny leaves and nodes; all 0: usual. levels: that must have been there. */
+  uint32_t page, leaf, memtable, node_leaves, node_children, levels;
 };
 
 static const struct geometry geometries[] = {
-    {"32 KiB, 512-byte blocks", 32 << 10, 512, 512, 60, 60, 3000},
-    {"128 KiB, 512-byte blocks", 128 << 10, 512, 512, 400, 100, 8000},
-    {"512 KiB, 1 KiB blocks", 512 << 10, 512, 1024, 2000, 120, 12000},
-    {"1 MiB, 4 KiB blocks", 1 << 20, 512, 4096, 3000, 100, 12000},
-    {"8 MiB, 4 KiB blocks", 8 << 20, 4096, 4096, 40000, 100, 60000},
+    {"32 KiB, 512-byte blocks", 32 << 10, 512, 512, 60, 60, 3000, .levels = 1},
+    {"128 KiB, 512-byte blocks", 128 << 10, 512, 512, 400, 100, 8000, .levels = 1},
+    {"512 KiB, 1 KiB blocks", 512 << 10, 512, 1024, 2000, 120, 12000, .levels = 1},
+    {"1 MiB, 4 KiB blocks", 1 << 20, 512, 4096, 3000, 100, 12000, .levels = 1},
+    {"8 MiB, 4 KiB blocks", 8 << 20, 4096, 4096, 40000, 100, 60000, .levels = 1},
+    {"deep, 4 MiB, 512-byte blocks", 4 << 20, 512, 512, 8000, 100, 8000, 512, 2048, 4096, 4, 4, 4},
+    {"deep, 8 MiB, 4 KiB blocks", 8 << 20, 512, 4096, 16000, 120, 12000, 512, 4096, 4096, 6, 4, 4},
 };
 
 static uint64_t start_seed(void) {
@@ -124,7 +128,12 @@ static void run_geometry(const struct geometry *geometry, uint64_t seed, unsigne
   struct wodan_error error;
   rig.kept = kept_create(geometry->size);
   struct wodan_device *device = kept_plug(rig.kept, geometry->sector, 0);
-  struct wodan_format_options format = {.block_size = geometry->block};
+  struct wodan_format_options format = {.block_size = geometry->block,
+                                        .page_size = geometry->page,
+                                        .leaf_size = geometry->leaf,
+                                        .memtable_size = geometry->memtable,
+                                        .node_leaves = geometry->node_leaves,
+                                        .node_children = geometry->node_children};
   if (wodan_format(device, &format, &error) < 0) rig_fail(&rig, "format", error.message);
   wodan_device_close(device);
   rig_open(&rig);
@@ -139,9 +148,11 @@ static void run_geometry(const struct geometry *geometry, uint64_t seed, unsigne
   rig_reopen(&rig);
   struct wodan_stats stats = {0};
   wodan_stats(rig.db, &stats);
-  print_message("%s: %zu commits, %u refused, %llu leaves, %llu runs, live %llu of %llu\n", geometry->name,
+  if (stats.levels < geometry->levels) rig_fail(&rig, "at the end", "the tree is not deep");
+  print_message("%s: %zu commits, %u refused, %llu leaves, %llu runs, %llu levels, live %llu of %llu\n", geometry->name,
                 model_version(rig.model), rig.refused, (unsigned long long)stats.leaves, (unsigned long long)stats.runs,
-                (unsigned long long)stats.space_live, (unsigned long long)stats.space_total);
+                (unsigned long long)stats.levels, (unsigned long long)stats.space_live,
+                (unsigned long long)stats.space_total);
   if (wodan_close(rig.db, &error) < 0) rig_fail(&rig, "last close", error.message);
   model_free(rig.model);
   kept_free(rig.kept);

@@ -106,6 +106,7 @@ static bool same_run(const struct node_image_run *a, const struct node_image_run
 }
 
 static void assert_same(const struct node_image *a, const struct node_image *b) {
+  assert_int_equal(a->level, b->level);
   assert_int_equal(a->entry_count, b->entry_count);
   assert_int_equal(a->run_count, b->run_count);
   for (uint32_t i = 0; i < a->entry_count; i++) {
@@ -124,9 +125,12 @@ static void test_node_image__is_read_back_the_same(void **state) {
   struct world w;
   random_state = 1;
   world_open(&w, BLOCK, PAGE, BLOCKS, 16);
-  for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+  for (size_t i = 0; i < 3 * sizeof shapes / sizeof *shapes; i++) {
+    static const uint32_t levels[] = {0, 1, NODE_LEVELS_MAX - 1};
+    const uint32_t *shape = shapes[i / 3];
     struct node_image image, found;
-    image_make(&w, &image, shapes[i][0], shapes[i][1]);
+    image_make(&w, &image, shape[0], shape[1]);
+    if (shape[0]) image.level = levels[i % 3]; /* an inner node has a child */
     struct object object = object_make(&w, &image, GENERATION);
     object_write(&w, &object);
     assert_int_equal(node_image_read(&w.io, &object.ptr, &found, NULL), 0);
@@ -145,7 +149,7 @@ static void test_node_image__a_null_pointer_is_the_empty_tree(void **state) {
   struct node_image image;
   world_open(&w, BLOCK, PAGE, BLOCKS, 16);
   assert_int_equal(node_image_read(&w.io, &(struct block_ptr){0}, &image, NULL), 0);
-  assert_int_equal(image.entry_count + image.run_count, 0);
+  assert_int_equal(image.level + image.entry_count + image.run_count, 0);
   node_image_release(&image);
   world_close(&w);
 }
@@ -330,6 +334,63 @@ static void test_node_image__sections_are_those_known(void **state) {
   lie_close(&lie);
 }
 
+/* The header's level and tags rewritten, everything else right. */
+static void level_told(struct lie *lie, uint64_t level, uint8_t tag, const char *text) {
+  struct object object = object_make(&lie->w, &lie->image, GENERATION);
+  struct object_header header = header_of(&lie->w, &object);
+  header.record_count = level;
+  header.sections[0].tag = tag;
+  object_seal(&lie->w, &object, &header);
+  object_write(&lie->w, &object);
+  if (text) {
+    assert_refused(&lie->w, &object.ptr, text);
+  } else {
+    struct node_image found;
+    assert_int_equal(node_image_read(&lie->w.io, &object.ptr, &found, NULL), 0);
+    assert_int_equal(found.level, level);
+    node_image_release(&found);
+  }
+  object_end(&lie->w, &object);
+}
+
+static void test_node_image__the_table_is_that_of_its_level(void **state) {
+  (void)state;
+  struct lie lie;
+  lie_open(&lie);
+  level_told(&lie, 0, SECTION_LEAVES, NULL);
+  level_told(&lie, 0, SECTION_CHILDREN, "level");
+  level_told(&lie, 1, SECTION_CHILDREN, NULL);
+  level_told(&lie, 1, SECTION_LEAVES, "level");
+  level_told(&lie, 15, SECTION_CHILDREN, NULL);
+  level_told(&lie, 15, SECTION_LEAVES, "level");
+  lie_close(&lie);
+}
+
+static void test_node_image__an_inner_node_has_a_child(void **state) {
+  (void)state;
+  struct lie lie;
+  lie_open(&lie);
+  lie.image.entry_count = 0;
+  level_told(&lie, 0, SECTION_RUNS, NULL);
+  level_told(&lie, 1, SECTION_RUNS, "no child");
+  lie.image.entry_count = 2;
+  lie_close(&lie);
+}
+
+static void test_node_image__counts_of_runs_can_be(void **state) {
+  (void)state;
+  struct lie lie;
+  lie_open(&lie);
+  struct node_image_run *run = &lie.image.runs[1];
+  run->records = 0, run->deletes = 0, lie_told(&lie, "counts");
+  run->records = 1, lie_told(&lie, NULL);
+  run->deletes = 1, lie_told(&lie, NULL);
+  run->deletes = 2, lie_told(&lie, "counts");
+  run->records = UINT64_MAX - 1, run->deletes = UINT64_MAX, lie_told(&lie, "counts");
+  run->records = UINT64_MAX, lie_told(&lie, NULL);
+  lie_close(&lie);
+}
+
 static void test_node_image__a_pointer_that_does_not_fit_is_refused(void **state) {
   (void)state;
   struct lie lie;
@@ -374,7 +435,8 @@ static void assert_sound(struct world *w, const struct node_image *image) {
     assert_true(i == 0 || key_compare(image->entries[i - 1].pivot, image->entries[i].pivot) < 0);
   }
   for (uint32_t i = 0; i < image->run_count; i++)
-    assert_true(image->runs[i].ptr.generation < (i ? image->runs[i - 1].ptr.generation : GENERATION));
+    assert_true(image->runs[i].records > 0 && image->runs[i].deletes <= image->runs[i].records &&
+                image->runs[i].ptr.generation < (i ? image->runs[i - 1].ptr.generation : GENERATION));
 }
 
 /* Every byte of the sections changed with the checksums set right again: refused, or sound nevertheless. */
@@ -467,6 +529,9 @@ int main(void) {
       cmocka_unit_test(test_node_image__pivots_ascend),
       cmocka_unit_test(test_node_image__a_malformed_list_of_runs_is_found),
       cmocka_unit_test(test_node_image__sections_are_those_known),
+      cmocka_unit_test(test_node_image__the_table_is_that_of_its_level),
+      cmocka_unit_test(test_node_image__an_inner_node_has_a_child),
+      cmocka_unit_test(test_node_image__counts_of_runs_can_be),
       cmocka_unit_test(test_node_image__a_pointer_that_does_not_fit_is_refused),
       cmocka_unit_test(test_node_image__every_flipped_byte_is_found),
       cmocka_unit_test(test_node_image__hostile_sections_are_refused_or_sound),

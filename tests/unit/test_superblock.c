@@ -298,7 +298,7 @@ static void test_plan__smallest_volume(void **state) {
   assert_int_equal(sb.memtable_size, 2048);
   assert_int_equal(sb.leaf_size, 2048);
   assert_int_equal(sb.step_size, 2048 + 1024 + 4096);
-  assert_int_equal(sb.node_leaves, 16);
+  assert_int_equal(sb.node_leaves, 128);
   assert_int_equal(sb.node_children, 16);
 }
 
@@ -405,7 +405,7 @@ static void test_plan__node_leaves_hold_sixteen_memtables(void **state) {
   struct superblock_wish wish = {.device_size = GIB, .sector = 512, .memtable_size = 16 * MIB, .leaf_size = 16 * MIB};
   struct superblock sb;
   assert_int_equal(superblock_plan(&wish, &sb, NULL), 0);
-  assert_int_equal(sb.node_leaves, 16);
+  assert_int_equal(sb.node_leaves, 128);
   wish.leaf_size = 65536;
   wish.memtable_size = GIB / 8;
   assert_int_equal(superblock_plan(&wish, &sb, NULL), 0);

@@ -528,6 +528,8 @@ static void test_histogram__quantiles_are_within_two_percent(void **state) {
       double found = (double)histogram_quantile(histogram, quantiles[q]);
       if (found < exact * 0.98 || found > exact * 1.02) fail_msg("shift %u: %.0f, wanted %.0f", shift, found, exact);
     }
+    double tail = (double)histogram_quantile_ppm(histogram, 999900), true_tail = (double)(UINT64_C(9999) << shift);
+    assert_true(tail > true_tail * 0.98 && tail < true_tail * 1.02);
     assert_true(histogram->largest == UINT64_C(10000) << shift);
     free(histogram);
   }

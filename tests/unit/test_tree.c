@@ -1,668 +1,258 @@
-/* The tree: runs and memtables swept into leaves, against a table of what every key holds. After every step the space
- * in use is exactly what the node names. */
-#include "iter/merge.h"
-#include "memtable/memtable.h"
-#include "run_world.h"
-#include "tree/node.h"
+/* The tree as readers see it: versions, lookups and scans at every depth, and the way to the device and back. */
+#include "tree_world.h"
 
-enum { BLOCK = 512, PAGE = 1024, BLOCKS = 8192, LEAF = 4096, KEYS = 1200, ABSENT = 0 };
-
-struct tree {
-  struct world w;
-  struct node *node;
-  uint64_t generation, sequence, free_at_start;
-  bool held;              /* an older version holds space too */
-  uint64_t version[KEYS]; /* what the tree holds; ABSENT: nothing */
-};
-
-/* A set of changes: the version each key gets, ABSENT for a delete, NONE for untouched. */
-#define NONE UINT64_MAX
-struct changes {
-  uint64_t to[KEYS];
-};
-
-static void changes_clear(struct changes *changes) {
-  for (size_t i = 0; i < KEYS; i++) changes->to[i] = NONE;
-}
-static void changes_range(struct changes *changes, size_t from, size_t end, uint64_t version) {
-  for (size_t i = from; i < end; i++) changes->to[i] = version;
-}
-
-static struct wodan_slice tree_key(size_t i, char *out) {
-  return (struct wodan_slice){out, (size_t)snprintf(out, 64, "\x01/tree/%05zu", i)};
-}
-static struct wodan_slice tree_value(size_t i, uint64_t version, char *out) {
-  int n = snprintf(out, 100, "%zu=%llu:", i, (unsigned long long)version);
-  memset(out + n, 'v', 60);
-  return (struct wodan_slice){out, 40 + (i + version) % 20};
-}
-static struct record tree_record(struct tree *tree, size_t i, uint64_t version, char *key, char *value) {
-  struct record record = {.key = tree_key(i, key), .sequence = ++tree->sequence};
-  record.kind = version == ABSENT ? RECORD_DELETE : RECORD_PUT;
-  if (version != ABSENT) record.value = tree_value(i, version, value);
-  return record;
-}
-
-/* ---- life ------------------------------------------------------------------------------------------------------------ */
-
-static void tree_open(struct tree *tree) {
-  memset(tree, 0, sizeof *tree);
-  world_open(&tree->w, BLOCK, PAGE, BLOCKS, 64);
-  tree->node = node_create(&tree->w.env, NULL, 0, NULL, 0);
-  assert_non_null(tree->node);
-  tree->free_at_start = space_counts(tree->w.space).free;
-}
-
-static void tree_close(struct tree *tree) {
-  node_unref(tree->node);
-  world_close(&tree->w);
-}
-
-static void tree_publish(struct tree *tree, struct node *next) {
-  node_mark_dropped(tree->node, next);
-  node_unref(tree->node);
-  tree->node = next;
-}
-
-/* Everything the node promises about itself, and the space it uses. */
-static void assert_sound(const struct tree *tree) {
-  const struct node *node = tree->node;
-  uint64_t blocks = 0, leaf_bytes = 0, run_bytes = 0, oldest = UINT64_MAX;
-  for (uint32_t i = 0; i < node->leaf_count; i++) {
-    struct run *run = node->leaves[i].leaf->run;
-    struct run_shape shape;
-    assert_int_equal(run_open_body(run, NULL), 0);
-    run_shape(run, &shape);
-    assert_true(shape.record_count > 0);
-    struct wodan_slice pivot = leaf_pivot(node->leaves[i].leaf);
-    if (i > 0) assert_true(key_compare(pivot, shape.low) <= 0);
-    if (i > 0) assert_true(key_compare(leaf_pivot(node->leaves[i - 1].leaf), pivot) < 0);
-    if (i + 1 < node->leaf_count) assert_true(key_compare(shape.high, leaf_pivot(node->leaves[i + 1].leaf)) < 0);
-    run_close_body(run);
-    blocks += run_blocks(run), leaf_bytes += run_length(run);
-    if (node->leaves[i].flushed_upto < oldest) oldest = node->leaves[i].flushed_upto;
-  }
-  for (uint32_t i = 0; i < node->run_count; i++) {
-    const struct run *run = node->runs[i];
-    blocks += run_blocks(run), run_bytes += run_length(run);
-    if (i > 0) assert_true(run_generation(node->runs[i - 1]) > run_generation(run));
-    if (node->leaf_count)
-      assert_true(run_generation(run) > oldest); /* a run some leaf still needs, or it is not here */
-  }
-  assert_int_equal(node->leaf_bytes, leaf_bytes);
-  assert_int_equal(node->run_bytes, run_bytes);
-  if (!tree->held) assert_int_equal(tree->free_at_start - space_counts(tree->w.space).free, blocks);
-}
-
-/* Every key by get, and all of them by a merged scan both ways. */
-static void assert_content(struct tree *tree) {
-  char key[64], value[128];
-  assert_sound(tree);
-  for (size_t i = 0; i < KEYS; i++) {
-    struct record record;
-    struct frame *pin = NULL;
-    int status = node_get(tree->node, tree_key(i, key), &record, &pin, NULL);
-    if (tree->version[i] == ABSENT) {
-      assert_true(status == WODAN_ENOTFOUND || (status == 0 && record.kind == RECORD_DELETE));
-    } else {
-      if (status != 0 || record.kind != RECORD_PUT) fail_msg("key %zu is missing", i);
-      struct wodan_slice wanted = tree_value(i, tree->version[i], value);
-      if (record.value.size != wanted.size || memcmp(record.value.data, value, wanted.size))
-        fail_msg("key %zu has a wrong value", i);
-    }
-    if (status == 0) cache_unpin(pin);
-  }
-  uint32_t count = node_source_count(tree->node);
-  struct iterator **sources = calloc(count, sizeof *sources);
-  assert_int_equal(node_sources(tree->node, sources, NULL), 0);
-  struct iterator *it = merge_open(&tree->w.mem, sources, count);
-  for (int back = 0; back < 2; back++) {
-    assert_int_equal(back ? iterator_last(it, NULL) : iterator_first(it, NULL), 0);
-    for (size_t n = 0; n < KEYS; n++) {
-      size_t i = back ? KEYS - 1 - n : n;
-      while (it->valid && it->record.kind == RECORD_DELETE)
-        assert_int_equal(back ? iterator_prev(it, NULL) : iterator_next(it, NULL), 0);
-      if (tree->version[i] == ABSENT) continue;
-      assert_true(it->valid);
-      assert_int_equal(key_compare(it->record.key, tree_key(i, key)), 0);
-      assert_memory_equal(it->record.value.data, tree_value(i, tree->version[i], value).data, it->record.value.size);
-      assert_int_equal(back ? iterator_prev(it, NULL) : iterator_next(it, NULL), 0);
-    }
-    while (it->valid && it->record.kind == RECORD_DELETE)
-      assert_int_equal(back ? iterator_prev(it, NULL) : iterator_next(it, NULL), 0);
-    assert_false(it->valid);
-  }
-  iterator_close(it);
-  free(sources);
-}
-
-/* ---- changes ---------------------------------------------------------------------------------------------------------- */
-
-static void note(struct tree *tree, const struct changes *changes) {
-  for (size_t i = 0; i < KEYS; i++)
-    if (changes->to[i] != NONE) tree->version[i] = changes->to[i];
-}
-
-/* As the newest run. */
-static void add_run(struct tree *tree, const struct changes *changes) {
-  struct run_build_options options = {.filter = true};
-  char key[64], value[128];
-  uint64_t count = 0;
-  for (size_t i = 0; i < KEYS; i++) count += changes->to[i] != NONE;
-  options.size_max = run_size_bound(&tree->w.env, count, count * 100, true);
-  struct run_builder *builder;
-  struct block_ptr ptr;
-  assert_int_equal(run_builder_create(&tree->w.env, &options, &builder, NULL), 0);
-  for (size_t i = 0; i < KEYS; i++) {
-    if (changes->to[i] == NONE) continue;
-    struct record record = tree_record(tree, i, changes->to[i], key, value);
-    assert_int_equal(run_builder_add(builder, &record, NULL), 0);
-  }
-  assert_int_equal(run_builder_finish(builder, ++tree->generation, &ptr, NULL, NULL), 0);
-  struct run *run = open_run(&tree->w, &ptr);
-  tree_publish(tree, node_with_run(tree->node, run));
-  run_unref(run);
-  note(tree, changes);
-}
-
-static struct sweep sweep_of(struct tree *tree, struct memtable *memtable) {
-  return (struct sweep){.env = &tree->w.env, .generation = &tree->generation, .leaf_size = LEAF, .memtable = memtable};
-}
-
-/* One step, published; false when there was nothing to do. */
-static bool step(struct tree *tree, struct sweep *sweep) {
-  struct node *next = NULL;
-  struct wodan_error error;
-  int status = sweep_step(sweep, tree->node, &next, &error);
-  if (status < 0) fail_msg("sweep: %s", error.message);
-  if (next) tree_publish(tree, next);
-  return next != NULL;
-}
-
-static unsigned sweep_all(struct tree *tree) {
-  struct sweep sweep = sweep_of(tree, NULL);
-  unsigned steps = 0;
-  for (; step(tree, &sweep); steps++) assert_sound(tree);
-  assert_int_equal(tree->node->run_count, 0);
-  return steps;
-}
-
-/* A frozen memtable with all runs straight into leaves, published as one. */
-static void add_straight(struct tree *tree, const struct changes *changes) {
-  struct memtable *table = memtable_create(&tree->w.mem);
-  char key[64], value[128];
-  tree->sequence += KEYS;
-  for (size_t i = 0; i < KEYS; i++) {
-    if (changes->to[i] == NONE) continue;
-    struct record record = tree_record(tree, i, changes->to[i], key, value);
-    assert_int_equal(memtable_reserve(table, 1, record.key.size + record.value.size, NULL), 0);
-    memtable_insert(table, &record);
-  }
-  struct sweep sweep = sweep_of(tree, table);
-  struct node *current = tree->node;
-  node_ref(current);
-  for (;;) {
-    struct node *next = NULL;
-    assert_int_equal(sweep_step(&sweep, current, &next, NULL), 0);
-    if (!next) break;
-    node_unref(current);
-    current = next;
-  }
-  tree_publish(tree, current);
-  memtable_unref(table);
-  note(tree, changes);
-}
-
-static void fill(struct tree *tree, size_t from, size_t end, uint64_t version) {
-  struct changes changes;
-  changes_clear(&changes);
-  changes_range(&changes, from, end, version);
-  add_run(tree, &changes);
-  sweep_all(tree);
-}
-
-/* Keys [from, end) of leaf `at` as the tree stands: which keys lie in it. */
-static void leaf_range(const struct tree *tree, uint32_t at, size_t *from, size_t *end) {
-  char key[64];
-  *from = 0, *end = 0;
-  for (size_t i = 0; i < KEYS; i++) {
-    uint32_t in = node_find_leaf(tree->node, tree_key(i, key));
-    if (in < at) *from = i + 1;
-    if (in <= at) *end = i + 1;
-  }
-}
-
-/* ---- tests ------------------------------------------------------------------------------------------------------------- */
+/* ---- a lone bottom node -------------------------------------------------------------------------------------------- */
 
 static void test_tree__an_empty_tree_has_nothing(void **state) {
   (void)state;
-  struct tree *tree = malloc(sizeof *tree);
-  tree_open(tree);
+  struct tree *tree = tree_open(1000, 8);
   assert_content(tree);
-  struct sweep sweep = sweep_of(tree, NULL);
-  assert_false(step(tree, &sweep));
+  assert_int_equal(tree_next_work(tree->root, &tree->policy).kind, WORK_NONE);
+  assert_int_equal(tree_blocks(tree->root), 0);
   tree_close(tree);
-  free(tree);
 }
 
 static void test_tree__a_run_is_seen_before_and_after_its_sweep(void **state) {
   (void)state;
-  struct tree *tree = malloc(sizeof *tree);
-  struct changes changes;
-  tree_open(tree);
-  changes_clear(&changes);
-  changes_range(&changes, 100, 400, 1);
-  add_run(tree, &changes);
-  assert_int_equal(tree->node->leaf_count, 0);
+  struct tree *tree = tree_open(1000, 8);
+  add_range(tree, 100, 400, 1);
+  assert_int_equal(tree->root->entry_count, 0);
   assert_content(tree);
-  sweep_all(tree);
-  assert_true(tree->node->leaf_count > 4);
-  for (uint32_t i = 0; i < tree->node->leaf_count; i++) {
-    uint64_t length = run_length(tree->node->leaves[i].leaf->run);
-    assert_true(length <= LEAF + LEAF / 4);
-    if (i + 1 < tree->node->leaf_count) assert_true(length > LEAF / 2); /* all but the last are full */
+  settle_all(tree);
+  assert_true(tree->root->entry_count > 4);
+  for (uint32_t i = 0; i < tree->root->entry_count; i++) {
+    uint64_t length = run_length(tree->root->entries[i].leaf);
+    assert_true(length <= LEAF + LEAF / 2);
+    if (i + 1 < tree->root->entry_count) assert_true(length > LEAF / 2); /* all but the last are full */
   }
   assert_content(tree);
-  changes_clear(&changes);
-  changes_range(&changes, 50, 300, 2);
-  changes_range(&changes, 350, 380, ABSENT);
-  add_run(tree, &changes);
+  struct changes *changes = changes_new();
+  changes_range(changes, 50, 300, 2);
+  changes_range(changes, 350, 380, ABSENT);
+  add_run(tree, changes);
   assert_content(tree); /* the run is newer than the leaves */
-  sweep_all(tree);
+  settle_all(tree);
   assert_content(tree);
   tree_close(tree);
-  free(tree);
-}
-
-static void test_tree__deletes_alone_make_no_leaf(void **state) {
-  (void)state;
-  struct tree *tree = malloc(sizeof *tree);
-  struct changes changes;
-  tree_open(tree);
-  changes_clear(&changes);
-  changes_range(&changes, 0, 300, ABSENT);
-  add_run(tree, &changes);
-  sweep_all(tree);
-  assert_int_equal(tree->node->leaf_count + tree->node->run_count, 0);
-  assert_int_equal(space_counts(tree->w.space).free, tree->free_at_start);
-  add_straight(tree, &changes);
-  assert_int_equal(tree->node->leaf_count + tree->node->run_count, 0);
-  assert_content(tree);
-  tree_close(tree);
-  free(tree);
-}
-
-/* Only the leaf with a record in its slice is rewritten; all the others keep their handle and move their mark. */
-static void test_tree__leaves_without_a_record_only_move_their_mark(void **state) {
-  (void)state;
-  struct tree *tree = malloc(sizeof *tree);
-  struct changes changes;
-  tree_open(tree);
-  for (size_t i = 0; i < KEYS; i += 400) fill(tree, i, i + 200, 1);
-  uint32_t leaves = tree->node->leaf_count;
-  assert_true(leaves > 8);
-  size_t from, end;
-  leaf_range(tree, 3, &from, &end);
-  struct node *before = tree->node;
-  node_ref(before);
-  changes_clear(&changes);
-  changes.to[from + 1] = 2;
-  add_run(tree, &changes);
-  uint64_t mark = run_generation(tree->node->runs[0]);
-  struct sweep sweep = sweep_of(tree, NULL);
-  unsigned steps = 0;
-  while (step(tree, &sweep)) steps++;
-  assert_true(steps <= 2);
-  assert_int_equal(tree->node->leaf_count, leaves);
-  for (uint32_t i = 0; i < leaves; i++) {
-    assert_int_equal(tree->node->leaves[i].leaf == before->leaves[i].leaf, i != 3);
-    assert_int_equal(tree->node->leaves[i].flushed_upto, mark);
-  }
-  assert_true(sweep.leaf_bytes_written <= 2 * LEAF);
-  node_unref(before);
-  assert_content(tree);
-  tree_close(tree);
-  free(tree);
-}
-
-static void test_tree__a_leaf_that_grows_is_split_and_its_neighbours_are_not(void **state) {
-  (void)state;
-  struct tree *tree = malloc(sizeof *tree);
-  struct changes changes;
-  tree_open(tree);
-  changes_clear(&changes);
-  for (size_t i = 0; i < KEYS; i += 4) changes.to[i] = 1; /* gaps to fill */
-  add_run(tree, &changes);
-  sweep_all(tree);
-  uint32_t leaves = tree->node->leaf_count;
-  size_t from, end;
-  leaf_range(tree, 2, &from, &end);
-  struct leaf *left = tree->node->leaves[1].leaf, *right = tree->node->leaves[3].leaf;
-  leaf_ref(left), leaf_ref(right);
-  changes_clear(&changes);
-  changes_range(&changes, from, end, 2);
-  add_run(tree, &changes);
-  sweep_all(tree);
-  assert_true(tree->node->leaf_count >= leaves + 2);
-  assert_ptr_equal(tree->node->leaves[1].leaf, left);
-  assert_ptr_equal(tree->node->leaves[tree->node->leaf_count - leaves + 3].leaf, right);
-  leaf_unref(left), leaf_unref(right);
-  assert_content(tree);
-  tree_close(tree);
-  free(tree);
-}
-
-static void test_tree__a_leaf_that_shrank_is_joined_with_its_right_neighbour(void **state) {
-  (void)state;
-  struct tree *tree = malloc(sizeof *tree);
-  struct changes changes;
-  tree_open(tree);
-  fill(tree, 0, KEYS, 1);
-  uint32_t leaves = tree->node->leaf_count;
-  size_t from, end;
-  leaf_range(tree, 2, &from, &end);
-  changes_clear(&changes);
-  changes_range(&changes, from + 2, end, ABSENT); /* two are left */
-  leaf_range(tree, 3, &from, &end);
-  changes_range(&changes, from, end - 5, ABSENT); /* five are left in the next */
-  add_run(tree, &changes);
-  sweep_all(tree);
-  assert_content(tree);
-  changes_clear(&changes);
-  leaf_range(tree, 2, &from, &end);
-  changes.to[from] = 2;
-  add_run(tree, &changes);
-  sweep_all(tree);
-  assert_content(tree);
-  assert_true(tree->node->leaf_count < leaves);
-  tree_close(tree);
-  free(tree);
-}
-
-/* All records of one leaf die: its range goes to a neighbour, and a key put there later is found. */
-static void leaf_vanishes(uint32_t which) { /* 0: first, 1: middle, 2: last */
-  struct tree *tree = malloc(sizeof *tree);
-  struct changes changes;
-  tree_open(tree);
-  fill(tree, 100, KEYS - 100, 1);
-  uint32_t leaves = tree->node->leaf_count, at = which == 0 ? 0 : which == 1 ? leaves / 2 : leaves - 1;
-  size_t from, end;
-  leaf_range(tree, at, &from, &end);
-  changes_clear(&changes);
-  for (size_t i = from; i < end; i++)
-    if (tree->version[i] != ABSENT) changes.to[i] = ABSENT;
-  add_run(tree, &changes);
-  sweep_all(tree);
-  assert_int_equal(tree->node->leaf_count, leaves - 1);
-  assert_content(tree);
-  for (size_t i = 0; i < 3; i++) { /* at its start, in its middle, at its end */
-    changes_clear(&changes);
-    changes.to[i == 0 ? from : i == 1 ? (from + end) / 2 : end - 1] = 5;
-    add_run(tree, &changes);
-    assert_content(tree);
-    sweep_all(tree);
-    assert_content(tree);
-  }
-  tree_close(tree);
-  free(tree);
-}
-
-static void test_tree__the_first_leaf_vanishes(void **state) {
-  (void)state;
-  leaf_vanishes(0);
-}
-static void test_tree__a_middle_leaf_vanishes(void **state) {
-  (void)state;
-  leaf_vanishes(1);
-}
-static void test_tree__the_last_leaf_vanishes(void **state) {
-  (void)state;
-  leaf_vanishes(2);
-}
-
-static void test_tree__everything_deleted_leaves_nothing(void **state) {
-  (void)state;
-  for (int straight = 0; straight < 2; straight++) {
-    struct tree *tree = malloc(sizeof *tree);
-    struct changes changes;
-    tree_open(tree);
-    fill(tree, 0, KEYS, 1);
-    changes_clear(&changes);
-    changes_range(&changes, 0, KEYS, ABSENT);
-    if (straight) {
-      add_straight(tree, &changes);
-    } else {
-      add_run(tree, &changes);
-      sweep_all(tree);
-    }
-    assert_int_equal(tree->node->leaf_count + tree->node->run_count, 0);
-    assert_int_equal(space_counts(tree->w.space).free, tree->free_at_start);
-    assert_content(tree);
-    fill(tree, 600, 700, 2);
-    assert_content(tree);
-    tree_close(tree);
-    free(tree);
-  }
 }
 
 /* Keys below the first pivot belong to the first leaf: found in runs, and in the leaf once swept. */
 static void test_tree__keys_below_the_first_pivot_go_to_the_first_leaf(void **state) {
   (void)state;
-  struct tree *tree = malloc(sizeof *tree);
-  struct changes changes;
-  tree_open(tree);
-  fill(tree, 600, KEYS, 1);
+  struct tree *tree = tree_open(1000, 8);
   char key[64];
-  assert_int_equal(node_find_leaf(tree->node, tree_key(0, key)), 0);
+  fill(tree, 600, 1200, 1);
+  assert_int_equal(node_find(tree->root, tree_key(0, key)), 0);
   for (size_t i = 500; i > 400; i -= 20) {
-    changes_clear(&changes);
-    changes.to[i] = 2;
-    add_run(tree, &changes);
+    add_range(tree, i, i + 1, 2);
     assert_content(tree);
-    sweep_all(tree);
+    settle_all(tree);
     assert_content(tree);
   }
   fill(tree, 0, 400, 3); /* so many that it splits */
   assert_content(tree);
   tree_close(tree);
-  free(tree);
 }
 
-/* A run is in the node while some leaf has not absorbed it, and gone with the step in which the last one has. */
-static void test_tree__a_run_goes_exactly_when_the_last_leaf_has_passed_it(void **state) {
-  (void)state;
-  struct tree *tree = malloc(sizeof *tree);
-  struct changes changes;
-  tree_open(tree);
-  fill(tree, 0, KEYS, 1);
-  changes_clear(&changes);
-  changes_range(&changes, 0, KEYS, 2);
-  add_run(tree, &changes);
-  uint64_t first = run_generation(tree->node->runs[0]), second = 0;
-  struct sweep sweep = sweep_of(tree, NULL);
-  for (unsigned steps = 1;; steps++) {
-    assert_true(step(tree, &sweep));
-    assert_content(tree); /* at every moment of the sweep */
-    bool all_passed = true, has = false;
-    for (uint32_t i = 0; i < tree->node->leaf_count; i++) all_passed &= tree->node->leaves[i].flushed_upto >= first;
-    for (uint32_t i = 0; i < tree->node->run_count; i++) has |= run_generation(tree->node->runs[i]) == first;
-    assert_int_equal(has, !all_passed);
-    if (steps == 4) { /* a younger run comes in the middle of the sweep */
-      changes_clear(&changes);
-      for (size_t i = 0; i < KEYS; i += 3) changes.to[i] = i % 2 ? 3 : ABSENT;
-      add_run(tree, &changes);
-      second = run_generation(tree->node->runs[0]);
-      assert_content(tree);
-    }
-    if (all_passed) break;
-  }
-  assert_true(tree->node->run_count <= 1);
-  sweep_all(tree);
-  for (uint32_t i = 0; i < tree->node->leaf_count; i++) assert_true(tree->node->leaves[i].flushed_upto >= second);
-  assert_content(tree);
-  tree_close(tree);
-  free(tree);
-}
-
-/* A reader's version stays whole while sweeps go on: its runs and leaves are kept until it lets go. */
+/* A reader's version stays whole while work goes on: its runs and leaves are kept until it lets go. */
 static void test_tree__an_old_version_stays_readable(void **state) {
   (void)state;
-  struct tree *tree = malloc(sizeof *tree), *old = malloc(sizeof *old);
-  tree_open(tree);
-  fill(tree, 0, KEYS, 1);
-  *old = *tree;
-  node_ref(old->node);
+  struct tree *tree = tree_open(4, 4);
+  fill(tree, 0, 1500, 1);
+  add_range(tree, 200, 300, 2);
+  uint64_t *version = malloc(sizeof tree->version);
+  memcpy(version, tree->version, sizeof tree->version);
+  struct node *old = tree->root;
+  node_ref(old);
   tree->held = true;
-  for (uint64_t v = 2; v < 6; v++) fill(tree, v * 100, KEYS - v * 50, v);
-  for (size_t i = 0; i < KEYS; i++) {
-    char key[64], value[128];
-    struct record record;
-    struct frame *pin;
-    assert_int_equal(node_get(old->node, tree_key(i, key), &record, &pin, NULL), 0);
-    assert_memory_equal(record.value.data, tree_value(i, 1, value).data, record.value.size);
-    cache_unpin(pin);
-  }
-  node_unref(old->node);
+  for (uint64_t v = 3; v < 7; v++) fill(tree, v * 100, 1500 - v * 50, v);
+  fill(tree, 0, 1500, ABSENT);
+  for (size_t i = 0; i < KEYS; i++) assert_key(tree, old, i, version[i]);
+  assert_scan(tree, old, version);
+  node_unref(old);
   tree->held = false;
   assert_content(tree); /* and its space is back */
   tree_close(tree);
-  free(tree);
-  free(old);
+  free(version);
 }
 
-/* ---- failures ------------------------------------------------------------------------------------------------------------ */
+/* ---- levels -------------------------------------------------------------------------------------------------------- */
 
-static void test_tree__a_step_without_space_changes_nothing(void **state) {
-  (void)state;
-  struct tree *tree = malloc(sizeof *tree);
-  struct changes changes;
-  tree_open(tree);
-  fill(tree, 0, KEYS, 1);
-  changes_clear(&changes);
-  changes_range(&changes, 0, KEYS, 2);
-  add_run(tree, &changes);
-  struct extent all[BLOCK_PTR_EXTENTS_MAX];
-  uint32_t count;
-  uint64_t left = space_counts(tree->w.space).free;
-  assert_int_equal(space_allocate_sparing(tree->w.space, SPACE_LEAF, left - 3, 0, all, &count, NULL), 0);
-  struct sweep sweep = sweep_of(tree, NULL);
-  struct node *next = NULL;
-  struct wodan_error error;
-  assert_int_equal(sweep_step(&sweep, tree->node, &next, &error), WODAN_ENOSPC);
-  assert_null(next);
-  assert_int_equal(space_counts(tree->w.space).free, 3);
-  space_release(tree->w.space, all, count);
-  assert_content(tree);
-  sweep_all(tree);
-  assert_content(tree);
-  tree_close(tree);
-  free(tree);
-}
-
-static uint64_t allocations_left;
-static void *scarce(void *context, size_t size, size_t alignment) {
-  (void)context;
-  if (allocations_left == 0) return NULL;
-  allocations_left--;
-  if (alignment < 16) alignment = 16;
-  return aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
-}
-static void give(void *context, void *memory, size_t size) {
-  (void)context, (void)size;
-  free(memory);
-}
-
-/* Each allocation of a step fails in turn: nothing changed, nothing lost, and the step works when there is memory. */
-static void test_tree__a_step_without_memory_changes_nothing(void **state) {
-  (void)state;
-  struct tree *tree = malloc(sizeof *tree);
-  struct changes changes;
-  tree_open(tree);
-  fill(tree, 0, 300, 1);
-  changes_clear(&changes);
-  changes_range(&changes, 10, 200, 2);
-  changes_range(&changes, 60, 100, ABSENT);
-  add_run(tree, &changes);
-  assert_content(tree); /* all is loaded */
-  struct wodan_allocator right = tree->w.mem.hooks;
-  unsigned failures = 0;
-  for (uint64_t n = 0;; n++) {
-    struct sweep sweep = sweep_of(tree, NULL);
-    struct node *next = NULL;
-    size_t used = atomic_load(&tree->w.mem.used);
-    uint64_t free_blocks = space_counts(tree->w.space).free;
-    tree->w.mem.hooks = (struct wodan_allocator){.allocate = scarce, .release = give};
-    allocations_left = n;
-    int status = sweep_step(&sweep, tree->node, &next, NULL);
-    tree->w.mem.hooks = right;
-    if (status == 0) {
-      tree_publish(tree, next);
-      break;
-    }
-    assert_int_equal(status, WODAN_ENOMEM);
-    assert_null(next);
-    assert_int_equal(space_counts(tree->w.space).free, free_blocks);
-    assert_int_equal(atomic_load(&tree->w.mem.used), used);
-    failures++;
+/* A tree of so many levels, with runs left at each, and deletes in them. */
+static struct tree *tree_of_levels(uint32_t levels) {
+  struct tree *tree = tree_open(4, 4);
+  size_t keys = 40;
+  while (tree->root->level + 1 < levels) {
+    assert_true(keys < KEYS);
+    fill(tree, keys, keys + 40, 1);
+    keys += 40;
   }
-  assert_true(failures > 15);
-  sweep_all(tree);
-  assert_content(tree);
-  tree_close(tree);
-  free(tree);
+  for (uint64_t v = 2; v < 10; v++) {
+    struct changes *changes = changes_new();
+    for (size_t i = v; i < keys; i += 7 + v % 3) changes->to[i] = v % 4 ? v : ABSENT;
+    add_run(tree, changes);
+    settle(tree);
+  }
+  assert_int_equal(tree->root->level + 1, levels);
+  return tree;
 }
 
-/* ---- random ---------------------------------------------------------------------------------------------------------------- */
-
-static void test_tree__random_runs_and_sweeps_equal_the_table(void **state) {
+static void test_tree__lookups_and_scans_find_everything_at_any_depth(void **state) {
   (void)state;
-  for (uint64_t seed = 1; seed <= 6; seed++) {
-    struct tree *tree = malloc(sizeof *tree);
-    struct changes changes;
-    random_state = seed;
-    print_message("seed %llu\n", (unsigned long long)seed);
-    tree_open(tree);
-    for (uint64_t round = 1; round <= 60; round++) {
-      changes_clear(&changes);
-      size_t from = random_next() % KEYS, length = 1 + random_next() % (round % 7 == 0 ? KEYS : 150);
-      for (size_t i = from; i < KEYS && i < from + length; i++)
-        if (random_next() % 3) changes.to[i] = random_next() % (round % 10 > 5 ? 2 : 5) ? round : ABSENT;
-      changes.to[from] = round;
-      if (round % 9 == 4)
-        add_straight(tree, &changes);
-      else
-        add_run(tree, &changes);
-      struct sweep sweep = sweep_of(tree, NULL);
-      for (uint64_t n = random_next() % 12; n > 0 && step(tree, &sweep); n--) {
-      }
-      if (tree->node->run_count > 12) sweep_all(tree);
-      if (round % 4 == 0) assert_content(tree);
-    }
-    sweep_all(tree);
+  for (uint32_t levels = 1; levels <= 5; levels++) {
+    struct tree *tree = tree_of_levels(levels);
+    assert_true(tree->root->sums.runs > 0);
+    assert_content(tree);
+    settle_all(tree);
     assert_content(tree);
     tree_close(tree);
-    free(tree);
   }
+}
+
+/* Seeks to every key and between keys, both ways, in a tree with runs at every level. */
+static void test_tree__seeks_stand_where_they_should(void **state) {
+  (void)state;
+  struct tree *tree = tree_of_levels(4);
+  struct iterator *it = tree_scan(tree, tree->root);
+  char key[64], found[64];
+  for (size_t i = 0; i < KEYS; i += 3) {
+    for (int back = 0; back < 2; back++) {
+      struct wodan_slice from = tree_key(i, key);
+      assert_int_equal(back ? iterator_seek_back(it, from, NULL) : iterator_seek(it, from, NULL), 0);
+      skip_deletes(it, back);
+      size_t n = i;
+      while (n < KEYS && tree->version[n] == ABSENT) n = back ? n - 1 : n + 1; /* below 0: it wraps */
+      assert_int_equal(it->valid, n < KEYS);
+      if (n < KEYS) assert_int_equal(key_compare(it->record.key, tree_key(n, found)), 0);
+      for (int more = 0; more < 3 && it->valid; more++) { /* and turn round there */
+        assert_int_equal(scan_step(it, !back), 0);
+        skip_deletes(it, !back);
+      }
+    }
+  }
+  iterator_close(it);
+  tree_close(tree);
+}
+
+/* ---- the device ---------------------------------------------------------------------------------------------------- */
+
+struct claimed {
+  uint64_t blocks, count;
+  int fail_at; /* this claim fails; -1: none */
+};
+
+static int claim(void *context, const struct block_ptr *ptr, struct wodan_error *error) {
+  struct claimed *claimed = context;
+  (void)error;
+  if (claimed->fail_at >= 0 && claimed->count == (uint64_t)claimed->fail_at) return WODAN_ECORRUPT;
+  claimed->blocks += block_ptr_blocks(ptr);
+  claimed->count++;
+  return 0;
+}
+
+static int load(struct tree *tree, const struct block_ptr *root, struct claimed *claimed, struct node **node) {
+  struct tree_claims claims = {claim, claimed};
+  return tree_load(&tree->w.env, root, &claims, node, NULL);
+}
+
+static void assert_same(const struct node *a, const struct node *b) {
+  assert_int_equal(a->level, b->level);
+  assert_int_equal(a->entry_count, b->entry_count);
+  assert_int_equal(a->run_count, b->run_count);
+  assert_int_equal(key_compare(node_pivot(a), node_pivot(b)), 0);
+  assert_memory_equal(&a->ptr, &b->ptr, sizeof a->ptr);
+  assert_memory_equal(&a->sums, &b->sums, sizeof a->sums);
+  for (uint32_t i = 0; i < a->run_count; i++) assert_int_equal(run_generation(a->runs[i]), run_generation(b->runs[i]));
+  for (uint32_t i = 0; i < a->entry_count; i++) {
+    assert_int_equal(a->entries[i].flushed_upto, b->entries[i].flushed_upto);
+    assert_int_equal(key_compare(entry_pivot(a, i), entry_pivot(b, i)), 0);
+    if (a->level)
+      assert_same(a->entries[i].child, b->entries[i].child);
+    else
+      assert_int_equal(run_generation(a->entries[i].leaf), run_generation(b->entries[i].leaf));
+  }
+}
+
+static void test_tree__what_was_written_is_loaded_again(void **state) {
+  (void)state;
+  for (uint32_t levels = 1; levels <= 4; levels++) {
+    struct tree *tree = tree_of_levels(levels);
+    struct claimed claimed = {.fail_at = -1};
+    struct node *loaded;
+    write_nodes(tree, tree->root);
+    assert_content(tree); /* every header is within its bound, and all space has an owner */
+    assert_int_equal(load(tree, &tree->root->ptr, &claimed, &loaded), 0);
+    assert_same(tree->root, loaded);
+    assert_int_equal(claimed.blocks, tree_blocks(tree->root));
+    assert_int_equal(claimed.count, loaded->sums.nodes + loaded->sums.runs + loaded->sums.leaves);
+    tree_assert_valid(loaded, &tree->policy);
+    node_unref(loaded);
+    add_range(tree, 20, 30, 50); /* replaces the root; each work every header above it */
+    settle_all(tree);
+    assert_content(tree);
+    tree_close(tree);
+  }
+}
+
+static void test_tree__an_empty_tree_is_loaded_from_no_pointer(void **state) {
+  (void)state;
+  struct tree *tree = tree_open(4, 4);
+  struct claimed claimed = {.fail_at = -1};
+  struct node *loaded;
+  assert_int_equal(load(tree, &(struct block_ptr){0}, &claimed, &loaded), 0);
+  assert_int_equal(claimed.count, 0);
+  assert_int_equal(loaded->entry_count + loaded->run_count + loaded->level, 0);
+  tree_assert_valid(loaded, NULL);
+  node_unref(loaded);
+  tree_close(tree);
+}
+
+/* Children without a leaf and without a run are nodes too, and can be written. */
+static void test_tree__an_empty_child_is_written_and_loaded(void **state) {
+  (void)state;
+  struct tree *tree = tree_open(4, 4);
+  struct node *child = tree->root;
+  struct claimed claimed = {.fail_at = -1};
+  tree->root = tree_grow(child);
+  node_unref(child);
+  write_nodes(tree, tree->root);
+  assert_sound(tree);
+  struct node *loaded;
+  assert_int_equal(load(tree, &tree->root->ptr, &claimed, &loaded), 0);
+  assert_same(tree->root, loaded);
+  node_unref(loaded);
+  tree_close(tree);
+}
+
+/* Whatever claim is refused, and whatever allocation fails: nothing stays behind. */
+static void test_tree__a_load_that_fails_leaves_nothing(void **state) {
+  (void)state;
+  struct tree *tree = tree_of_levels(3);
+  write_nodes(tree, tree->root);
+  uint64_t objects = tree->root->sums.nodes + tree->root->sums.runs + tree->root->sums.leaves;
+  size_t used = atomic_load(&tree->w.mem.used);
+  for (uint64_t n = 0; n < objects; n++) {
+    struct claimed claimed = {.fail_at = (int)n};
+    struct node *loaded;
+    assert_int_equal(load(tree, &tree->root->ptr, &claimed, &loaded), WODAN_ECORRUPT);
+    assert_null(loaded);
+    assert_int_equal(atomic_load(&tree->w.mem.used), used);
+  }
+  tree_close(tree);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_tree__an_empty_tree_has_nothing),
       cmocka_unit_test(test_tree__a_run_is_seen_before_and_after_its_sweep),
-      cmocka_unit_test(test_tree__deletes_alone_make_no_leaf),
-      cmocka_unit_test(test_tree__leaves_without_a_record_only_move_their_mark),
-      cmocka_unit_test(test_tree__a_leaf_that_grows_is_split_and_its_neighbours_are_not),
-      cmocka_unit_test(test_tree__a_leaf_that_shrank_is_joined_with_its_right_neighbour),
-      cmocka_unit_test(test_tree__the_first_leaf_vanishes),
-      cmocka_unit_test(test_tree__a_middle_leaf_vanishes),
-      cmocka_unit_test(test_tree__the_last_leaf_vanishes),
-      cmocka_unit_test(test_tree__everything_deleted_leaves_nothing),
       cmocka_unit_test(test_tree__keys_below_the_first_pivot_go_to_the_first_leaf),
-      cmocka_unit_test(test_tree__a_run_goes_exactly_when_the_last_leaf_has_passed_it),
       cmocka_unit_test(test_tree__an_old_version_stays_readable),
-      cmocka_unit_test(test_tree__a_step_without_space_changes_nothing),
-      cmocka_unit_test(test_tree__a_step_without_memory_changes_nothing),
-      cmocka_unit_test(test_tree__random_runs_and_sweeps_equal_the_table),
+      cmocka_unit_test(test_tree__lookups_and_scans_find_everything_at_any_depth),
+      cmocka_unit_test(test_tree__seeks_stand_where_they_should),
+      cmocka_unit_test(test_tree__what_was_written_is_loaded_again),
+      cmocka_unit_test(test_tree__an_empty_tree_is_loaded_from_no_pointer),
+      cmocka_unit_test(test_tree__an_empty_child_is_written_and_loaded),
+      cmocka_unit_test(test_tree__a_load_that_fails_leaves_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -159,7 +159,7 @@ struct figure {
   const char *name;
   uint64_t value;
 };
-enum { FIGURES = 14 };
+enum { FIGURES = 15 };
 
 static void figures_of(const struct wodan_check_report *r, struct figure out[FIGURES]) {
   const struct figure figures[FIGURES] = {
@@ -171,6 +171,7 @@ static void figures_of(const struct wodan_check_report *r, struct figure out[FIG
       {"blocks", r->blocks},
       {"blocks_live", r->blocks_live},
       {"blocks_previous", r->blocks_previous},
+      {"levels", r->levels},
       {"nodes", r->nodes},
       {"runs", r->runs},
       {"leaves", r->leaves},

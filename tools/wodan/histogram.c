@@ -38,10 +38,15 @@ void histogram_merge(struct histogram *into, const struct histogram *from) {
 }
 
 uint64_t histogram_quantile(const struct histogram *histogram, unsigned per_mille) {
-  assert(per_mille >= 1 && per_mille <= 1000);
+  return histogram_quantile_ppm(histogram, per_mille * 1000);
+}
+
+uint64_t histogram_quantile_ppm(const struct histogram *histogram, unsigned ppm) {
+  enum { MILLION = 1000000 };
+  assert(ppm >= 1 && ppm <= MILLION);
   if (histogram->count == 0) return 0;
-  uint64_t whole = histogram->count / 1000 * per_mille;
-  uint64_t wanted = whole + (histogram->count % 1000 * per_mille + 999) / 1000; /* rank, from 1 */
+  uint64_t whole = histogram->count / MILLION * ppm;
+  uint64_t wanted = whole + (histogram->count % MILLION * ppm + MILLION - 1) / MILLION; /* rank, from 1 */
   uint64_t seen = 0;
   for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
     seen += histogram->buckets[i];

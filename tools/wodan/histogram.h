@@ -18,5 +18,7 @@ void histogram_add(struct histogram *histogram, uint64_t value);
 void histogram_merge(struct histogram *into, const struct histogram *from);
 /* The value below or at which `per_mille` thousandths of the values lie; 0 when empty. per_mille 1..1000. */
 uint64_t histogram_quantile(const struct histogram *histogram, unsigned per_mille);
+/* The same in millionths, for the far tail. ppm 1..1000000. */
+uint64_t histogram_quantile_ppm(const struct histogram *histogram, unsigned ppm);
 
 #endif

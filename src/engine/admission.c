@@ -1,0 +1,336 @@
+/* Owns: what a write may have to wait for: its share of maintenance, room in memory, room on the device.
+ *
+ * Always true:
+ *  - records are admitted only while the tree could take them, its buffered runs and both memtables once more; deletes may use
+ *    the reserve as well. A write is refused before anything of it changed.
+ *  - a write waits in proportion to its size, slice by slice, never for all that is owed, but where the volume is nearly
+ *    full.
+ *
+ * Pacing: what is owed has to be done by the time 7/8 of the active memtable are full, so each byte put owes (bytes owed) /
+ * (bytes of room left) bytes of work. Writers may be a little ahead of maintenance; beyond, each KiB put waits for a moment,
+ * whatever the background thread is at, or does a slice. So a writer is slowed down and never stopped: what a moment is too
+ * short for, later commits wait for.
+ *
+ * See: DESIGN.md "Pacing", "Admission"; tests/unit/test_maintenance.c, test_engine_space.c. */
+#include <assert.h>
+#include <string.h>
+#include "base/clock.h"
+#include "engine/engine.h"
+
+enum {
+  SLICE_MAX = 128 << 10, /* bytes of work a writer does at a time */
+  LAG_SLICES = 8,        /* slices that writers may be ahead of the background thread */
+  WORK_PER_BYTE = 64,    /* bytes of work a writer does for each byte put, at most */
+  PAUSE_MICROSECONDS = 500,
+  PAUSE_BYTES = 1024, /* bytes put for which one pause is due, at most */
+  HARD_WAIT_MICROSECONDS = 100000
+};
+
+static uint64_t block_bytes(const struct wodan_db *db, uint64_t blocks) { return blocks * db->io.bounds.block_size; }
+
+/* ---- policy ----------------------------------------------------------------------------------------------------- */
+
+/* Bytes kept back so that a full volume can still delete, sweep and checkpoint: three leaves with their share of buffer
+ * and the headers on the way. */
+static uint64_t reserve_bytes(const struct wodan_db *db) {
+  uint64_t path = db->node->sums.header_blocks + 1;
+  uint64_t most = (uint64_t)db->superblock.leaf_size / db->io.bounds.block_size + 4 * (db->node->level + 1u);
+  if (path > most) path = most;
+  return 3 * ((uint64_t)db->superblock.leaf_size * 3 / 2 + block_bytes(db, path + 2));
+}
+
+/* Bytes that all buffers together may hold, so that the rest is enough for what admission asks for besides: their bytes once
+ * more, both memtables twice, the reserve, and what leaves, headers, rounding and a sweep under way take. */
+static uint64_t buffer_room(const struct wodan_db *db) {
+  const struct superblock *sb = &db->superblock;
+  const struct node_sums *sums = &db->node->sums;
+  uint64_t total = block_bytes(db, space_counts(db->space).total), reserve = reserve_bytes(db);
+  uint64_t blocks = sums->header_blocks * 3 + sums->leaves * 3 / 2 + sums->runs;
+  uint64_t besides = 4 * sb->memtable_size + 4ull * sb->leaf_size + block_bytes(db, blocks);
+  if (besides > total / 6) besides = total / 6; /* a tiny volume has no room for caution */
+  uint64_t used = sums->leaf_bytes + reserve + besides;
+  return total > used ? (total - used) / 2 : 0;
+}
+
+/* alpha is 1 while the leaves take less than a third of the volume, 1/2 at half of it, 1/4 at two thirds: so that the buffers
+ * and what a sweep writes before it frees them fit beside the leaves. It follows the leaves alone, and without steps: were
+ * buffers counted, a buffer that grows into its limit would halve that very limit and have to be swept half full. Only where
+ * all of them together come near the room there is, it gives way, so that no put finds none. */
+struct tree_policy engine_policy(struct wodan_db *db, uint32_t eager) {
+  const struct superblock *sb = &db->superblock;
+  uint64_t leaves = db->node->sums.leaf_bytes, buffered = db->node->sums.run_bytes, alpha = ALPHA_ONE;
+  uint64_t room = buffer_room(db), brake = room / 8 * 7;
+  if (leaves / ALPHA_ONE * alpha > room) alpha = room / (leaves / ALPHA_ONE);
+  if (buffered > brake)
+    alpha -= (uint64_t)((double)alpha * 3 / 4 * (double)(buffered < room ? buffered - brake : room - brake) /
+                        (double)(room - brake + 1));
+  /* An inner node passes on what it holds before that is freed; and no node's floor may eat up what is left. */
+  uint64_t inner = (uint64_t)RUNS_INNER * sb->memtable_size, least = room / (2 * db->node->sums.nodes);
+  return (struct tree_policy){.memtable_size = least < sb->memtable_size ? least : sb->memtable_size,
+                              .leaf_size = sb->leaf_size,
+                              .inner_limit = inner < room / 2 ? inner : room / 2,
+                              .alpha = (uint32_t)alpha,
+                              .node_leaves = sb->node_leaves,
+                              .node_children = sb->node_children,
+                              .eager = eager,
+                              .damaged = db->damaged,
+                              .damaged_count = db->damaged_count};
+}
+
+/* ---- room on the device ----------------------------------------------------------------------------------------- */
+
+/* Blocks that a few deletes take as a run, a leaf, and a second root. What can wait leaves room for them, so that a full
+ * volume can still take deletes and be swept; an open view may hold everything a sweep replaces. */
+static uint64_t spare_for_deletes(const struct wodan_db *db) {
+  return 1 + run_size_bound(&db->env, 4, 2ull * db->env.page_size, true) / db->io.bounds.block_size;
+}
+
+static uint64_t small_leaf_blocks(const struct wodan_db *db) {
+  return 4ull * db->superblock.page_size * 3 / 2 / db->io.bounds.block_size + 1;
+}
+
+static uint64_t spare_for_writes(const struct wodan_db *db) {
+  uint64_t leaf = (uint64_t)db->superblock.leaf_size * 3 / 2 / db->io.bounds.block_size + 1;
+  return spare_for_deletes(db) + leaf;
+}
+
+/* Blocks of the runs that the memtables become, with `bytes` more. */
+static uint64_t drain_blocks(const struct wodan_db *db, uint64_t bytes) {
+  const struct memtable *active = db->active.table, *frozen = db->frozen_drained ? NULL : db->frozen.table;
+  uint64_t more = bytes ? bytes / record_encoded_size(TABLE_ID_SIZE + 1, 0) + 1 : 0, need = 0;
+  uint64_t records = memtable_count(active) + more;
+  if (records) need = run_size_bound(&db->env, records, memtable_bytes(active) + bytes, true);
+  if (frozen) need += run_size_bound(&db->env, memtable_count(frozen), memtable_bytes(frozen), true);
+  return need / db->io.bounds.block_size + (need ? 2 : 0);
+}
+
+static uint64_t piece_blocks(const struct wodan_db *db) {
+  return run_pieces_least(&db->env) / db->io.bounds.block_size + 1;
+}
+
+uint64_t engine_spare_blocks(const struct wodan_db *db) { return spare_for_deletes(db); }
+
+void engine_promise(struct wodan_db *db) { space_promise(db->space, drain_blocks(db, 0), piece_blocks(db), 0); }
+
+/* Bytes that leaves may grow by in a sweep beyond the records that come: each by a block, where it is split or no longer
+ * ends where a block does. */
+static uint64_t sweep_growth(const struct wodan_db *db) {
+  uint64_t leaves = db->node->sums.leaves + 1, records = memtable_count(db->active.table) + 1;
+  if (db->frozen.table && !db->frozen_drained) records += memtable_count(db->frozen.table);
+  return block_bytes(db, db->node->sums.runs || records > leaves ? leaves : records);
+}
+
+/* Bytes of records that memtables may hold in all, given what is free or will be after two checkpoints. */
+static uint64_t admissible(struct wodan_db *db, bool deletes_only) {
+  struct space_counts space = space_counts(db->space);
+  uint64_t room = block_bytes(db, space.free + space.deferred), buffered = db->node->sums.run_bytes + sweep_growth(db);
+  uint64_t reserve = deletes_only ? reserve_bytes(db) / 3 : reserve_bytes(db);
+  if (deletes_only) buffered = 0;
+  uint64_t copies = 2 + db->node->level; /* a byte is on the device once per level before the first copy goes */
+  return room > buffered + reserve ? (room - buffered - reserve) / copies : 0;
+}
+
+static uint64_t held_bytes(const struct wodan_db *db) {
+  uint64_t bytes = memtable_bytes(db->active.table);
+  return db->frozen.table && !db->frozen_drained ? bytes + memtable_bytes(db->frozen.table) : bytes;
+}
+
+/* The memtables, with `bytes` more, must fit as runs into what is free right now: deferred blocks do not count, for while a
+ * memtable holds journaled records the ring may have no room for the checkpoints that would free them. */
+static bool fits(struct wodan_db *db, uint64_t bytes, bool deletes_only) {
+  if (held_bytes(db) + bytes > admissible(db, deletes_only)) return false;
+  uint64_t spare = deletes_only ? small_leaf_blocks(db) : spare_for_writes(db);
+  return space_promise(db->space, drain_blocks(db, bytes), piece_blocks(db), spare);
+}
+
+/* ---- refusals --------------------------------------------------------------------------------------------------- */
+
+bool engine_oldest_view(struct wodan_db *db, uint64_t *sequence) {
+  lock_acquire(&db->views_lock);
+  bool open = db->oldest_view != NULL;
+  if (open) *sequence = db->oldest_view->sequence;
+  lock_leave(&db->views_lock);
+  return open;
+}
+
+static int no_space(struct wodan_db *db, uint64_t bytes, struct wodan_error *error) {
+  struct space_counts space = space_counts(db->space);
+  uint64_t pinned = atomic_load(&db->pinned_blocks), sequence;
+  if (pinned && engine_oldest_view(db, &sequence))
+    return status_set(error, WODAN_EPINNED, 0, WODAN_NO_BLOCK,
+                      "%llu bytes more do not fit: open views hold %llu blocks; the oldest view is of sequence %llu",
+                      (unsigned long long)bytes, (unsigned long long)pinned, (unsigned long long)sequence);
+  return status_set(error, WODAN_ENOSPC, 0, WODAN_NO_BLOCK,
+                    "the volume is full: %llu bytes more do not fit (%llu of %llu blocks free); delete records or use "
+                    "a larger volume",
+                    (unsigned long long)bytes, (unsigned long long)space.free, (unsigned long long)space.total);
+}
+
+/* Changes whenever there is a reason to try again. */
+static uint64_t full_mark(const struct wodan_db *db) {
+  uint64_t pinned = atomic_load(&db->pinned_blocks), sequence = atomic_load(&db->sequence) + 1;
+  return (db->generation * 31 + pinned) * UINT64_C(0x9E3779B97F4A7C15) + sequence;
+}
+
+/* Into the tree with both memtables, and what is deferred becomes free; then into leaves. Caller holds tree. */
+static int settle(struct wodan_db *db, uint64_t bytes, bool deletes_only, bool *room, struct wodan_error *error) {
+  int status = engine_checkpoint_all(db, error);
+  if (status == 0) status = engine_reclaim(db, error);
+  for (int pass = 0; status == 0; pass++) {
+    lock_acquire(&db->write);
+    /* Deletes where nothing else fits any more are swept while there is still room for that. */
+    *room = fits(db, bytes, deletes_only && pass == 1);
+    lock_leave(&db->write);
+    if (*room || pass == 1) return 0;
+    status = engine_sweep_all(db, deletes_only, error);
+    /* No room for a leaf, or one damaged leaf, is no reason to refuse a write. */
+    if (status < 0 && status != WODAN_ENOMEM && !engine_failed(db)) status = 0;
+    if (status == 0) status = engine_checkpoint_all(db, error);
+    if (status == 0) status = engine_reclaim(db, error);
+  }
+  return status;
+}
+
+int engine_settle_when_short(struct wodan_db *db, struct wodan_error *error) {
+  uint64_t bytes = record_encoded_size(db->superblock.page_size / 8, db->superblock.page_size / 4);
+  lock_acquire(&db->write);
+  bool room = fits(db, bytes, false) || db->full_at[0] == full_mark(db);
+  lock_leave(&db->write);
+  int status = room ? 0 : settle(db, bytes, false, &room, error);
+  lock_acquire(&db->write);
+  if (!room && status == 0) db->full_at[0] = full_mark(db);
+  lock_leave(&db->write);
+  return status;
+}
+
+/* Caller holds write, which is let go of meanwhile. */
+static int find_room(struct wodan_db *db, uint64_t bytes, bool deletes_only, bool *room, struct wodan_error *error) {
+  *room = false;
+  if (db->full_at[deletes_only] == full_mark(db)) return no_space(db, bytes, error);
+  if (db->no_auto_checkpoint && !deletes_only)
+    return status_set(error, WODAN_ENEEDSFLUSH, 0, WODAN_NO_BLOCK,
+                      "%llu bytes more do not fit before a checkpoint: call wodan_checkpoint and try again",
+                      (unsigned long long)bytes);
+  lock_leave(&db->write);
+  engine_tree_enter(db);
+  int status = settle(db, bytes, deletes_only, room, error);
+  engine_tree_leave(db);
+  lock_acquire(&db->write);
+  if (status < 0 && status != WODAN_ENOSPC) return status;
+  if (!*room) db->full_at[deletes_only] = full_mark(db);
+  return *room ? 0 : no_space(db, bytes, error);
+}
+
+/* ---- memory ----------------------------------------------------------------------------------------------------- */
+
+int engine_freeze(struct wodan_db *db, struct wodan_error *error) {
+  assert(!db->frozen.table);
+  struct memtable *fresh = memtable_create_within(&db->mem, &db->tables_mem, NULL);
+  if (!fresh) return status_nomem(error);
+  rwlock_write(&db->state);
+  db->frozen = db->active;
+  memset(&db->active, 0, sizeof db->active);
+  db->active.table = fresh;
+  rwlock_write_leave(&db->state);
+  db->frozen_drained = false;
+  atomic_fetch_add_explicit(&db->owed, memtable_bytes(db->frozen.table), memory_order_relaxed);
+  return 0;
+}
+
+/* What a writer does at a time, in proportion to the volume: a tiny one has no MiB to do. */
+static uint64_t slice_bytes(const struct wodan_db *db) {
+  uint64_t slice = db->superblock.memtable_size / 4;
+  return slice < SLICE_MAX ? slice : SLICE_MAX;
+}
+
+static bool memtable_full(const struct wodan_db *db, uint64_t bytes) {
+  const struct memtable *active = db->active.table;
+  return memtable_count(active) > 0 && memtable_bytes(active) + bytes > db->superblock.memtable_size;
+}
+
+/* The frozen memtable is still on its way although the active one is full: waits for it, slice by slice. */
+int engine_wait_for_memtable(struct wodan_db *db, uint64_t *worked, struct wodan_error *error) {
+  int status = engine_await(db, slice_bytes(db), HARD_WAIT_MICROSECONDS, worked, error);
+  if (engine_failed(db)) return engine_writable(db, error);
+  if (status == 0 || !db->frozen.table) return 0;
+  /* Something else than this memtable stopped the maintenance. */
+  lock_leave(&db->write);
+  engine_tree_enter(db);
+  status = engine_drain(db, error);
+  if (status == 0) status = engine_checkpoint_tree(db, error);
+  if (status == WODAN_ENOSPC && !engine_failed(db)) status = engine_checkpoint_all(db, error);
+  engine_tree_leave(db);
+  lock_acquire(&db->write);
+  return status;
+}
+
+/* ---- pacing ----------------------------------------------------------------------------------------------------- */
+
+/* What the active memtable may hold before all that is owed should be done. */
+static uint64_t target_bytes(const struct wodan_db *db) { return db->superblock.memtable_size / 8 * 7; }
+
+/* The commit's share of what is owed is added to what writers are ahead. */
+static void take_share(struct wodan_db *db, uint64_t bytes) {
+  uint64_t owed = atomic_load_explicit(&db->owed, memory_order_relaxed);
+  uint64_t target = target_bytes(db), held = memtable_bytes(db->active.table);
+  uint64_t least = db->superblock.memtable_size / 64 + 1, room = target > held + least ? target - held : least;
+  uint64_t share = (uint64_t)((double)owed * (double)bytes / (double)room);
+  db->lag += share < owed ? share : owed;
+}
+
+/* Writers are too far ahead; near the end of the active memtable, as long as there is a frozen one. */
+static bool late(const struct wodan_db *db) {
+  if (db->lag > slice_bytes(db) * (engine_background_goes_on(db) ? LAG_SLICES : 1)) return true;
+  return db->frozen.table && memtable_bytes(db->active.table) > target_bytes(db);
+}
+
+/* Does or awaits work until writers are no longer too far ahead, but in proportion to the commit: a slice and WORK_PER_BYTE,
+ * or a pause for each KiB. What keeps maintenance from going on is no reason to refuse a write: admission is. */
+static void pay(struct wodan_db *db, uint64_t bytes, uint64_t *worked) {
+  struct wodan_error unasked;
+  uint64_t slice = slice_bytes(db), most = slice + bytes * WORK_PER_BYTE, pauses = 1 + bytes / PAUSE_BYTES;
+  for (uint64_t turns = 16 + most / slice; late(db) && turns > 0; turns--) { /* a turn need not move a byte */
+    bool waits = engine_background_goes_on(db);
+    if (waits ? pauses-- == 0 : *worked >= most) return;
+    if (engine_await(db, slice, PAUSE_MICROSECONDS, worked, &unasked) < 0) return;
+  }
+}
+
+static void note_delay(struct wodan_db *db, uint64_t nanoseconds, uint64_t worked) {
+  count(&db->counters.put_delays[clock_delay_bucket(nanoseconds)], 1);
+  if (nanoseconds > atomic_load(&db->counters.put_delay_max)) atomic_store(&db->counters.put_delay_max, nanoseconds);
+  if (worked > atomic_load(&db->counters.put_work_max)) atomic_store(&db->counters.put_work_max, worked);
+}
+
+/* Something has to be waited for. Caller holds write. */
+static int make_room_slowly(struct wodan_db *db, uint64_t bytes, bool deletes_only, uint64_t *worked,
+                            struct wodan_error *error) {
+  int status = 0;
+  while (status == 0) {
+    if (memtable_full(db, bytes)) {
+      bool wait = db->frozen.table || db->releasing;
+      status = wait ? engine_wait_for_memtable(db, worked, error) : engine_freeze(db, error);
+      if (status == 0) engine_ask(db);
+      continue;
+    }
+    if (fits(db, bytes, deletes_only)) break;
+    bool room;
+    status = find_room(db, bytes, deletes_only, &room, error);
+  }
+  return status;
+}
+
+int engine_make_room(struct wodan_db *db, uint64_t bytes, bool deletes_only, struct wodan_error *error) {
+  uint64_t worked = 0;
+  take_share(db, bytes);
+  bool behind = late(db);
+  if (!behind && !memtable_full(db, bytes) && fits(db, bytes, deletes_only)) {
+    count(&db->counters.put_delays[0], 1);
+    return 0;
+  }
+  uint64_t start = clock_now(&db->hooks);
+  if (behind) pay(db, bytes, &worked);
+  int status = make_room_slowly(db, bytes, deletes_only, &worked, error);
+  note_delay(db, clock_now(&db->hooks) - start, worked);
+  return status;
+}

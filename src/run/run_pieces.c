@@ -1,0 +1,94 @@
+/* Owns: cutting a stream of records into runs that fit into the holes there are.
+ *
+ * Always true: a piece is begun only as large as one object can be placed now, and ended before it may pass that; pieces
+ * follow each other in key order and by rising generation.
+ *
+ * See: DESIGN.md "Space", tests/unit/test_run_pieces.c. */
+#include "run/run_pieces.h"
+
+void run_pieces_begin(struct run_pieces *pieces, struct run_env *env, uint64_t *generation, uint64_t expected,
+                      uint64_t spare) {
+  *pieces = (struct run_pieces){.env = env, .generation = generation, .spare = spare, .left = expected ? expected : 1};
+}
+
+static uint64_t slack(const struct run_pieces *pieces) {
+  return pieces->env->page_size * 3 / 2 + pieces->env->io->bounds.block_size;
+}
+
+/* Four of the largest pages are 16 blocks of 4 KiB: as many extents as an object may have, so any holes do. */
+uint64_t run_pieces_least(const struct run_env *env) {
+  uint64_t pages = 4ull * env->page_size, blocks = 4ull * env->io->bounds.block_size;
+  return pages > blocks ? pages : blocks;
+}
+
+/* As large as what is left, or as the holes allow: down to some pages. */
+static int begin_piece(struct run_pieces *pieces, struct wodan_error *error) {
+  uint64_t block = pieces->env->io->bounds.block_size, least = run_pieces_least(pieces->env);
+  uint64_t size = pieces->left + pieces->left / 2 + slack(pieces);
+  while (size / 2 >= least && !space_reaches(pieces->env->space, size / block + 1 + pieces->spare)) size /= 2;
+  if (size < least) size = least;
+  struct run_build_options options = {.size_max = size, .kind = SPACE_BUFFER, .spare = pieces->spare, .filter = true};
+  pieces->piece_max = size;
+  pieces->piece_records = 0;
+  return run_builder_create(pieces->env, &options, &pieces->builder, error);
+}
+
+static int end_piece(struct run_pieces *pieces, struct wodan_error *error) {
+  struct mem *mem = pieces->env->mem;
+  struct block_ptr ptr;
+  struct run_counts counts;
+  struct run_builder *builder = pieces->builder;
+  void *array = pieces->runs;
+  bool room = mem_array_grow(mem, &array, &pieces->capacity, pieces->count + 1, sizeof(struct run *));
+  pieces->runs = array;
+  if (!room) return status_nomem(error);
+  pieces->builder = NULL;
+  int status = run_builder_finish(builder, ++*pieces->generation, &ptr, &counts, error);
+  if (status < 0) return status;
+  struct run *run = run_create(pieces->env, &ptr, (struct wodan_slice){0});
+  if (!run) {
+    space_release(pieces->env->space, ptr.extents, ptr.extent_count);
+    return status_nomem(error);
+  }
+  run_set_counts(run, counts.records, counts.deletes);
+  pieces->runs[pieces->count++] = run;
+  pieces->bytes += run_blocks(run) * pieces->env->io->bounds.block_size;
+  pieces->left -= ptr.length < pieces->left ? ptr.length : pieces->left - 1;
+  return 0;
+}
+
+/* An index takes less than a quarter of the pages, a filter less than two bytes a record. */
+static bool full(const struct run_pieces *pieces) {
+  uint64_t bytes = run_builder_bytes(pieces->builder);
+  return bytes + bytes / 4 + 2 * pieces->piece_records + slack(pieces) > pieces->piece_max;
+}
+
+int run_pieces_add(struct run_pieces *pieces, const struct record *record, struct wodan_error *error) {
+  int status = 0;
+  if (pieces->builder && full(pieces)) status = end_piece(pieces, error);
+  if (status == 0 && !pieces->builder) status = begin_piece(pieces, error);
+  pieces->piece_records++;
+  return status == 0 ? run_builder_add(pieces->builder, record, error) : status;
+}
+
+int run_pieces_finish(struct run_pieces *pieces, struct wodan_error *error) {
+  return pieces->builder ? end_piece(pieces, error) : 0;
+}
+
+void run_pieces_reverse(struct run_pieces *pieces) {
+  for (size_t i = 0; i < pieces->count / 2; i++) {
+    struct run *swap = pieces->runs[i];
+    pieces->runs[i] = pieces->runs[pieces->count - 1 - i];
+    pieces->runs[pieces->count - 1 - i] = swap;
+  }
+}
+
+void run_pieces_release(struct run_pieces *pieces, bool published) {
+  run_builder_abort(pieces->builder);
+  for (size_t i = 0; i < pieces->count; i++) {
+    if (!published) run_mark_dead(pieces->runs[i]);
+    run_unref(pieces->runs[i]);
+  }
+  if (pieces->env) mem_array_free(pieces->env->mem, pieces->runs, pieces->capacity, sizeof(struct run *));
+  *pieces = (struct run_pieces){0};
+}
