@@ -14,7 +14,7 @@
  *   work      two builders (drain, sweep), the iterators of a sweep, the image of the largest node, the aligned buffers
  *             of READS reads
  *   shelf     indexes of what a sweep and CURSORS cursors stand in, on half of the runs that each level may have
- *   cache     a page of each, and as many more while all are pinned
+ *   cache     a page of each run they stand in
  *   fixed     journal, space, the handle
  *
  * See: DESIGN.md "Threads and memory", tests/unit/test_engine_memory.c. */
@@ -102,7 +102,11 @@ static uint64_t shelf_least(const struct superblock *sb) {
 
 static uint64_t shelf_most(const struct superblock *sb) { return sb->device_blocks * sb->block_size; }
 
-static size_t frames_least(const struct superblock *sb) { return (size_t)(24 + 8 * levels_most(sb)); }
+/* Half of the pages a sweep, CURSORS cursors and some lookups stand in; the cache adds as many when all are pinned. */
+static size_t frames_least(const struct superblock *sb) {
+  uint64_t cursor = RUNS_BOTTOM + 1 + RUNS_INNER / 4 * (levels_most(sb) - 1);
+  return (size_t)(CURSORS * cursor + RUNS_BOTTOM + 8) / 2;
+}
 
 static uint64_t fixed_memory(const struct superblock *sb) {
   return sizeof(struct wodan_db) + journal_memory(sb->journal_block_size, superblock_ring_blocks(sb)) +

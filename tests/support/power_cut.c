@@ -12,8 +12,6 @@
 #include <string.h>
 #include "engine/engine.h"
 
-enum { MEMORY_BUDGET = 640 << 10 };
-
 bool cut_ok(const struct cut_run *run) { return run->result->failure[0] == 0; }
 
 bool cut_fail(struct cut_run *run, const char *format, ...) {
@@ -54,7 +52,7 @@ static int next_random(void *context, void *buffer, size_t size) {
 int cut_open(struct cut_run *run, struct sim *sim, unsigned flags, struct wodan_device **plug, struct wodan_db **db,
              struct wodan_error *error) {
   struct wodan_open_options options = {.flags = flags | WODAN_OPEN_INLINE,
-                                       .memory_budget = MEMORY_BUDGET,
+                                       .memory_budget = (512 << 10) + 2 * run->scenario->geometry->size,
                                        .hooks = {.context = &run->random, .random = next_random}};
   *plug = sim_plug(sim);
   int status = wodan_open(*plug, &options, db, error);
