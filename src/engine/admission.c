@@ -169,7 +169,8 @@ static int no_space(struct wodan_db *db, uint64_t bytes, struct wodan_error *err
 /* Changes whenever there is a reason to try again. */
 static uint64_t full_mark(const struct wodan_db *db) {
   uint64_t pinned = atomic_load(&db->pinned_blocks), sequence = atomic_load(&db->sequence) + 1;
-  return (db->generation * 31 + pinned) * UINT64_C(0x9E3779B97F4A7C15) + sequence;
+  uint64_t moved = atomic_load(&db->worked) + db->checkpoint_generation;
+  return (moved * 31 + pinned) * UINT64_C(0x9E3779B97F4A7C15) + sequence;
 }
 
 /* Into the tree with both memtables, and what is deferred becomes free; then into leaves. Caller holds tree. */
