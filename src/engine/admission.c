@@ -56,15 +56,23 @@ static uint64_t buffer_room(const struct wodan_db *db) {
   return total > used ? (total - used) / 2 : 0;
 }
 
-/* alpha is 1 while the leaves take less than a third of the volume, 1/2 at half of it, 1/4 at two thirds: so that the buffers
- * and what a sweep writes before it frees them fit beside the leaves. It follows the leaves alone, and without steps: were
- * buffers counted, a buffer that grows into its limit would halve that very limit and have to be swept half full. Only where
- * all of them together come near the room there is, it gives way, so that no put finds none. */
+/* Buffer bytes per leaf byte, where all buffers have `room`: so that they and what a sweep writes before it frees them fit
+ * beside the leaves. 2 while the leaves take less than a sixth of the volume, 1 from a quarter to a third, 1/2 at half of it,
+ * 1/4 at two thirds. Room that nobody needs saves writing; above 1 with a margin, for an arrival there is worth more room. It
+ * follows the leaves alone, and without steps: were buffers counted, a buffer that grows into its limit would halve that very
+ * limit and have to be swept half full. */
+static uint64_t alpha_for(uint64_t leaves, uint64_t room) {
+  uint64_t fair = leaves >= ALPHA_ONE ? room / (leaves / ALPHA_ONE) : 2 * ALPHA_MAX;
+  if (fair <= ALPHA_ONE) return fair;
+  fair = fair / 4 * 3;
+  return fair < ALPHA_ONE ? ALPHA_ONE : fair < ALPHA_MAX ? fair : ALPHA_MAX;
+}
+
+/* Only where all buffers together come near the room there is, alpha gives way, so that no put finds none. */
 struct tree_policy engine_policy(struct wodan_db *db, uint32_t eager) {
   const struct superblock *sb = &db->superblock;
-  uint64_t leaves = db->node->sums.leaf_bytes, buffered = db->node->sums.run_bytes, alpha = ALPHA_ONE;
-  uint64_t room = buffer_room(db), brake = room / 8 * 7;
-  if (leaves / ALPHA_ONE * alpha > room) alpha = room / (leaves / ALPHA_ONE);
+  uint64_t room = buffer_room(db), brake = room / 8 * 7, buffered = db->node->sums.run_bytes;
+  uint64_t alpha = alpha_for(db->node->sums.leaf_bytes, room);
   if (buffered > brake)
     alpha -= (uint64_t)((double)alpha * 3 / 4 * (double)(buffered < room ? buffered - brake : room - brake) /
                         (double)(room - brake + 1));

@@ -125,6 +125,7 @@ static void write_bounds(uint64_t multiple, uint32_t flags, unsigned sync_every)
   random_puts(&world, &phase, true, sync_every);
   phase_end(&world, &phase, sync_every, "random fill");
   if (flags & WODAN_OPEN_INLINE) assert_short_waits(&world, &phase);
+  random_puts(&world, &phase, false, sync_every); /* leaves grow until all buffers are full: not steady yet */
   phase = phase_begin(&world);
   random_puts(&world, &phase, false, sync_every);
   phase_end(&world, &phase, sync_every, "random update");
