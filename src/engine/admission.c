@@ -40,17 +40,18 @@ static uint64_t reserve_bytes(const struct wodan_db *db) {
   return 3 * ((uint64_t)db->superblock.leaf_size * 3 / 2 + block_bytes(db, path + 2));
 }
 
-/* A byte of a memtable is on the device once per level before its first copy goes, and once more while leaves are merged. */
-static uint64_t copies_of_a_byte(const struct wodan_db *db) { return 2 + db->node->level; }
+/* A byte of a memtable is on the device twice until the first copy goes: in a run and in what that becomes. One way down the
+ * tree is swept at a time, so upper copies are gone before there are lower ones. */
+enum { COPIES = 2 };
 
-/* Bytes that all buffers together may hold, so that the rest is enough for what admission asks for besides: their bytes once
- * more, all copies of both memtables, the reserve, and what leaves, headers, rounding and a sweep under way take. */
+/* Bytes that all buffers together may hold, so that the rest is more than enough for what admission asks for besides: their
+ * bytes once more, all copies of both memtables, the reserve, and what leaves, headers, rounding and a sweep under way take. */
 static uint64_t buffer_room(const struct wodan_db *db) {
   const struct superblock *sb = &db->superblock;
   const struct node_sums *sums = &db->node->sums;
   uint64_t total = block_bytes(db, space_counts(db->space).total), reserve = reserve_bytes(db);
   uint64_t blocks = sums->header_blocks * 3 + sums->leaves * 3 / 2 + sums->runs;
-  uint64_t besides = 2 * copies_of_a_byte(db) * sb->memtable_size + 4ull * sb->leaf_size + block_bytes(db, blocks);
+  uint64_t besides = 2ull * COPIES * sb->memtable_size + 4ull * sb->leaf_size + block_bytes(db, blocks);
   if (besides > total / 6) besides = total / 6; /* a tiny volume has no room for caution */
   uint64_t used = sums->leaf_bytes + reserve + besides;
   return total > used ? (total - used) / 2 : 0;
@@ -139,7 +140,7 @@ static uint64_t admissible(struct wodan_db *db, bool deletes_only) {
   uint64_t room = block_bytes(db, space.free + space.deferred), buffered = db->node->sums.run_path + sweep_growth(db);
   uint64_t reserve = deletes_only ? reserve_bytes(db) / 3 : reserve_bytes(db);
   if (deletes_only) buffered = 0;
-  return room > buffered + reserve ? (room - buffered - reserve) / copies_of_a_byte(db) : 0;
+  return room > buffered + reserve ? (room - buffered - reserve) / COPIES : 0;
 }
 
 static uint64_t held_bytes(const struct wodan_db *db) {
@@ -249,6 +250,7 @@ int engine_settle_when_short(struct wodan_db *db, struct wodan_error *error) {
   bool room = fits(db, bytes, false) || db->full_at[0] == full_mark(db);
   lock_leave(&db->write);
   int status = room ? 0 : settle(db, bytes, false, &room, error);
+  if (status == 0 && room) status = engine_end_sweep(db, error);
   lock_acquire(&db->write);
   if (!room && status == 0) db->full_at[0] = full_mark(db);
   lock_leave(&db->write);

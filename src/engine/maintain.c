@@ -72,6 +72,7 @@ static struct memtable *undrained(struct wodan_db *db) {
 }
 
 static void drain_abandon(struct wodan_db *db) {
+  count(&db->counters.run_bytes, db->drain.pieces.bytes);
   run_pieces_release(&db->drain.pieces, false);
   iterator_close(db->drain.it);
   db->drain = (struct drain){0};
@@ -336,6 +337,12 @@ int engine_tend(struct wodan_db *db, struct wodan_error *error) {
   int status = tend_all(db, &policy, engine_spare_blocks(db), UINT64_MAX, &idle, error);
   estimate(db, &policy);
   return status;
+}
+
+int engine_end_sweep(struct wodan_db *db, struct wodan_error *error) {
+  int status = 0;
+  while (status == 0 && db->sweep) status = sweep_some(db, UINT64_MAX, error);
+  return status == WODAN_ENOSPC && !engine_failed(db) ? 0 : status; /* then it has been given up */
 }
 
 /* Where a run for the next level finds no room, the levels below go first: deletes die there and give space. */

@@ -57,7 +57,7 @@ struct sweep {
 };
 
 uint64_t sweep_leaf_bytes(const struct sweep *sweep) { return sweep->leaf_bytes; }
-uint64_t sweep_run_bytes(const struct sweep *sweep) { return sweep->run_bytes; }
+uint64_t sweep_run_bytes(const struct sweep *sweep) { return sweep->run_bytes + sweep->pieces.bytes; }
 uint64_t sweep_damaged_leaf(const struct sweep *sweep) {
   const struct node *node = sweep->node;
   return node->level == 0 && sweep->failed < node->entry_count ? run_generation(node->entries[sweep->failed].leaf) : 0;
@@ -99,6 +99,7 @@ static void leave_group(struct sweep *sweep) {
 
 static void abandon_group(struct sweep *sweep) {
   leave_group(sweep);
+  sweep->run_bytes += sweep->pieces.bytes;
   run_pieces_release(&sweep->pieces, false);
   run_builder_abort(sweep->builder);
   sweep->builder = NULL;
@@ -411,10 +412,11 @@ static int finish_run(struct sweep *sweep, struct wodan_error *error) {
   int status = run_pieces_finish(pieces, error);
   if (status < 0) return status;
   run_pieces_reverse(pieces);
-  sweep->run_bytes += pieces->bytes;
   status = give_child(sweep, pieces->runs, (uint32_t)pieces->count, error);
-  if (status == 0) run_pieces_release(pieces, true);
-  return status;
+  if (status < 0) return status;
+  sweep->run_bytes += pieces->bytes;
+  run_pieces_release(pieces, true);
+  return 0;
 }
 
 /* Whether the entry at `next` may be gone on to. */
