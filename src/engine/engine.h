@@ -24,6 +24,7 @@
 #include "space/space.h"
 #include "tree/policy.h"
 #include "tree/sweep.h"
+#include "tree/tally.h"
 
 /* A memtable and what the journal knows of it. */
 struct table_slot {
@@ -39,6 +40,7 @@ struct table_slot {
 struct drain {
   struct iterator *it; /* NULL: none under way */
   struct run_pieces pieces;
+  struct tally tally;
   uint64_t left; /* bytes of records */
 };
 
