@@ -57,7 +57,7 @@ void run_pointer(const struct run *run, struct block_ptr *out);
 void run_set_counts(struct run *run, uint64_t records, uint64_t deletes);
 uint64_t run_records(const struct run *run);
 uint64_t run_deletes(const struct run *run);
-/* A leaf: how many times in a row deletes freed much less than they promised, for their keys were not there. At most 15; set
+/* A leaf: how many times in a row deletes freed much less than they promised, for their keys were not there. At most 4; set
  * before the handle is shared. */
 void run_set_overrated(struct run *run, uint32_t times);
 uint32_t run_overrated(const struct run *run);

@@ -6,7 +6,7 @@
 #include <assert.h>
 #include "run/run_private.h"
 
-enum { OVERRATED_MAX = 15 };
+enum { OVERRATED_MAX = 4 };
 
 uint64_t run_handle_memory(uint32_t extents, size_t pivot_size) {
   return sizeof(struct run) + extents * sizeof(struct extent) + pivot_size;

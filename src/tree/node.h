@@ -54,6 +54,9 @@ static inline struct wodan_slice entry_pivot(const struct node *node, uint32_t i
   return node->level ? node_pivot(node->entries[i].child) : run_pivot(node->entries[i].leaf);
 }
 
+/* Bytes of a record of usual size, where nothing better is known. */
+enum { USUAL_RECORD = 128 };
+
 /* What a sweep weighs a run with: its bytes, and what its deletes will free. */
 uint64_t run_weight(const struct run *run);
 

@@ -38,7 +38,8 @@ struct sweep {
   /* the group at work: entries [next, next + group) */
   uint32_t group, group_start; /* entries in `out` before it */
   bool at_work;
-  uint64_t deletes, kept;          /* records of the group: deletes met, put into leaves */
+  uint64_t deletes, kept;          /* records of the group: deletes met, and old ones that stay */
+  uint64_t old;                    /* greatest sequence in its leaves */
   struct wodan_slice lower, upper; /* in the node's memory */
   bool has_lower, has_upper;
   struct iterator *merge;
@@ -290,12 +291,23 @@ static uint64_t slice_bytes(const struct sweep *sweep, struct run *const *slice,
   return bytes;
 }
 
+/* The leaves' bodies are open, for the merge has moved. */
+static void note_old(struct sweep *sweep) {
+  struct run_shape shape;
+  sweep->old = 0;
+  for (uint32_t i = sweep->next; i < sweep->next + sweep->group; i++) {
+    run_shape(sweep->node->entries[i].leaf, &shape);
+    if (shape.sequence_max > sweep->old) sweep->old = shape.sequence_max;
+  }
+}
+
 static int start_merge(struct sweep *sweep, struct iterator **sources, uint32_t count, struct run *const *slice,
                        uint32_t slice_count, struct wodan_error *error) {
   struct run_env *env = sweep->setup.env;
   sweep->merge = merge_open(env->mem, sources, count);
   if (!sweep->merge) return status_nomem(error);
   int status = place(sweep, sweep->merge, error);
+  if (status == 0 && sweep->node->level == 0) note_old(sweep);
   if (status < 0 || sweep->node->level == 0) return status;
   run_pieces_begin(&sweep->pieces, env, sweep->setup.generation, slice_bytes(sweep, slice, slice_count),
                    sweep->setup.spare);
@@ -376,7 +388,7 @@ static int add_to_leaf(struct sweep *sweep, const struct record *record, struct 
   int status = 0;
   if (record->kind == RECORD_DELETE) sweep->deletes++;
   if (record->kind == RECORD_DELETE) return 0;
-  sweep->kept++;
+  sweep->kept += record->sequence <= sweep->old;
   if (sweep->builder && sweep->bytes + bytes > sweep->setup.leaf_size) status = finish_leaf(sweep, error);
   if (status == 0 && !sweep->builder) status = start_leaf(sweep, record->key, error);
   if (status == 0) status = run_builder_add(sweep->builder, record, error);
@@ -416,16 +428,22 @@ static bool stays_open(const struct sweep *sweep) {
   return sweep->bytes < sweep->setup.leaf_size / 2 && sweep->leaf_bytes / 2 < sweep->setup.enough && more_behind(sweep);
 }
 
-/* Whether deletes were of keys that were there, by the number of records before and after: kept in mind with the new leaves. */
+/* Whether deletes that promised to free most of a leaf were of keys that were there, by the number of old records before and
+ * after: kept in mind with the new leaves. Some may have gone for newer versions of theirs, but a leaf to which those come has
+ * to be rewritten anyway. */
 static void rate_deletes(const struct sweep *sweep) {
   uint64_t before = 0;
   uint32_t times = 0;
+  bool promised = false;
   for (uint32_t i = sweep->next; i < sweep->next + sweep->group; i++) {
-    const struct run *leaf = sweep->node->entries[i].leaf;
-    if (run_overrated(leaf) > times) times = run_overrated(leaf);
-    before += run_records(leaf);
+    const struct node_entry *entry = &sweep->node->entries[i];
+    if (run_overrated(entry->leaf) > times) times = run_overrated(entry->leaf);
+    promised |= entry->frees > run_payload(entry->leaf) / 2;
+    before += run_records(entry->leaf);
   }
-  if (sweep->deletes) times = sweep->kept + sweep->deletes / 2 > before ? times + 1 : 0;
+  bool kept_word = sweep->kept + sweep->deletes / 2 <= before;
+  if (sweep->deletes && kept_word) times = 0;
+  if (promised && !kept_word) times++;
   for (size_t i = sweep->group_start; i < sweep->out_count; i++) run_set_overrated(sweep->out[i].leaf, times);
 }
 

@@ -10,7 +10,7 @@
 
 #include <assert.h>
 
-enum { RECORD_BYTES = 128, DENSE_SHARE = 4 };
+enum { DENSE_SHARE = 4 };
 
 void tally_begin(struct tally *tally, struct node *node) {
   *tally = (struct tally){.mem = node->env->mem};
@@ -26,7 +26,7 @@ void tally_begin(struct tally *tally, struct node *node) {
 static void settle(struct tally *tally) {
   if (!tally->leaf || tally->deletes == 0) return;
   uint64_t size = run_payload(tally->leaf), records = run_records(tally->leaf);
-  uint64_t frees = tally->deletes * (records ? size / records : RECORD_BYTES) >> run_overrated(tally->leaf);
+  uint64_t frees = tally->deletes * (records ? size / records : USUAL_RECORD) >> run_overrated(tally->leaf);
   if (frees > size) frees = size;
   if (tally->node->level == 0 || frees >= size / DENSE_SHARE) tally->frees[tally->at] += frees;
   tally->deletes = 0;
