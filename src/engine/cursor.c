@@ -1,11 +1,12 @@
 /* Owns: cursors.
  *
  * Always true: a cursor stands on a record of its table that is not a delete, or nowhere. The state lock is taken for a
- * move only when the cursor reads a memtable that may still grow.
+ * move only when the cursor reads a memtable that may still grow, and to remember a gap.
  *
  * See: tests/unit/test_engine_kv.c and its siblings, tests/unit/test_model.c. */
 #include "engine/cursor.h"
 
+#include <string.h>
 #include "iter/merge.h"
 
 static int open_sources(struct wodan_cursor *cursor, struct wodan_error *error) {
@@ -77,18 +78,79 @@ static int move_once(struct wodan_cursor *cursor, enum cursor_move move, struct 
   return iterator_prev(it, error);
 }
 
+/* ---- moves ------------------------------------------------------------------------------------------------------ */
+
 static bool in_table(const struct iterator *it) {
   return it->valid && ((const uint8_t *)it->record.key.data)[0] == TABLE_DEFAULT;
 }
 
+static bool on_delete(const struct iterator *it) { return in_table(it) && it->record.kind == RECORD_DELETE; }
+
+/* Over the gap in which the cursor stands, if there is one. */
+static int jump(struct wodan_cursor *cursor, bool back, bool *jumped, struct wodan_error *error) {
+  struct iterator *it = cursor->merge;
+  uint8_t bound[TREE_KEY_MAX + 1];
+  struct wodan_slice to = {.data = bound};
+  *jumped = gaps_find(cursor->db->gaps, it->record.key, cursor->view.sequence, back, bound, &to.size);
+  if (!*jumped) return 0;
+  return back ? iterator_seek_back(it, to, error) : iterator_seek(it, to, error);
+}
+
+/* Over deletes to the next record there is; *steps: how many there were, without those that were jumped over. */
+static int pass_deletes(struct wodan_cursor *cursor, bool back, unsigned *steps, struct wodan_error *error) {
+  enum { LOOK_EVERY = 32 };
+  struct iterator *it = cursor->merge;
+  bool jumped = false;
+  int status = 0;
+  for (*steps = 0; status == 0 && on_delete(it);) {
+    if (!jumped && *steps % LOOK_EVERY == 0) status = jump(cursor, back, &jumped, error);
+    if (status < 0 || !on_delete(it)) break;
+    jumped = false;
+    status = back ? iterator_prev(it, error) : iterator_next(it, error);
+    ++*steps;
+  }
+  return status;
+}
+
+/* The key right behind this one; false: it is longer than any stored. */
+static bool behind(struct wodan_slice key, uint8_t bytes[TREE_KEY_MAX + 1], struct wodan_slice *out) {
+  if (key.size > TREE_KEY_MAX) return false;
+  memcpy(bytes, key.data, key.size);
+  bytes[key.size] = 0;
+  *out = (struct wodan_slice){bytes, key.size + 1};
+  return true;
+}
+
+/* From the key that was sought (NULL data: the end of the table) to where the cursor stands now there is nothing, as long as
+ * nothing was written since the cursor's view. */
+static void remember_gap(struct wodan_cursor *cursor, bool back, struct wodan_slice key) {
+  struct wodan_db *db = cursor->db;
+  const struct iterator *it = cursor->merge;
+  uint8_t lower[TREE_KEY_MAX + 1], upper[TREE_KEY_MAX + 1];
+  struct gap_range range = {{table_start, sizeof table_start}, {table_end, sizeof table_end}};
+  if (back) {
+    if (key.data && !behind(key, upper, &range.upper)) return;
+    if (in_table(it) && !behind(it->record.key, lower, &range.lower)) return;
+  } else {
+    if (key.data) range.lower = key;
+    if (in_table(it)) range.upper = it->record.key;
+  }
+  if (!cursor->shared) rwlock_read(&db->state);
+  if (atomic_load_explicit(&db->sequence, memory_order_relaxed) == cursor->view.sequence)
+    gaps_add(db->gaps, &range, cursor->view.sequence, back);
+  if (!cursor->shared) rwlock_read_leave(&db->state);
+}
+
 static int move_visible(struct wodan_cursor *cursor, enum cursor_move move, struct wodan_slice key,
                         struct wodan_error *error) {
-  struct iterator *it = cursor->merge;
+  enum { MANY = 32 };
   bool back = move == CURSOR_LAST || move == CURSOR_SEEK_BACK || move == CURSOR_PREV;
+  unsigned steps = 0;
   int status = move_once(cursor, move, key, error);
-  while (status == 0 && in_table(it) && it->record.kind == RECORD_DELETE)
-    status = back ? iterator_prev(it, error) : iterator_next(it, error);
-  return status;
+  if (status == 0 && on_delete(cursor->merge)) status = pass_deletes(cursor, back, &steps, error);
+  if (status < 0 || steps < MANY || move == CURSOR_NEXT || move == CURSOR_PREV) return status;
+  remember_gap(cursor, back, move == CURSOR_FIRST || move == CURSOR_LAST ? (struct wodan_slice){0} : key);
+  return 0;
 }
 
 int cursor_move(struct wodan_cursor *cursor, enum cursor_move move, struct wodan_slice key, struct wodan_error *error) {

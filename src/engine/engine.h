@@ -1,13 +1,13 @@
 /* Engine: one open database. The parts: open.c (mount and close), recovery.c (what mount reads), format.c (new volumes),
  * memory.c (the budget), write_path.c (commits, journal, group commit), admission.c (what a write may have to wait for), maintain.c (drain, sweep,
  * structure), background.c (who does that, and when), checkpoint.c (the numbered steps), read_path.c (views, lookups),
- * cursor.c, stats.c.
+ * cursor.c, gaps.c (what cursors may jump over), stats.c.
  *
  * Locks, outermost first:
  *   tree    maintenance, one at a time: drains, sweeps, structure, checkpoints; held over device I/O; guards [t].
  *   write   commits, the journal, which memtable is what; never held over the I/O of maintenance; guards [w].
  *   state   shared by readers, exclusive while a memtable or the version pointers change; guards [s].
- *   views   the list of open views, alone.
+ *   views   the list of open views, alone. So is the lock inside gaps.
  *   error   the last failure and the first one, alone.
  * What is [t] and [w] is read with either and changed with both. A flush of the journal lets go of `write` while the device
  * flushes (sync_running); nothing appends to the journal meanwhile. */
@@ -17,6 +17,7 @@
 #include <wodan/wodan.h>
 #include "base/thread.h"
 #include "cache/cache.h"
+#include "engine/gaps.h"
 #include "format/superblock.h"
 #include "journal/journal.h"
 #include "memtable/memtable.h"
@@ -24,6 +25,7 @@
 #include "space/space.h"
 #include "tree/policy.h"
 #include "tree/sweep.h"
+#include "tree/tally.h"
 
 /* A memtable and what the journal knows of it. */
 struct table_slot {
@@ -39,6 +41,7 @@ struct table_slot {
 struct drain {
   struct iterator *it; /* NULL: none under way */
   struct run_pieces pieces;
+  struct tally tally;
   uint64_t left; /* bytes of records */
 };
 
@@ -61,6 +64,7 @@ struct wodan_db {
   struct cache *cache;
   struct run_shelf *shelf;
   struct space *space;
+  struct gaps *gaps;
   struct journal journal; /* [w] */
   bool read_only, no_auto_checkpoint;
   uint64_t memory_budget, memory_needed;

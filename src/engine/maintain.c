@@ -74,6 +74,7 @@ static struct memtable *undrained(struct wodan_db *db) {
 static void drain_abandon(struct wodan_db *db) {
   count(&db->counters.run_bytes, db->drain.pieces.bytes);
   run_pieces_release(&db->drain.pieces, false);
+  tally_release(&db->drain.tally);
   iterator_close(db->drain.it);
   db->drain = (struct drain){0};
 }
@@ -83,6 +84,7 @@ static int drain_start(struct wodan_db *db, struct memtable *table, struct wodan
   db->drain.it = memtable_iterator(table, UINT64_MAX);
   if (!db->drain.it) return status_nomem(error);
   run_pieces_begin(&db->drain.pieces, &db->env, &db->generation, memtable_bytes(table), 0);
+  tally_begin(&db->drain.tally, db->node);
   return iterator_first(db->drain.it, error);
 }
 
@@ -93,9 +95,13 @@ static int drain_finish(struct wodan_db *db, struct memtable *table, struct woda
   if (status < 0) return status;
   run_pieces_reverse(pieces);
   count(&db->counters.run_bytes, pieces->bytes);
+  struct tally *tally = &db->drain.tally;
+  tally_finish(tally);
   struct tree_edit edit;
   tree_edit_init(&edit, &db->mem);
-  struct node_change change = {.arrived = pieces->runs, .arrived_count = (uint32_t)pieces->count};
+  struct node_change change = {.arrived = pieces->runs,
+                               .arrived_count = (uint32_t)pieces->count,
+                               .frees = tally->node == db->node ? tally->frees : NULL};
   struct node *root = node_changed(db->node, &change, &edit);
   bool made = root != NULL;
   status = publish_edit(db, root, &edit, memtable_last_sequence(table), error);
@@ -109,6 +115,7 @@ static int drain_some(struct wodan_db *db, struct memtable *table, uint64_t budg
   uint64_t moved = 0;
   int status = 0;
   while (status == 0 && it->valid && moved < budget) {
+    tally_add(&db->drain.tally, &it->record);
     status = run_pieces_add(&db->drain.pieces, &it->record, error);
     moved += record_encoded_size(it->record.key.size, it->record.value.size);
     if (status == 0) status = iterator_next(it, error);
@@ -178,7 +185,8 @@ static int sweep_start(struct wodan_db *db, const struct tree_work *work, uint64
                               .leaf_size = leaf,
                               .spare = spare,
                               .enough = much_deferred(db) ? 1 : ENOUGH_LEAVES * (uint64_t)db->superblock.leaf_size,
-                              .runs_max = RUNS_BOTTOM};
+                              .runs_max = RUNS_BOTTOM,
+                              .entries_max = work->entries};
   db->sweep_leaf = leaf;
   return sweep_open(&setup, db->node, &work->path, work->at, &db->sweep, error);
 }

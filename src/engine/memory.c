@@ -108,9 +108,11 @@ static size_t frames_least(const struct superblock *sb) {
   return (size_t)(CURSORS * cursor + RUNS_BOTTOM + 8) / 2;
 }
 
+static size_t tree_key_max(const struct superblock *sb) { return sb->page_size / 8 + TABLE_ID_SIZE; }
+
 static uint64_t fixed_memory(const struct superblock *sb) {
   return sizeof(struct wodan_db) + journal_memory(sb->journal_block_size, superblock_ring_blocks(sb)) +
-         space_memory(sb->device_blocks) + 4096;
+         space_memory(sb->device_blocks) + gaps_memory(tree_key_max(sb)) + 4096;
 }
 
 /* ---- the plan --------------------------------------------------------------------------------------------------- */
@@ -136,7 +138,8 @@ static int share_out(struct wodan_db *db, uint64_t rest) {
   db->shelf = run_shelf_create(&db->mem, shelf);
   size_t frames = cache_frames_within(sb->page_size, cache_memory(sb->page_size, frames_least(sb)) + left);
   db->cache = cache_create(&db->mem, sb->page_size, frames);
-  return db->cache && db->shelf ? 0 : WODAN_ENOMEM;
+  db->gaps = gaps_create(&db->mem, tree_key_max(sb));
+  return db->cache && db->shelf && db->gaps ? 0 : WODAN_ENOMEM;
 }
 
 int engine_plan_memory(struct wodan_db *db, uint64_t wished, struct wodan_error *error) {

@@ -45,6 +45,7 @@ static void release(struct wodan_db *db) {
   if (db->frozen.table) memtable_unref(db->frozen.table);
   journal_release(&db->journal);
   run_shelf_free(db->shelf);
+  gaps_free(db->gaps);
   cache_free(db->cache);
   space_free(db->space);
   lock_release(&db->gate);

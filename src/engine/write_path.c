@@ -75,7 +75,9 @@ static void insert_all(struct wodan_db *db, const struct operations *operations)
     memtable_insert(slot->table, &record);
     if (slot->pending_count++ == 0) slot->pending_first = sequence;
     slot->pending_bytes += journal_operation_size(record.key.size, record.value.size);
-    puts += record.kind == RECORD_PUT;
+    if (record.kind != RECORD_PUT) continue;
+    gaps_put(db->gaps, record.key); /* no view can have this sequence yet */
+    puts++;
   }
   atomic_store_explicit(&db->sequence, sequence, memory_order_release);
   count(&db->counters.puts, puts);

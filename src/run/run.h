@@ -52,10 +52,15 @@ uint64_t run_blocks(const struct run *run);        /* of all its extents */
 uint32_t run_pointer_bytes(const struct run *run); /* encoded (format/block_ptr.h) */
 struct wodan_slice run_pivot(const struct run *run);
 void run_pointer(const struct run *run, struct block_ptr *out);
-/* Counts that a node stores of its buffered runs; 0 until set. Set before the handle is shared. */
+/* Counts that a node stores of its buffered runs; 0 until set. Set before the handle is shared; but the records of a leaf are
+ * known too once its body was loaded. */
 void run_set_counts(struct run *run, uint64_t records, uint64_t deletes);
 uint64_t run_records(const struct run *run);
 uint64_t run_deletes(const struct run *run);
+/* A leaf: how many times in a row deletes freed much less than they promised, for their keys were not there. At most 4; set
+ * before the handle is shared. */
+void run_set_overrated(struct run *run, uint32_t times);
+uint32_t run_overrated(const struct run *run);
 
 /* Loads the index part when it is not there and keeps it until run_close_body. WODAN_ENOMEM also when the shelf has no
  * room for it because all bodies on it are in use. */

@@ -6,6 +6,8 @@
 #include <assert.h>
 #include "run/run_private.h"
 
+enum { OVERRATED_MAX = 4 };
+
 uint64_t run_handle_memory(uint32_t extents, size_t pivot_size) {
   return sizeof(struct run) + extents * sizeof(struct extent) + pivot_size;
 }
@@ -23,7 +25,7 @@ struct run *run_create(struct run_env *env, const struct block_ptr *ptr, struct 
   run->env = env;
   run->header_length = ptr->header_length;
   run->pivot_size = (uint32_t)pivot.size;
-  run->extent_count = ptr->extent_count;
+  run->extent_count = (uint16_t)ptr->extent_count;
   run->generation = ptr->generation;
   run->checksum = ptr->checksum;
   run->length = ptr->length;
@@ -90,9 +92,14 @@ void run_pointer(const struct run *run, struct block_ptr *out) {
 
 void run_set_counts(struct run *run, uint64_t records, uint64_t deletes) {
   assert(deletes <= records);
-  run->records = records;
+  atomic_store_explicit(&run->records, records, memory_order_relaxed);
   run->deletes = deletes;
 }
 
-uint64_t run_records(const struct run *run) { return run->records; }
+uint64_t run_records(const struct run *run) { return atomic_load_explicit(&run->records, memory_order_relaxed); }
 uint64_t run_deletes(const struct run *run) { return run->deletes; }
+
+void run_set_overrated(struct run *run, uint32_t times) {
+  run->overrated = (uint16_t)(times < OVERRATED_MAX ? times : OVERRATED_MAX);
+}
+uint32_t run_overrated(const struct run *run) { return run->overrated; }

@@ -175,6 +175,7 @@ static int header_and_index_load(struct run *run, struct run_index **index, stru
   if (!shelf_take(shelf, ptr.header_length)) return no_room(run, ptr.header_length, error);
   int status = block_io_read_header(run->env->io, &ptr, OBJECT_RUN, &header, &bytes, error);
   if (!status) status = index_load(run, &ptr, &header, index, error);
+  if (!status && run_records(run) == 0) atomic_store_explicit(&run->records, header.record_count, memory_order_relaxed);
   mem_free(run->env->mem, bytes, ptr.header_length);
   shelf_give(shelf, ptr.header_length);
   return status;

@@ -45,9 +45,11 @@ struct run {
   _Atomic bool dead;
   bool loading;                /* by one thread at a time; under the shelf's lock */
   _Atomic uint32_t unfiltered; /* lookups that found nothing and had no filter to tell so */
-  uint32_t header_length, pivot_size, extent_count;
+  uint32_t header_length, pivot_size;
+  uint16_t extent_count, overrated;
   uint64_t generation, checksum, length;
-  uint64_t records, deletes;
+  _Atomic uint64_t records; /* of a leaf 0 until it is known */
+  uint64_t deletes;
   struct extent extents[]; /* the pivot's bytes behind them */
 };
 #define RUN_CLAIMED (UINT32_C(1) << 31)

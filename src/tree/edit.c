@@ -100,6 +100,8 @@ static struct node *with_arrays(struct node *node, const struct node_change *cha
   if (behind)
     memcpy(entries + change->at + change->added_count, node->entries + change->at + change->removed,
            behind * sizeof *entries);
+  assert(!change->frees || (change->removed == 0 && change->added_count == 0));
+  for (uint32_t i = 0; change->frees && i < entry_count; i++) entries[i].frees += change->frees[i];
   uint64_t passed = absorbed_by_all(entries, entry_count, change->absorbed);
   if (!keep_runs(node, change, passed, runs, &run_count, edit) || !tree_edit_drop_node(edit, node)) return NULL;
   if (node->level == 0 && !drop_leaves(node, change, edit)) return NULL;
@@ -121,14 +123,17 @@ struct node *node_changed(struct node *node, const struct node_change *change, s
 
 /* ---- the way up ------------------------------------------------------------------------------------------------- */
 
-/* The parent with the child at `at` replaced by `count` nodes, all of which have absorbed what it had. */
+/* The parent with the child at `at` replaced by `count` nodes, all of which have absorbed what it had. What is still to be
+ * freed below them is shared out evenly. */
 static struct node *with_children(struct node *parent, uint32_t at, struct node *const *nodes, uint32_t count,
                                   struct tree_edit *edit) {
   struct mem *mem = parent->env->mem;
   struct node_entry *added = mem_array(mem, count, sizeof *added);
   if (!added) return NULL;
   for (uint32_t i = 0; i < count; i++)
-    added[i] = (struct node_entry){.child = nodes[i], .flushed_upto = parent->entries[at].flushed_upto};
+    added[i] = (struct node_entry){.child = nodes[i],
+                                   .flushed_upto = parent->entries[at].flushed_upto,
+                                   .frees = parent->entries[at].frees / count};
   struct node_change change = {.at = at, .removed = 1, .added = added, .added_count = count};
   struct node *result = node_changed(parent, &change, edit);
   mem_array_free(mem, added, count, sizeof *added);
@@ -273,7 +278,8 @@ struct node *tree_join(struct node *root, const struct tree_path *path, uint32_t
   if (!one) return NULL;
   struct node_entry entry = {.child = one,
                              .flushed_upto =
-                                 left->flushed_upto < right->flushed_upto ? left->flushed_upto : right->flushed_upto};
+                                 left->flushed_upto < right->flushed_upto ? left->flushed_upto : right->flushed_upto,
+                             .frees = left->frees + right->frees};
   struct node_change change = {.at = at, .removed = 2, .added = &entry, .added_count = 1};
   if (tree_edit_drop_node(edit, left->child) && tree_edit_drop_node(edit, right->child))
     changed = node_changed(parent, &change, edit);

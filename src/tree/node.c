@@ -19,10 +19,7 @@ static uint64_t key_head(struct wodan_slice key) {
 }
 
 /* A delete weighs as much again as a record of usual size that it may free. */
-uint64_t run_weight(const struct run *run) {
-  enum { RECORD_BYTES = 128 };
-  return run_length(run) + run_deletes(run) * RECORD_BYTES;
-}
+uint64_t run_weight(const struct run *run) { return run_length(run) + run_deletes(run) * USUAL_RECORD; }
 
 uint64_t node_memory(uint32_t entries, uint32_t runs, size_t pivot_size) {
   return sizeof(struct node) + pivot_size + (sizeof(struct node_entry) + 8) * (uint64_t)entries +
@@ -287,6 +284,7 @@ static int load_parts(const struct loading *loading, const struct node_image *im
     const struct node_image_entry *from = &image->entries[i];
     struct node_place below = node_place_entry(place, image, i);
     entries[i].flushed_upto = from->branch.flushed_upto;
+    entries[i].frees = 0;
     if (image->level)
       status = load_node(loading, &from->branch.ptr, &below, from->pivot, &entries[i].child, error);
     else
@@ -302,6 +300,13 @@ static int load_parts(const struct loading *loading, const struct node_image *im
   return status;
 }
 
+/* Which entries the deletes of a run concern is not on the device: they are shared out evenly. */
+static void guess_frees(struct node_entry *entries, uint32_t entry_count, struct run *const *runs, uint32_t run_count) {
+  for (uint32_t i = 0; i < entry_count; i++)
+    for (uint32_t r = 0; r < run_count && run_generation(runs[r]) > entries[i].flushed_upto; r++)
+      entries[i].frees += run_deletes(runs[r]) * USUAL_RECORD / entry_count;
+}
+
 static int build_node(const struct loading *loading, const struct node_image *image, const struct node_place *place,
                       struct wodan_slice pivot, struct node **node, struct wodan_error *error) {
   struct mem *mem = loading->env->mem;
@@ -311,6 +316,7 @@ static int build_node(const struct loading *loading, const struct node_image *im
   int status = entries && runs ? 0 : status_nomem(error);
   if (status == 0) status = load_parts(loading, image, place, entries, &entry_count, runs, &run_count, error);
   if (status == 0) {
+    guess_frees(entries, entry_count, runs, run_count);
     struct node_parts parts = {image->level, pivot, entries, entry_count, runs, run_count};
     *node = node_create(loading->env, &parts);
     if (!*node) status = status_nomem(error);

@@ -12,13 +12,15 @@
 
 struct node;
 
-/* One place in a node: a leaf (level 0) or a child, and the newest of the node's runs it has absorbed. */
+/* One place in a node: a leaf (level 0) or a child, the newest of the node's runs it has absorbed, and what deletes in those
+ * it has not will free below it, about: a hint, which no device keeps. */
 struct node_entry {
   union {
     struct run *leaf;
     struct node *child;
   };
   uint64_t flushed_upto; /* generation */
+  uint64_t frees;        /* bytes of leaves (tally.h) */
 };
 
 /* Sums over a node and all below it. */
@@ -52,6 +54,9 @@ static inline struct wodan_slice node_pivot(const struct node *node) {
 static inline struct wodan_slice entry_pivot(const struct node *node, uint32_t i) {
   return node->level ? node_pivot(node->entries[i].child) : run_pivot(node->entries[i].leaf);
 }
+
+/* Bytes of a record of usual size, where nothing better is known. */
+enum { USUAL_RECORD = 128 };
 
 /* What a sweep weighs a run with: its bytes, and what its deletes will free. */
 uint64_t run_weight(const struct run *run);
@@ -121,13 +126,14 @@ bool tree_edit_drop_node(struct tree_edit *edit, const struct node *node);
 
 /* A change of one node: entries [at, at + removed) become `added` (references stay the caller's), the runs that
  * `arrived` (newest first) are its newest ones, the runs in `without` leave for another owner, and runs every entry has then absorbed are dropped; in a
- * node without entries those up to generation `absorbed`. */
+ * node without entries those up to generation `absorbed`. `frees`: of each entry, for what arrived; NULL: not known. */
 struct node_change {
   uint32_t at, removed;
   const struct node_entry *added;
   uint32_t added_count;
   struct run *const *arrived;
   uint32_t arrived_count;
+  const uint64_t *frees;
   struct run *const *without;
   uint32_t without_count;
   uint64_t absorbed;

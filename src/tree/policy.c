@@ -15,6 +15,8 @@
 
 enum { DUE_EIGHTHS = 8, RUNS_DUE_EIGHTHS = 7, PIECE_EIGHTHS = 5 };
 
+static const uint64_t FREEING = UINT64_MAX / 4 * 3; /* before all sweeps, behind structure */
+
 static uint32_t entries_max(const struct node *node, const struct tree_policy *policy) {
   return node->level ? policy->node_children : policy->node_leaves;
 }
@@ -95,6 +97,19 @@ static uint64_t per_1024(uint64_t part, uint64_t whole) {
   return whole ? part * 1024 / whole : (part ? UINT64_MAX : 0);
 }
 
+/* Deletes on their way to the entry free most of its leaf, or below it half a leaf of leaves that lose much: then it is swept
+ * at once, whatever else is buffered. That costs little, for what is freed is not written again, and gives space; and a
+ * cursor steps over every delete and every dead record there. */
+static bool frees_much(const struct node *node, uint32_t i, const struct tree_policy *policy) {
+  uint64_t frees = node->entries[i].frees;
+  if (frees == 0) return false;
+  return node->level ? frees >= policy->leaf_size / 2 : frees >= run_payload(node->entries[i].leaf) / 4 * 3;
+}
+
+static bool wants_freeing(const struct node *node, uint32_t i, const struct tree_policy *policy) {
+  return node->run_count && frees_much(node, i, policy) && may_sweep(node, i, policy);
+}
+
 /* Above 1024: it has to be swept. What only damaged entries hold back does not count as a full buffer. */
 static uint64_t urgency(const struct node *node, const struct tree_policy *policy) {
   if (node->run_count == 0) return 0;
@@ -121,9 +136,14 @@ struct choice {
   uint64_t urgency; /* of best */
 };
 
-static void take(struct choice *choice, enum tree_work_kind kind, uint64_t how_urgent, uint32_t at, uint32_t pieces) {
+/* count: pieces of a node that is cut, entries that are swept. */
+static void take(struct choice *choice, enum tree_work_kind kind, uint64_t how_urgent, uint32_t at, uint32_t count) {
   if (choice->best.kind != WORK_NONE && how_urgent <= choice->urgency) return;
-  choice->best = (struct tree_work){.kind = kind, .path = choice->path, .at = at, .pieces = pieces};
+  choice->best = (struct tree_work){.kind = kind, .path = choice->path, .at = at};
+  if (kind == WORK_SWEEP)
+    choice->best.entries = count;
+  else
+    choice->best.pieces = count;
   choice->urgency = how_urgent;
 }
 
@@ -170,6 +190,30 @@ static bool small_leaves(const struct node *node, const struct tree_policy *poli
   return false;
 }
 
+/* At the entry; but where its child has no room for a run, that is swept first. */
+static void take_sweep(struct choice *choice, const struct node *node, uint32_t at, uint64_t how, uint32_t entries) {
+  const struct tree_policy *policy = choice->policy;
+  uint32_t depth = choice->path.depth;
+  bool found = true;
+  while (found && node->level && node->entries[at].child->run_count >= runs_max(node->entries[at].child)) {
+    node = node->entries[at].child;
+    choice->path.at[choice->path.depth++] = at;
+    entries = 0;
+    found = next_entry(node, policy, &at);
+  }
+  if (found) take(choice, WORK_SWEEP, how, at, entries);
+  choice->path.depth = depth;
+}
+
+static void consider_freeing(struct choice *choice, const struct node *node) {
+  const struct tree_policy *policy = choice->policy;
+  if (policy->everything) return;
+  uint32_t at = 0, count = 0;
+  while (at < node->entry_count && !wants_freeing(node, at, policy)) at++;
+  while (at + count < node->entry_count && wants_freeing(node, at + count, policy)) count++;
+  if (count) take_sweep(choice, node, at, FREEING, count);
+}
+
 static bool due(const struct node *node, const struct tree_policy *policy) {
   return urgency(node, policy) > 1024 || overfull(node, policy);
 }
@@ -187,20 +231,13 @@ static void consider_sweep(struct choice *choice, const struct node *node) {
       take(choice, WORK_SWEEP, 1, at, 0);
     return;
   }
-  if (!due(node, policy) || !next_entry(node, policy, &at)) return;
-  uint32_t depth = choice->path.depth;
-  while (node->level && node->entries[at].child->run_count >= runs_max(node->entries[at].child)) {
-    node = node->entries[at].child; /* the child has no room for a run: it is swept first */
-    choice->path.at[choice->path.depth++] = at;
-    if (!next_entry(node, policy, &at)) break;
-  }
-  if (next_entry(node, policy, &at)) take(choice, WORK_SWEEP, how, at, 0);
-  choice->path.depth = depth;
+  if (due(node, policy) && next_entry(node, policy, &at)) take_sweep(choice, node, at, how, 0);
 }
 
 /* Recurses level by level. */
 static void consider(struct choice *choice, const struct node *node) {
   consider_structure(choice, node);
+  consider_freeing(choice, node);
   consider_sweep(choice, node);
   uint32_t depth = choice->path.depth;
   for (uint32_t i = 0; node->level && i < node->entry_count; i++) {
@@ -218,6 +255,14 @@ struct tree_work tree_next_work(struct node *root, const struct tree_policy *pol
 }
 
 /* ---- debt ------------------------------------------------------------------------------------------------------- */
+
+/* Entries that are swept for what they free: bytes moved, about, to the leaves. */
+static uint64_t owed_for_freeing(const struct node *node, const struct tree_policy *policy) {
+  uint64_t owed = 0;
+  for (uint32_t i = 0; node->run_count && !policy->everything && i < node->entry_count; i++)
+    if (wants_freeing(node, i, policy)) owed += node->entries[i].frees / 2 * (node->level + 1);
+  return owed;
+}
 
 /* Bytes written to bring a node's buffer below its limit: an inner level passes each byte on once, down to the leaves; a
  * bottom node rewrites all of its leaves for what its buffer holds. */
@@ -247,7 +292,7 @@ static uint64_t owed_by(const struct node *node, const struct tree_policy *polic
 }
 
 uint64_t tree_owed(const struct node *root, const struct tree_policy *policy) {
-  uint64_t owed = owed_by(root, policy);
+  uint64_t owed = owed_by(root, policy) + owed_for_freeing(root, policy);
   for (uint32_t i = 0; root->level && i < root->entry_count; i++) owed += tree_owed(root->entries[i].child, policy);
   return owed;
 }

@@ -29,6 +29,7 @@ struct tree_work {
   struct tree_path path; /* the node concerned; of JOIN the parent */
   uint32_t at;           /* JOIN: the left child; SWEEP: the entry to begin with */
   uint32_t pieces;       /* SPLIT */
+  uint32_t entries;      /* SWEEP: no more than so many; 0: no such limit */
 };
 
 /* The most urgent work; structure comes before sweeps. */

@@ -20,6 +20,7 @@
 #include "iter/merge.h"
 #include "memtable/memtable.h"
 #include "run/run_pieces.h"
+#include "tree/tally.h"
 
 struct sweep {
   struct sweep_setup setup;
@@ -37,11 +38,14 @@ struct sweep {
   /* the group at work: entries [next, next + group) */
   uint32_t group, group_start; /* entries in `out` before it */
   bool at_work;
+  uint64_t deletes, kept;          /* records of the group: deletes met, and old ones that stay */
+  uint64_t old;                    /* greatest sequence in its leaves */
   struct wodan_slice lower, upper; /* in the node's memory */
   bool has_lower, has_upper;
   struct iterator *merge;
   struct run_builder *builder; /* of the leaf being built; NULL between leaves */
   struct run_pieces pieces;    /* of the child's runs */
+  struct tally tally;          /* of what goes into them */
   uint64_t bytes;              /* of records, in the builder */
 
   struct node_entry *out; /* what [first, next) becomes; one reference each */
@@ -101,6 +105,7 @@ static void abandon_group(struct sweep *sweep) {
   leave_group(sweep);
   sweep->run_bytes += sweep->pieces.bytes;
   run_pieces_release(&sweep->pieces, false);
+  tally_release(&sweep->tally);
   run_builder_abort(sweep->builder);
   sweep->builder = NULL;
 }
@@ -123,7 +128,8 @@ static int finish_leaf(struct sweep *sweep, struct wodan_error *error) {
   struct block_ptr ptr;
   struct run_builder *builder = sweep->builder;
   sweep->builder = NULL;
-  int status = run_builder_finish(builder, ++*sweep->setup.generation, &ptr, NULL, error);
+  struct run_counts counts;
+  int status = run_builder_finish(builder, ++*sweep->setup.generation, &ptr, &counts, error);
   if (status < 0) return status;
   sweep->leaf_bytes += block_ptr_blocks(&ptr) * env->io->bounds.block_size;
   struct run *run = out_room(sweep) ? run_create(env, &ptr, sweep->pivot) : NULL;
@@ -131,6 +137,7 @@ static int finish_leaf(struct sweep *sweep, struct wodan_error *error) {
     space_release(env->space, ptr.extents, ptr.extent_count);
     return status_nomem(error);
   }
+  run_set_counts(run, counts.records, counts.deletes);
   sweep->out[sweep->out_count++] = (struct node_entry){.leaf = run, .flushed_upto = sweep->target};
   return 0;
 }
@@ -214,6 +221,7 @@ static int move_mark(struct sweep *sweep, struct wodan_error *error) {
   else
     run_ref(entry.leaf);
   entry.flushed_upto = sweep->target;
+  entry.frees = 0;
   sweep->out[sweep->out_count++] = entry;
   sweep->next++;
   sweep->at_work = false;
@@ -231,18 +239,19 @@ static int inside_slice(const struct sweep *sweep, struct run *run, bool *inside
   return 0;
 }
 
-/* Whether the slice's runs may go to the child as they are. */
+/* Whether the slice's runs may go to the child as they are. Where they free much they are merged, to learn which of the
+ * child's entries that concerns. */
 static int may_pass(const struct sweep *sweep, struct run *const *slice, uint32_t count, bool above, bool *may,
                     struct wodan_error *error) {
   const struct node *child = sweep->node->entries[sweep->next].child;
-  *may = !above && child->run_count + count <= sweep->setup.runs_max;
+  *may = !above && sweep->node->entries[sweep->next].frees == 0 && child->run_count + count <= sweep->setup.runs_max;
   if (*may) *may = run_generation(slice[count - 1]) > node_newest_mark(child);
   int status = 0;
   for (uint32_t i = 0; i < count && *may && status == 0; i++) status = inside_slice(sweep, slice[i], may, error);
   return status;
 }
 
-/* The child with these runs above its own, as the result of the group. */
+/* The child with these runs above its own, as the result of the group; with what its entries are to free by them. */
 static int give_child(struct sweep *sweep, struct run *const *runs, uint32_t count, struct wodan_error *error) {
   struct node *child = sweep->node->entries[sweep->next].child;
   struct mem *mem = sweep->setup.env->mem;
@@ -255,6 +264,8 @@ static int give_child(struct sweep *sweep, struct run *const *runs, uint32_t cou
     struct node_parts parts = {child->level, node_pivot(child), child->entries, child->entry_count, all, total};
     next = node_create(child->env, &parts);
   }
+  for (uint32_t i = 0; next && sweep->tally.node && i < next->entry_count; i++)
+    next->entries[i].frees += sweep->tally.frees[i];
   mem_array_free(mem, all, total, sizeof(struct run *));
   if (!next) return status_nomem(error);
   sweep->out[sweep->out_count++] = (struct node_entry){.child = next, .flushed_upto = sweep->target};
@@ -281,16 +292,28 @@ static uint64_t slice_bytes(const struct sweep *sweep, struct run *const *slice,
   return bytes;
 }
 
+/* The leaves' bodies are open, for the merge has moved. */
+static void note_old(struct sweep *sweep) {
+  struct run_shape shape;
+  sweep->old = 0;
+  for (uint32_t i = sweep->next; i < sweep->next + sweep->group; i++) {
+    run_shape(sweep->node->entries[i].leaf, &shape);
+    if (shape.sequence_max > sweep->old) sweep->old = shape.sequence_max;
+  }
+}
+
 static int start_merge(struct sweep *sweep, struct iterator **sources, uint32_t count, struct run *const *slice,
                        uint32_t slice_count, struct wodan_error *error) {
   struct run_env *env = sweep->setup.env;
   sweep->merge = merge_open(env->mem, sources, count);
   if (!sweep->merge) return status_nomem(error);
   int status = place(sweep, sweep->merge, error);
-  if (status == 0 && sweep->node->level)
-    run_pieces_begin(&sweep->pieces, env, sweep->setup.generation, slice_bytes(sweep, slice, slice_count),
-                     sweep->setup.spare);
-  return status;
+  if (status == 0 && sweep->node->level == 0) note_old(sweep);
+  if (status < 0 || sweep->node->level == 0) return status;
+  run_pieces_begin(&sweep->pieces, env, sweep->setup.generation, slice_bytes(sweep, slice, slice_count),
+                   sweep->setup.spare);
+  tally_begin(&sweep->tally, sweep->node->entries[sweep->next].child);
+  return 0;
 }
 
 /* Begins the group at `next`; what needs no merge is done at once. */
@@ -303,6 +326,7 @@ static int enter_group(struct sweep *sweep, struct wodan_error *error) {
   struct run **slice = mem_array(mem, node->run_count, sizeof(struct run *));
   bool above = false, pass = false, merging = false;
   sweep->at_work = true;
+  sweep->deletes = sweep->kept = 0;
   sweep->group_start = (uint32_t)sweep->out_count;
   int status = sources && slice ? 0 : status_nomem(error);
   if (status == 0) status = open_runs(sweep, absorbed, sources, slice, &slice_count, &above, error);
@@ -378,7 +402,9 @@ static int added(struct sweep *sweep, struct wodan_slice key, uint64_t bytes, st
 
 static int add_to_leaf(struct sweep *sweep, const struct record *record, struct wodan_error *error) {
   uint64_t bytes = record_encoded_size(record->key.size, record->value.size);
+  if (record->kind == RECORD_DELETE) sweep->deletes++;
   if (record->kind == RECORD_DELETE) return 0;
+  sweep->kept += record->sequence <= sweep->old;
   int status = leaf_for(sweep, record->key, bytes, error);
   if (status == 0) status = run_builder_add(sweep->builder, record, error);
   return status == 0 ? added(sweep, record->key, bytes, error) : status;
@@ -399,6 +425,7 @@ static int add_page_to_leaf(struct sweep *sweep, bool *taken, struct wodan_error
   if (status == 0) status = run_builder_add_page(sweep->builder, &page, taken, error);
   if (status < 0 || !*taken) return status;
   sweep->moved += page.size;
+  if (page.sequence_max <= sweep->old) sweep->kept += page.count;
   status = added(sweep, page.last, page.size, error);
   if (status == 0) status = run_iterator_skip_page(source, error);
   if (status == 0) merge_reseat(sweep->merge);
@@ -412,10 +439,12 @@ static int finish_run(struct sweep *sweep, struct wodan_error *error) {
   int status = run_pieces_finish(pieces, error);
   if (status < 0) return status;
   run_pieces_reverse(pieces);
+  tally_finish(&sweep->tally);
   status = give_child(sweep, pieces->runs, (uint32_t)pieces->count, error);
   if (status < 0) return status;
   sweep->run_bytes += pieces->bytes;
   run_pieces_release(pieces, true);
+  tally_release(&sweep->tally);
   return 0;
 }
 
@@ -430,14 +459,41 @@ static bool stays_open(const struct sweep *sweep) {
   return sweep->bytes < sweep->setup.leaf_size / 2 && sweep->leaf_bytes / 2 < sweep->setup.enough && more_behind(sweep);
 }
 
+/* Whether deletes that promised to free most of a leaf were of keys that were there, by the number of old records before and
+ * after: kept in mind with the new leaves. Some may have gone for newer versions of theirs, but a leaf to which those come has
+ * to be rewritten anyway. */
+static void rate_deletes(const struct sweep *sweep) {
+  uint64_t before = 0;
+  uint32_t times = 0;
+  bool promised = false;
+  for (uint32_t i = sweep->next; i < sweep->next + sweep->group; i++) {
+    const struct node_entry *entry = &sweep->node->entries[i];
+    if (run_overrated(entry->leaf) > times) times = run_overrated(entry->leaf);
+    promised |= entry->frees > run_payload(entry->leaf) / 2;
+    before += run_records(entry->leaf);
+  }
+  bool kept_word = sweep->kept + sweep->deletes / 2 <= before;
+  if (sweep->deletes && kept_word) times = 0;
+  if (promised && !kept_word) times++;
+  for (size_t i = sweep->group_start; i < sweep->out_count; i++) run_set_overrated(sweep->out[i].leaf, times);
+}
+
 /* The merge is at the end of the slice. */
 static int finish_group(struct sweep *sweep, struct wodan_error *error) {
   leave_group(sweep);
   if (sweep->node->level) return finish_run(sweep, error);
   sweep->next += sweep->group;
   int status = sweep->builder && !stays_open(sweep) ? finish_leaf(sweep, error) : 0;
-  if (status < 0) sweep->next -= sweep->group;
-  return status;
+  sweep->next -= sweep->group;
+  if (status < 0) return status;
+  rate_deletes(sweep);
+  sweep->next += sweep->group;
+  return 0;
+}
+
+static int add_to_run(struct sweep *sweep, const struct record *record, struct wodan_error *error) {
+  tally_add(&sweep->tally, record);
+  return run_pieces_add(&sweep->pieces, record, error);
 }
 
 static int work_on_group(struct sweep *sweep, uint64_t budget, struct wodan_error *error) {
@@ -450,8 +506,7 @@ static int work_on_group(struct sweep *sweep, uint64_t budget, struct wodan_erro
     if (sweep->node->level == 0) status = add_page_to_leaf(sweep, &taken, error);
     if (taken || status < 0) continue;
     sweep->moved += record_encoded_size(merge->record.key.size, merge->record.value.size);
-    status = sweep->node->level ? run_pieces_add(&sweep->pieces, &merge->record, error)
-                                : add_to_leaf(sweep, &merge->record, error);
+    status = sweep->node->level ? add_to_run(sweep, &merge->record, error) : add_to_leaf(sweep, &merge->record, error);
     if (status == 0) status = iterator_next(merge, error);
   }
   return status == 0 ? finish_group(sweep, error) : status;
@@ -513,6 +568,7 @@ int sweep_open(const struct sweep_setup *setup, struct node *root, const struct 
   sweep->node = tree_at(root, path);
   sweep->first = sweep->next = sweep->whole = sweep->failed = at;
   sweep->end = sweep->node->entry_count;
+  if (setup->entries_max && setup->entries_max < sweep->end - at) sweep->end = at + setup->entries_max;
   sweep->born = *setup->generation;
   node_ref(sweep->node);
   if (sweep->node->run_count)
@@ -523,8 +579,22 @@ int sweep_open(const struct sweep_setup *setup, struct node *root, const struct 
   return 0;
 }
 
+/* What runs that came since are to free, so that the new entries know of it. */
+static void add_frees_since(struct sweep *sweep, const struct node *now) {
+  uint64_t since = 0;
+  for (uint32_t i = sweep->first; i < sweep->next; i++) {
+    uint64_t more = now->entries[i].frees - sweep->node->entries[i].frees;
+    if (now->level)
+      sweep->out[i - sweep->first].frees = more;
+    else
+      since += more;
+  }
+  for (size_t i = 0; now->level == 0 && i < sweep->out_count; i++) sweep->out[i].frees = since / sweep->out_count;
+}
+
 struct node *sweep_result(struct sweep *sweep, struct node *root, struct tree_edit *edit) {
   struct node *node = tree_at(root, &sweep->path); /* perhaps with runs that came since */
+  if (node != sweep->node) add_frees_since(sweep, node);
   struct node_change change = {.at = sweep->first,
                                .removed = sweep->next - sweep->first,
                                .added = sweep->out,

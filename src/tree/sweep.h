@@ -15,6 +15,7 @@ struct sweep_setup {
   uint64_t spare;       /* blocks that must stay free for others */
   uint64_t enough;      /* bytes after which it goes on to no further entry */
   uint32_t runs_max;    /* of a child that is to get runs whole */
+  uint32_t entries_max; /* it takes no more; 0: no such limit */
 };
 
 /* Begins at entry `at` of the node at `path` (a node without entries: at 0), and goes on to its right while the entries

@@ -8,6 +8,7 @@
 #include "support/tree_invariants.h"
 #include "tree/policy.h"
 #include "tree/sweep.h"
+#include "tree/tally.h"
 
 enum { BLOCK = 512, PAGE = 512, BLOCKS = 32768, LEAF = 2048, KEYS = 4000, ABSENT = 0 };
 
@@ -18,6 +19,7 @@ struct tree {
   uint64_t generation, sequence, free_at_start;
   uint64_t leaf_sequence;         /* of trees made by hand: their leaves are older than any run */
   uint64_t enough;                /* bytes of a sweep */
+  uint32_t entries;               /* and most entries of it; 0: all */
   bool held;                      /* an older version holds space too */
   uint64_t version[KEYS];         /* what the tree holds; ABSENT: nothing */
   uint64_t leaf_bytes, run_bytes; /* written by sweeps */
@@ -217,14 +219,30 @@ static inline struct run *make_leaf(struct tree *tree, size_t from, size_t end, 
   return leaf;
 }
 
+/* What the changes' deletes free, for each entry of the root. */
+static inline struct tally tally_of(struct tree *tree, const struct changes *changes) {
+  struct tally tally;
+  char key[64];
+  tally_begin(&tally, tree->root);
+  for (size_t i = 0; i < KEYS; i++) {
+    if (changes->to[i] == NONE) continue;
+    struct record record = {.key = tree_key(i, key), .kind = changes->to[i] == ABSENT ? RECORD_DELETE : RECORD_PUT};
+    tally_add(&tally, &record);
+  }
+  tally_finish(&tally);
+  return tally;
+}
+
 /* As the newest run of the root. The changes are freed. */
 static inline void add_run(struct tree *tree, struct changes *changes) {
   struct run *run = make_object(tree, changes, true, (struct wodan_slice){0});
   if (run) {
     struct tree_edit edit;
     tree_edit_init(&edit, &tree->w.mem);
-    struct node_change change = {.arrived = &run, .arrived_count = 1};
+    struct tally tally = tally_of(tree, changes);
+    struct node_change change = {.arrived = &run, .arrived_count = 1, .frees = tally.frees};
     tree_publish(tree, node_changed(tree->root, &change, &edit), &edit);
+    tally_release(&tally);
     run_unref(run);
   }
   for (size_t i = 0; i < KEYS; i++)
@@ -245,7 +263,8 @@ static inline struct sweep_setup sweep_setup_of(struct tree *tree) {
                               .generation = &tree->generation,
                               .leaf_size = tree->policy.leaf_size,
                               .enough = tree->enough,
-                              .runs_max = RUNS_BOTTOM};
+                              .runs_max = RUNS_BOTTOM,
+                              .entries_max = tree->entries};
 }
 
 static inline struct sweep *sweep_begin(struct tree *tree, const struct tree_path *path, uint32_t at) {
@@ -292,7 +311,9 @@ static inline void do_work(struct tree *tree, const struct tree_work *work, uint
   struct tree_edit edit;
   struct node *next = NULL;
   if (work->kind == WORK_SWEEP) {
+    tree->entries = work->entries;
     sweep_once(tree, &work->path, work->at, budget);
+    tree->entries = 0;
     return;
   }
   tree_edit_init(&edit, &tree->w.mem);
