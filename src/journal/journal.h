@@ -107,6 +107,9 @@ int journal_mount(struct journal *journal, const struct volume_bounds *bounds, s
  * next checkpoint. WODAN_ECORRUPT when there is none. */
 int journal_older_root(struct journal *journal, const struct volume_bounds *bounds, const struct checkpoint_mark *below,
                        struct journal_mounted *mounted, struct wodan_error *error);
+/* The same for the root of this generation, the newest one too. */
+int journal_root_of_generation(struct journal *journal, const struct volume_bounds *bounds, uint64_t generation,
+                               struct journal_mounted *mounted, struct wodan_error *error);
 
 /* One operation to apply; `block` is the first block of its record. Non-zero stops the replay with that status. */
 typedef int journal_apply(void *context, const struct record *record, uint64_t block, struct wodan_error *error);
