@@ -30,26 +30,49 @@ static struct map_colour mixed(const struct map_data *data, const struct wodan_m
   return (struct map_colour){sum.red / total, sum.green / total, sum.blue / total};
 }
 
-static unsigned sixth(double value) { return (unsigned)(value / 255 * 5 + 0.5); }
+/* The nearest of xterm's 256: the levels of its cube are 0, 95, 135, ... 255, its greys 8, 18, ... 238. */
+static unsigned cube_level(double value) { return value < 48 ? 0 : value < 115 ? 1 : (unsigned)((value - 35) / 40); }
+
+static unsigned nearest_256(struct map_colour c) {
+  double least = c.red < c.green ? c.red : c.green, most = c.red > c.green ? c.red : c.green;
+  if (c.blue < least) least = c.blue;
+  if (c.blue > most) most = c.blue;
+  if (most - least < 8 && most < 238) return 232 + (most < 8 ? 0 : (unsigned)((most - 3) / 10));
+  return 16 + 36 * cube_level(c.red) + 6 * cube_level(c.green) + cube_level(c.blue);
+}
 
 /* layer: 38 the character, 48 what is behind it. */
 static void put_colour(FILE *out, unsigned layer, struct map_colour c, unsigned colours) {
   if (colours == 256)
-    fprintf(out, "\033[%u;5;%um", layer, 16 + 36 * sixth(c.red) + 6 * sixth(c.green) + sixth(c.blue));
+    fprintf(out, "\033[%u;5;%um", layer, nearest_256(c));
   else
     fprintf(out, "\033[%u;2;%u;%u;%um", layer, (unsigned)c.red, (unsigned)c.green, (unsigned)c.blue);
 }
 
+static bool same(struct map_colour a, struct map_colour b) {
+  return (unsigned)a.red == (unsigned)b.red && (unsigned)a.green == (unsigned)b.green &&
+         (unsigned)a.blue == (unsigned)b.blue;
+}
+
+/* Colours are told where they change. */
 static void put_colours(FILE *out, const struct map_data *data, const struct map_terminal *how) {
   for (size_t row = 0; row * how->width < data->count; row += 2) {
+    struct map_colour top = {0, 0, 0}, bottom = {0, 0, 0};
+    bool ended = false;
     for (size_t column = 0; column < how->width; column++) {
       size_t above = row * how->width + column, below = above + how->width;
       if (above >= data->count) break;
-      put_colour(out, 38, mixed(data, &data->cells[above]), how->colours);
-      if (below < data->count)
-        put_colour(out, 48, mixed(data, &data->cells[below]), how->colours);
-      else
+      struct map_colour a = mixed(data, &data->cells[above]);
+      if (column == 0 || !same(a, top)) put_colour(out, 38, a, how->colours);
+      top = a;
+      if (below < data->count) {
+        struct map_colour b = mixed(data, &data->cells[below]);
+        if (column == 0 || !same(b, bottom)) put_colour(out, 48, b, how->colours);
+        bottom = b;
+      } else if (!ended) {
         fputs("\033[49m", out);
+        ended = true;
+      }
       fputs("\xe2\x96\x80", out); /* upper half block */
     }
     fputs("\033[0m\n", out);
