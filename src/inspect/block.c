@@ -191,12 +191,14 @@ enum { SCAN_BYTES = 1 << 21 }; /* a header is at most half of it */
 
 /* Every header in the data area. A window of blocks; of the next one only the first half is new. */
 static int scan_headers(struct wodan_inspect *inspect, struct owner *owner, struct wodan_error *error) {
-  uint64_t size = inspect->superblock.block_size, end = inspect->io.bounds.data_end;
+  uint64_t size = inspect->superblock.block_size, first = inspect->io.bounds.data_first;
+  uint64_t end = inspect->io.bounds.data_end, window = SCAN_BYTES / size, step = window / 2;
   if (end > inspect->device_blocks) end = inspect->device_blocks;
-  uint8_t *bytes = mem_alloc_aligned(&inspect->mem, SCAN_BYTES, BLOCK_IO_ALIGNMENT);
+  if (end <= first) return 0;
+  if (end - first < window) step = window = end - first;
+  uint8_t *bytes = mem_alloc_aligned(&inspect->mem, (size_t)(window * size), BLOCK_IO_ALIGNMENT);
   if (!bytes) return status_nomem(error);
-  uint64_t window = SCAN_BYTES / size, step = window / 2;
-  for (uint64_t first = inspect->io.bounds.data_first; first < end; first += step) {
+  for (; first < end; first += step) {
     uint64_t count = end - first < window ? end - first : window;
     if (device_read(&inspect->device, first * size, bytes, (size_t)(count * size), NULL) < 0) continue;
     for (uint64_t i = 0; i < count && i < step; i++) {
@@ -205,7 +207,7 @@ static int scan_headers(struct wodan_inspect *inspect, struct owner *owner, stru
         match_header(&header, first + i, owner);
     }
   }
-  mem_free(&inspect->mem, bytes, SCAN_BYTES);
+  mem_free(&inspect->mem, bytes, (size_t)(window * size));
   return 0;
 }
 
