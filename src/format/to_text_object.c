@@ -117,13 +117,13 @@ void object_header_to_text(struct text_sink *sink, const uint8_t *bytes, size_t 
   struct wire_reader r = wire_reader(bytes, fits ? length : size);
   uint64_t stored = wire_get_u64(&r);
   const uint8_t *magic = wire_get_bytes(&r, 4);
-  if (!magic) return;
+  wire_get_u32(&r);
+  if (text_ended(sink, &r, "header")) return;
   bool node = memcmp(magic, "WNOD", 4) == 0, run = memcmp(magic, "WRUN", 4) == 0;
   if (fits) text_checksum(sink, 0, stored, checksum(volume->seed, bytes + 8, length - 8));
   if (!fits) text_put(sink, 0, 8, NULL, "checksum", "0x%016" PRIx64, stored);
   text_put(sink, 8, 4, node || run ? NULL : "neither a run's nor a node's", "magic", "%s",
            text_bytes(text, sizeof text, magic, 4));
-  wire_get_u32(&r);
   text_put(sink, 12, 4, fits ? NULL : "cannot be", "header length", "%" PRIu32 " bytes", length);
   text_fsid(sink, &r, volume->fsid);
   text_u64(sink, &r, "generation", "");
