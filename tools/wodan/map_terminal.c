@@ -79,9 +79,10 @@ static void put_colours(FILE *out, const struct map_data *data, const struct map
   }
 }
 
-/* The kind with most blocks, free only when there is nothing else. */
+/* The superblock, else the kind with most blocks, free only when there is nothing else. */
 static unsigned main_kind(const struct wodan_map_cell *cell) {
   unsigned kind = 0;
+  if (cell->blocks[WODAN_MAP_SUPERBLOCK] > 0) return WODAN_MAP_SUPERBLOCK;
   for (unsigned i = 1; i < WODAN_MAP_KINDS; i++) {
     if (cell->blocks[i] > 0 && (kind == 0 || cell->blocks[i] > cell->blocks[kind])) kind = i;
   }
