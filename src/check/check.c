@@ -124,6 +124,7 @@ int check_image(struct wodan_device *device, const struct wodan_check_options *o
   struct check check = {.options = options, .report = report, .error = error ? error : &unheard};
   memset(report, 0, sizeof *report);
   mem_init(&check.mem, &options->allocator);
+  check.mem.limit = options->memory_limit < SIZE_MAX ? (size_t)options->memory_limit : 0;
   int status = device_init(&check.device, device, check.error);
   if (status < 0) return status;
   status = run_passes(&check);
@@ -135,5 +136,9 @@ int check_image(struct wodan_device *device, const struct wodan_check_options *o
   assert(check.mem.used == 0);
   report->blocks = check.volume_blocks;
   report->complete = status == 0 && !check.unreached;
+  if (status == WODAN_ENOMEM && mem_refused(&check.mem))
+    status = status_set(check.error, WODAN_EBUDGET, 0, WODAN_NO_BLOCK,
+                        "the check needs more memory than the %llu bytes it may take",
+                        (unsigned long long)options->memory_limit);
   return status < 0 ? status : 0;
 }

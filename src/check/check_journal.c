@@ -84,6 +84,19 @@ static int fall_back(struct check *check, struct journal *journal) {
   return check_failed(check, &failure, FOUND_JOURNAL_NO_ROOT, place(check, 0), 0, NULL);
 }
 
+/* The root that was asked for in place of the newest. WODAN_ENOTFOUND: there is none. */
+static int choose_root(struct check *check, struct journal *journal) {
+  uint64_t generation = check->options->generation;
+  check->mounted = (struct journal_mounted){0};
+  check->has_root = journal_root_of_generation(journal, &check->io.bounds, generation, &check->mounted, NULL) == 0;
+  if (!check->has_root)
+    return status_set(check->error, WODAN_ENOTFOUND, 0, WODAN_NO_BLOCK,
+                      "no root of generation %" PRIu64 " is whole in the journal", generation);
+  check_found(check, FOUND_ROOT_CHOSEN, WODAN_NO_BLOCK, generation, "generation %" PRIu64 ", journal block %" PRIu64,
+              generation, check->mounted.newest_mark.sequence);
+  return 0;
+}
+
 static void judge_roots(struct check *check) {
   const struct journal_mounted *m = &check->mounted;
   if (m->linear) check_found(check, FOUND_JOURNAL_LINEAR, WODAN_NO_BLOCK, 0, "%s", "");
@@ -129,12 +142,15 @@ int check_journal(struct check *check) {
   int status = journal_init(&journal, &setup, check->error);
   if (status < 0) return status;
   bool mounted = journal_mount(&journal, &check->io.bounds, &check->mounted, &failure) == 0;
+  uint64_t wanted = check->options->generation;
+  bool chosen = wanted && !(mounted && check->mounted.newest.generation == wanted);
   check->has_root = mounted;
-  if (!mounted) {
-    status = check_failed(check, &failure, FOUND_JOURNAL_DAMAGED, place(check, 0), 0, NULL);
-    if (status == 0) status = fall_back(check, &journal);
-  }
-  if (status == 0 && check->has_root) status = use_root(check, &journal, !mounted);
+  if (!mounted) status = check_failed(check, &failure, FOUND_JOURNAL_DAMAGED, place(check, 0), 0, NULL);
+  if (status == 0 && chosen)
+    status = choose_root(check, &journal);
+  else if (status == 0 && !mounted)
+    status = fall_back(check, &journal);
+  if (status == 0 && check->has_root) status = use_root(check, &journal, chosen || !mounted);
   journal_release(&journal);
   return status ? status : survey(check);
 }

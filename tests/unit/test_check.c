@@ -108,6 +108,46 @@ static void test_check__clean_image_has_no_finding_and_right_counts(void **state
   store_free(&store);
 }
 
+/* One check of the store with these options. */
+static int check_with(struct store *store, struct wodan_check_options options, struct wodan_check_report *report) {
+  struct wodan_device *device = store_open(store);
+  int status = wodan_check(device, &options, report, NULL);
+  wodan_device_close(device);
+  return status;
+}
+
+static void test_check__an_older_root_is_checked_when_asked_for(void **state) {
+  (void)state;
+  struct store store = full_image();
+  struct wodan_check_report newest, older, none;
+  assert_int_equal(check_with(&store, (struct wodan_check_options){0}, &newest), 0);
+  uint64_t generation = newest.previous_generation;
+  assert_true(generation < newest.generation);
+  assert_int_equal(check_with(&store, (struct wodan_check_options){.generation = generation}, &older), 0);
+  assert_int_equal(older.generation, generation);
+  assert_int_equal(older.damages, 0);
+  assert_int_equal(older.notes, 1);
+  assert_true(older.complete && older.records >= KEYS - 10);
+  assert_int_equal(check_with(&store, (struct wodan_check_options){.generation = 1 << 30}, &none), WODAN_ENOTFOUND);
+  store_free(&store);
+}
+
+static void test_check__memory_has_a_limit(void **state) {
+  (void)state;
+  struct store store = full_image();
+  struct wodan_check_report report;
+  uint64_t enough = 0;
+  for (uint64_t limit = 512; limit <= 1 << 20 && !enough; limit *= 2) {
+    int status = check_with(&store, (struct wodan_check_options){.memory_limit = limit}, &report);
+    assert_true(status == 0 || status == WODAN_EBUDGET);
+    if (status == 0) enough = limit;
+  }
+  /* 16 bytes a block, 64 KiB and four pages are what may be needed. */
+  assert_true(enough >= 1024 && enough <= 2 * (16 * (SIZE / SECTOR) + 65536 + 4 * 512));
+  assert_true(report.complete && report.damages == 0);
+  store_free(&store);
+}
+
 static void test_check__fresh_volume_is_clean_and_empty(void **state) {
   (void)state;
   struct store store = formatted(SIZE);
@@ -598,6 +638,8 @@ static void test_check__findings_are_numbered_once_and_hold_one_gap(void **state
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_check__clean_image_has_no_finding_and_right_counts),
+      cmocka_unit_test(test_check__an_older_root_is_checked_when_asked_for),
+      cmocka_unit_test(test_check__memory_has_a_limit),
       cmocka_unit_test(test_check__fresh_volume_is_clean_and_empty),
       cmocka_unit_test(test_check__every_moment_between_writes_is_clean),
       cmocka_unit_test(test_check__counts_what_the_journal_would_replay),
