@@ -63,21 +63,40 @@ static void put_title(FILE *out, const struct map_data *data, size_t i) {
   fputs("</title>", out);
 }
 
-/* A cell is cut into upright strips, as wide as each kind has blocks. */
+/* How wide each kind's strip is: by its blocks, but never too narrow to be seen; the wide ones give what that takes. */
+static void strip_widths(const struct wodan_map_cell *cell, double room, double widths[WODAN_MAP_KINDS]) {
+  const double least = 1.6;
+  double total = 0, narrow = 0, wide = 0;
+  for (unsigned kind = 0; kind < WODAN_MAP_KINDS; kind++) total += (double)cell->blocks[kind];
+  for (unsigned kind = 0; kind < WODAN_MAP_KINDS; kind++) {
+    widths[kind] = total > 0 ? room * (double)cell->blocks[kind] / total : 0;
+    if (cell->blocks[kind] == 0) continue;
+    if (kind != WODAN_MAP_FREE && widths[kind] < least) {
+      widths[kind] = least;
+      narrow += least;
+    } else {
+      wide += widths[kind];
+    }
+  }
+  for (unsigned kind = 0; kind < WODAN_MAP_KINDS && wide > 0; kind++) {
+    bool is_narrow = kind != WODAN_MAP_FREE && widths[kind] <= least;
+    if (!is_narrow) widths[kind] *= (room - narrow) / wide;
+  }
+}
+
+/* A cell is cut into upright strips, one for each kind in it. */
 static void put_cell(FILE *out, const struct map_data *data, size_t i) {
   const struct wodan_map_cell *cell = &data->cells[i];
   double x = LEFT + (double)(i % MAP_SVG_COLUMNS) * CELL, y = TOP + (double)(i / MAP_SVG_COLUMNS) * CELL;
-  uint64_t total = 0;
-  for (unsigned kind = 0; kind < WODAN_MAP_KINDS; kind++) total += cell->blocks[kind];
+  double widths[WODAN_MAP_KINDS];
+  strip_widths(cell, CELL - 1, widths);
   fputs("<g>", out);
   put_title(out, data, i);
-  double at = x, room = CELL - 1;
-  for (unsigned n = 1; n <= WODAN_MAP_KINDS && total > 0; n++) { /* free last */
+  for (unsigned n = 1; n <= WODAN_MAP_KINDS; n++) { /* free last */
     unsigned kind = n % WODAN_MAP_KINDS;
-    double width = room * (double)cell->blocks[kind] / (double)total;
     if (cell->blocks[kind] == 0) continue;
-    put_rect(out, at, y, width, CELL - 1, map_colour(data, kind, cell, false));
-    at += width;
+    put_rect(out, x, y, widths[kind], CELL - 1, map_colour(data, kind, cell, false));
+    x += widths[kind];
   }
   fputs("</g>\n", out);
 }
@@ -163,10 +182,14 @@ static double put_level(FILE *out, const struct level_fill *level, uint32_t numb
             x + (PANEL - 6) * (at > 1 ? 1 : at), y - 3);
   }
   y += 14;
-  put_bar(out, x, y, ratio(level->run_bytes, level->buffer_room), WODAN_MAP_RUN);
+  double buffered = level->buffer_room ? ratio(level->run_bytes, level->buffer_room) : level->run_bytes > 0;
+  put_bar(out, x, y, buffered, WODAN_MAP_RUN);
   report_size_text(size, level->run_bytes);
-  snprintf(text, sizeof text, "%" PRIu64 " buffered run%s, %s: %.2f of %s", level->runs, level->runs == 1 ? "" : "s",
-           size, ratio(level->run_bytes, level->buffer_room), number ? "8 memtables a node" : "its leaves");
+  int used =
+      snprintf(text, sizeof text, "%" PRIu64 " buffered run%s, %s", level->runs, level->runs == 1 ? "" : "s", size);
+  if (level->buffer_room)
+    snprintf(text + used, sizeof text - (size_t)used, ": %.2f of %s", ratio(level->run_bytes, level->buffer_room),
+             number ? "8 memtables a node" : "its leaves");
   put_text(out, x, y + 24, "small", text);
   return y + 48;
 }
@@ -199,6 +222,7 @@ static double put_levels(FILE *out, const struct map_data *data, double x, doubl
   }
   y += 22;
   for (uint32_t i = data->levels.count; i-- > 0;) y = put_level(out, &data->levels.level[i], i, x, y);
+  if (data->levels.leaves == 0) return y;
   return put_leaves(out, &data->levels, x, y);
 }
 
