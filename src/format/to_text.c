@@ -180,14 +180,23 @@ static void operations_to_text(struct text_sink *sink, const uint8_t *bytes, siz
   sink->depth--;
 }
 
-static void payload_to_text(struct text_sink *sink, const uint8_t *bytes, uint32_t length, uint8_t kind,
-                            uint32_t fragment, uint32_t fragments, const struct text_volume *volume) {
+/* What a block says of its payload. */
+struct payload {
+  uint32_t length;
+  uint8_t kind;
+  uint32_t fragment, fragments;
+};
+
+static void payload_to_text(struct text_sink *sink, const uint8_t *bytes, const struct payload *payload,
+                            const struct text_volume *volume) {
+  uint32_t length = payload->length, fragments = payload->fragments;
+  uint8_t kind = payload->kind;
   if (kind == JOURNAL_CHECKPOINT) {
     text_put(sink, JOURNAL_HEADER_SIZE, 0, NULL, "checkpoint record", "%s", "");
     sink->depth++;
     checkpoint_record_to_text(sink, bytes, length, JOURNAL_HEADER_SIZE, volume);
     sink->depth--;
-  } else if (kind == JOURNAL_RECORD && fragment == 0) {
+  } else if (kind == JOURNAL_RECORD && payload->fragment == 0) {
     text_put(sink, JOURNAL_HEADER_SIZE, 0, NULL, "record", fragments == 1 ? "%s" : "its first fragment%s", "");
     sink->depth++;
     operations_to_text(sink, bytes, JOURNAL_HEADER_SIZE, length, fragments == 1);
@@ -227,7 +236,7 @@ void journal_block_to_text(struct text_sink *sink, const uint8_t *bytes, uint32_
   bool fits = length <= size - JOURNAL_HEADER_SIZE;
   text_put(sink, 96, 4, fits ? NULL : "more than the block holds", "payload length", "%" PRIu32 " bytes", length);
   text_zeros(sink, bytes, 100, 4);
-  if (!fits) length = 0;
-  payload_to_text(sink, bytes, length, kind, fragment, fragments, volume);
+  const struct payload payload = {fits ? length : 0, kind, fragment, fragments};
+  payload_to_text(sink, bytes, &payload, volume);
   if (fits) text_zeros(sink, bytes, JOURNAL_HEADER_SIZE + length, size - JOURNAL_HEADER_SIZE - length);
 }

@@ -18,6 +18,14 @@
 #include "inspect/inspect_private.h"
 #include "run/filter.h"
 
+/* An object that holds the block: as a pointer of a tree names it, or as its own header says. */
+struct owner {
+  uint64_t block;
+  bool found, node;
+  const char *where;
+  struct block_ptr ptr; /* checksum 0 with header's own word */
+};
+
 /* One call of wodan_inspect_block. */
 struct look {
   struct wodan_inspect *inspect;
@@ -30,6 +38,11 @@ struct look {
   const struct extent *extents;
   uint32_t extent_count; /* 0: not in an object */
   uint64_t generation;
+  /* the object that holds the block */
+  struct owner *owner;
+  struct object_header header;
+  uint8_t *header_bytes;
+  bool usable; /* the header proves, and is the one that its tree names */
 };
 
 static uint64_t device_offset(const struct look *look, uint64_t offset) {
@@ -144,14 +157,6 @@ static int show_ring(struct look *look, struct wodan_error *error) {
 
 /* ---- who owns a block ------------------------------------------------------------------------------------------- */
 
-/* An object that holds the block: as a pointer of a tree names it, or as its own header says. */
-struct owner {
-  uint64_t block;
-  bool found, node;
-  const char *where;
-  struct block_ptr ptr; /* checksum 0 with header's own word */
-};
-
 static bool covers(const struct extent *extents, uint32_t count, uint64_t block) {
   for (uint32_t i = 0; i < count; i++)
     if (block >= extents[i].first && block - extents[i].first < extents[i].count) return true;
@@ -167,10 +172,8 @@ static int match(void *context, const struct wodan_object *object, const struct 
   return 1;
 }
 
-/* The header at the start of `bytes` (`size` of them on from there), when it proves itself. */
-static bool header_at(struct wodan_inspect *inspect, const uint8_t *bytes, size_t size, struct object_header *header) {
-  if (size < 16 || (memcmp(bytes + 8, "WRUN", 4) != 0 && memcmp(bytes + 8, "WNOD", 4) != 0)) return false;
-  return object_header_decode(bytes, size, inspect->io.seed, inspect->io.fsid, &inspect->io.bounds, header);
+static bool has_magic(const uint8_t *bytes) {
+  return memcmp(bytes + 8, "WRUN", 4) == 0 || memcmp(bytes + 8, "WNOD", 4) == 0;
 }
 
 static void match_header(const struct object_header *header, uint64_t block, struct owner *owner) {
@@ -195,6 +198,7 @@ static int scan_headers(struct wodan_inspect *inspect, struct owner *owner, stru
   uint64_t end = inspect->io.bounds.data_end, window = SCAN_BYTES / size, step = window / 2;
   if (end > inspect->device_blocks) end = inspect->device_blocks;
   if (end <= first) return 0;
+  uint64_t budget = 2 * (end - first) * size; /* of header bytes: honest ones do not overlap */
   if (end - first < window) step = window = end - first;
   uint8_t *bytes = mem_alloc_aligned(&inspect->mem, (size_t)(window * size), BLOCK_IO_ALIGNMENT);
   if (!bytes) return status_nomem(error);
@@ -203,7 +207,12 @@ static int scan_headers(struct wodan_inspect *inspect, struct owner *owner, stru
     if (device_read(&inspect->device, first * size, bytes, (size_t)(count * size), NULL) < 0) continue;
     for (uint64_t i = 0; i < count && i < step; i++) {
       struct object_header header;
-      if (header_at(inspect, bytes + i * size, (size_t)((count - i) * size), &header))
+      const uint8_t *at = bytes + i * size;
+      uint64_t length = has_magic(at) ? object_header_peek_length(at, (size_t)size) : 0;
+      if (length == 0 || length > budget) continue;
+      budget -= length;
+      if (object_header_decode(at, (size_t)((count - i) * size), inspect->io.seed, inspect->io.fsid,
+                               &inspect->io.bounds, &header))
         match_header(&header, first + i, owner);
     }
   }
@@ -227,53 +236,52 @@ static int find_owner(struct wodan_inspect *inspect, uint64_t block, struct owne
 
 /* ---- objects ---------------------------------------------------------------------------------------------------- */
 
-/* The header's bytes, and decoded when it proves. *usable: it does. */
-static int show_header(struct look *look, const struct owner *owner, bool all, uint8_t **bytes,
-                       struct object_header *header, bool *usable, struct wodan_error *error) {
+/* look->header_bytes, and look->header when it is usable. Its fields are shown with `all`, or when it is not. */
+static int show_header(struct look *look, bool all, struct wodan_error *error) {
   struct wodan_inspect *inspect = look->inspect;
+  const struct owner *owner = look->owner;
   const struct block_ptr *ptr = &owner->ptr;
   struct wodan_error failure = {.block = WODAN_NO_BLOCK};
   const struct text_volume volume = volume_of(inspect);
   char text[160];
-  *usable = false;
-  *bytes = mem_alloc_aligned(&inspect->mem, ptr->header_length, 16);
-  if (!*bytes) return status_nomem(error);
-  if (block_io_read(&inspect->io, ptr->extents, ptr->extent_count, 0, *bytes, ptr->header_length, &failure) < 0)
+  uint8_t *bytes = look->header_bytes = mem_alloc_aligned(&inspect->mem, ptr->header_length, 16);
+  if (!bytes) return status_nomem(error);
+  if (block_io_read(&inspect->io, ptr->extents, ptr->extent_count, 0, bytes, ptr->header_length, &failure) < 0)
     return unreadable(look, ptr->extents[0].first, "header", &failure, error);
-  look->bytes = *bytes;
+  look->bytes = bytes;
   look->offset = 0;
   snprintf(text, sizeof text, "at block %" PRIu64 ", generation %" PRIu64 ", %s", ptr->extents[0].first,
            ptr->generation, owner->where);
   struct text_sink sink = sink_of(look, 1);
   sink.status = heading(look, 0, owner->node ? "node" : "run", text);
-  bool decodes =
-      object_header_decode(*bytes, ptr->header_length, inspect->io.seed, inspect->io.fsid, &inspect->io.bounds, header);
-  *usable = decodes && header->checksum == ptr->checksum;
-  if (decodes && !*usable)
+  bool decodes = object_header_decode(bytes, ptr->header_length, inspect->io.seed, inspect->io.fsid,
+                                      &inspect->io.bounds, &look->header);
+  look->usable = decodes && look->header.checksum == ptr->checksum;
+  if (decodes && !look->usable)
     text_put(&sink, 0, 8, "it is intact but not the one that its tree names", "checksum", "the tree says 0x%016" PRIx64,
              ptr->checksum);
-  if (all || !*usable) object_header_to_text(&sink, *bytes, ptr->header_length, &volume);
+  if (all || !look->usable) object_header_to_text(&sink, bytes, ptr->header_length, &volume);
   return shown(look, &sink, owner->node ? "node" : "run");
 }
 
 /* A section, read and proven; NULL in *bytes: it could not be, which is shown. */
-static int read_section(struct look *look, const struct owner *owner, const struct section *section, const char *name,
-                        uint8_t **bytes, struct wodan_error *error) {
+static int read_section(struct look *look, const struct section *section, const char *name, uint8_t **bytes,
+                        struct wodan_error *error) {
   struct wodan_error failure = {.block = WODAN_NO_BLOCK};
   *bytes = NULL;
-  if (block_io_read_section(&look->inspect->io, &owner->ptr, section, bytes, &failure) < 0)
-    return unreadable(look, owner->ptr.extents[0].first, name, &failure, error);
+  if (block_io_read_section(&look->inspect->io, &look->owner->ptr, section, bytes, &failure) < 0)
+    return unreadable(look, look->owner->ptr.extents[0].first, name, &failure, error);
   look->bytes = *bytes;
   look->offset = section->offset;
   return 0;
 }
 
 /* kind: of a page; -1: a run list. */
-static int show_section(struct look *look, const struct owner *owner, const struct section *section, const char *name,
-                        int kind, struct wodan_error *error) {
+static int show_section(struct look *look, const struct section *section, const char *name, int kind,
+                        struct wodan_error *error) {
   const struct text_volume volume = volume_of(look->inspect);
   uint8_t *bytes;
-  int status = read_section(look, owner, section, name, &bytes, error);
+  int status = read_section(look, section, name, &bytes, error);
   if (status || !bytes) return status;
   struct text_sink sink = sink_of(look, 2);
   sink.status = heading(look, 1, name, "");
@@ -286,10 +294,9 @@ static int show_section(struct look *look, const struct owner *owner, const stru
   return status;
 }
 
-static int show_filter(struct look *look, const struct owner *owner, const struct section *section,
-                       struct wodan_error *error) {
+static int show_filter(struct look *look, const struct section *section, struct wodan_error *error) {
   uint8_t *bytes;
-  int status = read_section(look, owner, section, "filter", &bytes, error);
+  int status = read_section(look, section, "filter", &bytes, error);
   if (status || !bytes) return status;
   uint64_t set = 0;
   for (uint64_t i = 0; i < section->length; i++) set += (uint64_t)__builtin_popcount(bytes[i]);
@@ -302,13 +309,13 @@ static int show_filter(struct look *look, const struct owner *owner, const struc
   return status;
 }
 
-static int show_node(struct look *look, const struct owner *owner, const struct object_header *header,
-                     struct wodan_error *error) {
+static int show_node(struct look *look, struct wodan_error *error) {
+  const struct object_header *header = &look->header;
   const struct section *children = object_section(header, SECTION_CHILDREN);
   const struct section *leaves = object_section(header, SECTION_LEAVES), *runs = object_section(header, SECTION_RUNS);
-  int status = children ? show_section(look, owner, children, "children", TEXT_BRANCHES, error) : 0;
-  if (status == 0 && leaves) status = show_section(look, owner, leaves, "leaves", TEXT_BRANCHES, error);
-  if (status == 0 && runs) status = show_section(look, owner, runs, "buffered runs", -1, error);
+  int status = children ? show_section(look, children, "children", TEXT_BRANCHES, error) : 0;
+  if (status == 0 && leaves) status = show_section(look, leaves, "leaves", TEXT_BRANCHES, error);
+  if (status == 0 && runs) status = show_section(look, runs, "buffered runs", -1, error);
   return status;
 }
 
@@ -328,16 +335,16 @@ static bool in_block(const struct look *look, uint64_t offset, uint64_t length) 
   return false;
 }
 
-static int show_page(struct look *look, const struct owner *owner, const struct index_entry *entry, bool proven,
-                     uint32_t number, struct wodan_error *error) {
+static int show_page(struct look *look, const struct index_entry *entry, bool proven, uint32_t number,
+                     struct wodan_error *error) {
   struct wodan_inspect *inspect = look->inspect;
   const struct text_volume volume = volume_of(inspect);
   struct wodan_error failure = {.block = WODAN_NO_BLOCK};
   char text[120];
   uint8_t *bytes = mem_alloc(&inspect->mem, entry->length);
   if (!bytes) return status_nomem(error);
-  int status = block_io_read(&inspect->io, owner->ptr.extents, owner->ptr.extent_count, entry->offset, bytes,
-                             entry->length, &failure);
+  int status = block_io_read(&inspect->io, look->owner->ptr.extents, look->owner->ptr.extent_count, entry->offset,
+                             bytes, entry->length, &failure);
   look->bytes = bytes;
   look->offset = entry->offset;
   if (status < 0) {
@@ -363,7 +370,7 @@ static bool entry_fits(const struct look *look, const struct section *pages, con
 }
 
 /* The pages by the index. */
-static int show_indexed(struct look *look, const struct owner *owner, const struct section *pages, const uint8_t *index,
+static int show_indexed(struct look *look, const struct section *pages, const uint8_t *index,
                         struct wodan_error *error) {
   struct page page = page_view(index);
   int status = 0;
@@ -371,63 +378,59 @@ static int show_indexed(struct look *look, const struct owner *owner, const stru
     struct page_record record = page_record(&page, i);
     struct index_entry entry;
     if (!index_entry_decode(record.value.data, record.value.size, &entry) || !entry_fits(look, pages, &entry)) continue;
-    if (in_block(look, entry.offset, entry.length)) status = show_page(look, owner, &entry, true, i, error);
+    if (in_block(look, entry.offset, entry.length)) status = show_page(look, &entry, true, i, error);
   }
   return status;
 }
 
 /* The pages by their own sizes, as they lie one behind the other. */
-static int show_chained(struct look *look, const struct owner *owner, const struct section *pages,
-                        struct wodan_error *error) {
+static int show_chained(struct look *look, const struct section *pages, struct wodan_error *error) {
   struct wodan_inspect *inspect = look->inspect;
   struct index_entry entry = {.offset = pages->offset};
   int status = 0;
   for (uint32_t i = 0; status == 0; i++) {
     uint8_t head[4];
     if (pages->offset + pages->length - entry.offset < PAGE_HEADER_SIZE) break;
-    if (block_io_read(&inspect->io, owner->ptr.extents, owner->ptr.extent_count, entry.offset, head, sizeof head,
-                      NULL) < 0)
+    if (block_io_read(&inspect->io, look->owner->ptr.extents, look->owner->ptr.extent_count, entry.offset, head,
+                      sizeof head, NULL) < 0)
       break;
     entry.length = entry.size = load_u32(head);
     if (!entry_fits(look, pages, &entry)) break;
-    if (in_block(look, entry.offset, entry.length)) status = show_page(look, owner, &entry, false, i, error);
+    if (in_block(look, entry.offset, entry.length)) status = show_page(look, &entry, false, i, error);
     entry.offset += entry.length;
   }
   return status;
 }
 
-static int show_run(struct look *look, const struct owner *owner, const struct object_header *header,
-                    struct wodan_error *error) {
+static int show_run(struct look *look, struct wodan_error *error) {
+  const struct object_header *header = &look->header;
   const struct section *pages = object_section(header, SECTION_PAGES), *index = object_section(header, SECTION_INDEX);
   const struct section *filter = object_section(header, SECTION_FILTER);
   uint8_t *bytes = NULL;
   int status = 0;
-  if (index) status = read_section(look, owner, index, "index", &bytes, error);
+  if (index) status = read_section(look, index, "index", &bytes, error);
   bool valid = bytes && page_validate(bytes, (size_t)index->length);
-  if (status == 0 && pages && valid) status = show_indexed(look, owner, pages, bytes, error);
-  if (status == 0 && pages && !valid) status = show_chained(look, owner, pages, error);
+  if (status == 0 && pages && valid) status = show_indexed(look, pages, bytes, error);
+  if (status == 0 && pages && !valid) status = show_chained(look, pages, error);
   if (bytes) mem_free(&look->inspect->mem, bytes, (size_t)index->length);
   if (status == 0 && bytes && in_block(look, index->offset, index->length))
-    status = show_section(look, owner, index, "index", TEXT_INDEX, error);
+    status = show_section(look, index, "index", TEXT_INDEX, error);
   if (status == 0 && filter && in_block(look, filter->offset, filter->length))
-    status = show_filter(look, owner, filter, error);
+    status = show_filter(look, filter, error);
   return status;
 }
 
 /* ---- the block -------------------------------------------------------------------------------------------------- */
 
-static int show_object(struct look *look, const struct owner *owner, uint32_t view, struct wodan_error *error) {
-  struct object_header header;
-  uint8_t *bytes = NULL;
-  bool usable, starts = owner->ptr.extents[0].first == look->block;
+static int show_object(struct look *look, struct owner *owner, uint32_t view, struct wodan_error *error) {
+  bool starts = owner->ptr.extents[0].first == look->block;
+  look->owner = owner;
   look->extents = owner->ptr.extents;
   look->extent_count = owner->ptr.extent_count;
   look->generation = owner->ptr.generation;
-  int status =
-      show_header(look, owner, owner->node || (starts && view == WODAN_VIEW_ANY), &bytes, &header, &usable, error);
-  if (status == 0 && usable && owner->node) status = show_node(look, owner, &header, error);
-  if (status == 0 && usable && !owner->node) status = show_run(look, owner, &header, error);
-  mem_free(&look->inspect->mem, bytes, owner->ptr.header_length);
+  int status = show_header(look, owner->node || (starts && view == WODAN_VIEW_ANY), error);
+  if (status == 0 && look->usable) status = owner->node ? show_node(look, error) : show_run(look, error);
+  mem_free(&look->inspect->mem, look->header_bytes, owner->ptr.header_length);
   return status;
 }
 
