@@ -20,6 +20,10 @@ struct wodan_finding {
   uint64_t block;      /* or WODAN_NO_BLOCK */
   uint64_t generation; /* of the object concerned, 0 when none */
   const char *message; /* one sentence, valid during the call */
+  /* Which keys the finding may concern: those from lower up to, but not with, upper, as far as the nodes above tell. */
+  uint32_t has_range;              /* 0: not known, or none in particular */
+  uint32_t has_lower, has_upper;   /* 0: open end */
+  struct wodan_slice lower, upper; /* the user's keys, valid during the call */
 };
 
 struct wodan_check_options {

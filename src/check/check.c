@@ -20,6 +20,8 @@
 #include <string.h>
 #include "check/check_private.h"
 #include "codec/checksum.h"
+#include "format/record.h"
+#include "tree/walk.h"
 
 enum { PROGRESS_BYTES = 1 << 20 };
 
@@ -46,6 +48,21 @@ static void compose(char *out, size_t size, const char *prefix, const char *sent
   snprintf(out, size, "%s%.*s%s%s", prefix, (int)(gap - sentence), sentence, detail, gap + 2);
 }
 
+static struct wodan_slice user_key(struct wodan_slice key) {
+  if (key.size < TABLE_ID_SIZE) return (struct wodan_slice){NULL, 0};
+  return (struct wodan_slice){(const uint8_t *)key.data + TABLE_ID_SIZE, key.size - TABLE_ID_SIZE};
+}
+
+static void tell_range(const struct check *check, struct wodan_finding *finding) {
+  const struct node_place *range = check->range;
+  if (!range) return;
+  finding->has_range = 1;
+  finding->has_lower = range->has_lower;
+  finding->has_upper = range->has_upper;
+  if (range->has_lower) finding->lower = user_key(range->lower);
+  if (range->has_upper) finding->upper = user_key(range->upper);
+}
+
 void check_found(struct check *check, enum finding_id id, uint64_t block, uint64_t generation, const char *detail,
                  ...) {
   const struct finding_row *row = finding_row(id);
@@ -59,6 +76,7 @@ void check_found(struct check *check, enum finding_id id, uint64_t block, uint64
   struct wodan_finding finding = {
       .id = row->id, .severity = row->severity, .block = block, .generation = generation, .message = message};
   if (check->previous && finding.severity == WODAN_DAMAGE) finding.severity = WODAN_WARNING;
+  tell_range(check, &finding);
   count_finding(check->report, finding.severity);
   if (check->options->finding) check->options->finding(check->options->context, &finding);
 }

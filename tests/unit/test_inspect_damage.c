@@ -222,6 +222,80 @@ static void test_inspect_damage__a_damaged_node_is_shown_where_it_should_be(void
   craft_end(&c);
 }
 
+/* ---- what the check says of the same damage ------------------------------------------------------------------------- */
+
+enum { RANGES_MAX = 256 };
+struct range {
+  uint64_t block;
+  uint32_t kind, has_lower, has_upper;
+  char lower[64], upper[64];
+};
+struct ranges {
+  struct range list[RANGES_MAX];
+  uint32_t count, heard;
+  const struct range *expected;
+};
+
+static void range_bound(char out[64], struct wodan_slice key) {
+  snprintf(out, 64, "%.*s", (int)key.size, key.size ? (const char *)key.data : "");
+}
+
+static int range_keep(void *context, const struct wodan_object *object) {
+  struct ranges *ranges = context;
+  assert_true(ranges->count < RANGES_MAX);
+  struct range *range = &ranges->list[ranges->count++];
+  *range = (struct range){object->block, object->kind, object->has_lower, object->has_upper, "", ""};
+  range_bound(range->lower, object->lower);
+  range_bound(range->upper, object->upper);
+  return 0;
+}
+
+static void range_finding(void *context, const struct wodan_finding *finding) {
+  struct ranges *ranges = context;
+  const struct range *expected = ranges->expected;
+  char lower[64], upper[64];
+  if (finding->severity != WODAN_DAMAGE) return;
+  ranges->heard++;
+  assert_int_equal(finding->block, expected->block);
+  assert_int_equal(finding->has_range, 1);
+  assert_int_equal(finding->has_lower, expected->has_lower);
+  assert_int_equal(finding->has_upper, expected->has_upper);
+  range_bound(lower, finding->lower);
+  range_bound(upper, finding->upper);
+  assert_string_equal(lower, expected->lower);
+  assert_string_equal(upper, expected->upper);
+}
+
+static void test_inspect_damage__findings_tell_the_keys_concerned(void **state) {
+  (void)state;
+  struct store image = rig_image();
+  struct ranges *ranges = calloc(1, sizeof *ranges);
+  struct wodan_device *device = store_open(&image);
+  struct wodan_inspect *inspect = NULL;
+  uint32_t bounded = 0;
+  assert_int_equal(wodan_inspect_open(device, NULL, &inspect, NULL), 0);
+  assert_int_equal(wodan_inspect_tree(inspect, 0, range_keep, ranges, NULL), 0);
+  wodan_inspect_close(inspect);
+  wodan_device_close(device);
+  for (uint32_t i = 0; i < ranges->count; i++) {
+    struct wodan_check_report report;
+    const struct wodan_check_options options = {.size = sizeof options, .context = ranges, .finding = range_finding};
+    uint8_t *byte = &image.bytes[ranges->list[i].block * RIG_SECTOR + 40];
+    ranges->expected = &ranges->list[i];
+    ranges->heard = 0;
+    bounded += ranges->list[i].has_lower && ranges->list[i].has_upper;
+    *byte ^= 1;
+    device = store_open(&image);
+    assert_int_equal(wodan_check(device, &options, &report, NULL), 0);
+    wodan_device_close(device);
+    *byte ^= 1;
+    assert_int_equal(ranges->heard, 1);
+  }
+  assert_true(bounded >= 3);
+  free(ranges);
+  store_free(&image);
+}
+
 /* ---- trees that lie ------------------------------------------------------------------------------------------------- */
 
 static void test_inspect_damage__a_block_owned_twice_is_counted_once(void **state) {
@@ -375,6 +449,7 @@ int main(void) {
       cmocka_unit_test(test_inspect_damage__probes_tell_what_they_found),
       cmocka_unit_test(test_inspect_damage__a_damaged_run_makes_what_is_below_unsure),
       cmocka_unit_test(test_inspect_damage__a_damaged_node_is_shown_where_it_should_be),
+      cmocka_unit_test(test_inspect_damage__findings_tell_the_keys_concerned),
       cmocka_unit_test(test_inspect_damage__a_block_owned_twice_is_counted_once),
       cmocka_unit_test(test_inspect_damage__a_node_named_many_times_ends_the_walk),
       cmocka_unit_test(test_inspect_damage__anything_behind_good_checksums),

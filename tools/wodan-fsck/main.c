@@ -176,16 +176,59 @@ static struct json_object *json_block(uint64_t block) {
   return block == WODAN_NO_BLOCK ? NULL : json_object_new_uint64(block); /* NULL is JSON's null */
 }
 
+/* A key in quotes, \xHH for what does not print, cut after 40 characters. */
+static void key_text(char out[64], struct wodan_slice key) {
+  const unsigned char *at = key.data;
+  size_t used = 0;
+  out[used++] = '"';
+  for (size_t i = 0; i < key.size && used < 48; i++) {
+    bool plain = at[i] >= 0x20 && at[i] < 0x7f && at[i] != '"' && at[i] != '\\';
+    used += (size_t)snprintf(out + used, 64 - used, plain ? "%c" : "\\x%02x", at[i]);
+    if (used >= 44 && i + 1 < key.size) {
+      used += (size_t)snprintf(out + used, 64 - used, "...");
+      break;
+    }
+  }
+  snprintf(out + used, 64 - used, "\"");
+}
+
+/* " [keys "a" .. "m"]", or "" when nothing is known, or the range is everything. */
+static void range_text(char out[160], const struct wodan_finding *finding) {
+  char lower[64] = "first", upper[64] = "last";
+  out[0] = '\0';
+  if (!finding->has_lower && !finding->has_upper) return;
+  if (finding->has_lower) key_text(lower, finding->lower);
+  if (finding->has_upper) key_text(upper, finding->upper);
+  snprintf(out, 160, " [keys %s .. %s]", lower, upper);
+}
+
+/* A bound as a string when it is ASCII, else as an object {"hex":...}; null: open. */
+static struct json_object *json_bound(uint32_t there, struct wodan_slice key) {
+  const unsigned char *at = key.data;
+  bool plain = true;
+  if (!there) return NULL;
+  for (size_t i = 0; i < key.size; i++) plain = plain && at[i] < 0x80;
+  if (plain) return json_object_new_string_len(key.size ? key.data : "", (int)key.size);
+  struct json_object *object = json_object_new_object();
+  char *hex = calloc(key.size + 1, 2);
+  for (size_t i = 0; i < key.size && hex; i++) snprintf(hex + 2 * i, 3, "%02x", at[i]);
+  json_object_object_add(object, "hex", hex ? json_object_new_string(hex) : NULL);
+  free(hex);
+  return object;
+}
+
 static void on_finding(void *context, const struct wodan_finding *finding) {
   struct fsck *fsck = context;
-  char id[16];
+  char id[16], range[160];
   snprintf(id, sizeof id, "WF%04" PRIu32, finding->id);
+  range_text(range, finding);
   bar_wipe(fsck);
   if (!fsck->json) {
     if (finding->block == WODAN_NO_BLOCK)
-      printf("%s %s: %s\n", id, severity_name(finding->severity), finding->message);
+      printf("%s %s: %s%s\n", id, severity_name(finding->severity), finding->message, range);
     else
-      printf("%s %s block %" PRIu64 ": %s\n", id, severity_name(finding->severity), finding->block, finding->message);
+      printf("%s %s block %" PRIu64 ": %s%s\n", id, severity_name(finding->severity), finding->block, finding->message,
+             range);
     return;
   }
   struct json_object *object = json_object_new_object();
@@ -194,6 +237,12 @@ static void on_finding(void *context, const struct wodan_finding *finding) {
   json_object_object_add(object, "block", json_block(finding->block));
   json_object_object_add(object, "generation", json_object_new_uint64(finding->generation));
   json_object_object_add(object, "message", json_object_new_string(finding->message));
+  struct json_object *keys = finding->has_range ? json_object_new_object() : NULL;
+  if (keys) {
+    json_object_object_add(keys, "lower", json_bound(finding->has_lower, finding->lower));
+    json_object_object_add(keys, "upper", json_bound(finding->has_upper, finding->upper));
+  }
+  json_object_object_add(object, "keys", keys);
   json_object_array_add(fsck->findings, object);
 }
 

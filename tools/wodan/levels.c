@@ -99,10 +99,12 @@ static void print_runs(const struct levels *levels) {
   printf("\n%-8s nodes by their buffered runs\n", "level");
   for (uint32_t i = levels->count; i-- > 0;) {
     const struct level_fill *level = &levels->level[i];
+    const char *comma = "";
     printf("%-8u", i);
     for (unsigned n = 0; n < RUN_COUNTS; n++) {
       if (level->by_runs[n] == 0) continue;
-      printf(" %" PRIu64 " with %u%s;", level->by_runs[n], n, n + 1 == RUN_COUNTS ? " or more" : "");
+      printf("%s %" PRIu64 " with %u%s", comma, level->by_runs[n], n, n + 1 == RUN_COUNTS ? " or more" : "");
+      comma = ",";
     }
     printf("\n");
   }

@@ -4,7 +4,7 @@
 
 #include "look.h"
 
-enum { LEVELS_MAX = 16, RUN_COUNTS = 18, LEAF_BINS = 10 };
+enum { LEVELS_MAX = 16, RUN_COUNTS = 34, LEAF_BINS = 10 };
 
 struct level_fill {
   uint64_t nodes, damaged;

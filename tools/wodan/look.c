@@ -44,8 +44,19 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 
 const struct argp look_argp = {.options = option_list, .parser = parse};
 
+/* Several walks meet the same damage. */
+static bool known(const struct look *look, const struct wodan_damage *damage) {
+  for (size_t i = 0; i < json_object_array_length(look->damage); i++) {
+    struct json_object *object = json_object_array_get_idx(look->damage, i), *message = NULL;
+    json_object_object_get_ex(object, "message", &message);
+    if (strcmp(json_object_get_string(message), damage->message) == 0) return true;
+  }
+  return false;
+}
+
 static void on_damage(void *context, const struct wodan_damage *damage) {
   struct look *look = context;
+  if (known(look, damage)) return;
   if (look->damages++ >= DAMAGE_MAX) return;
   struct json_object *object = json_object_new_object();
   look_add_block(object, "block", damage->block);
