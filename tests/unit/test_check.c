@@ -148,6 +148,61 @@ static void test_check__memory_has_a_limit(void **state) {
   store_free(&store);
 }
 
+/* ---- bounds ----------------------------------------------------------------------------------------------------- */
+
+struct account {
+  uint64_t live, peak; /* bytes */
+};
+
+static void *account_take(void *context, size_t size, size_t alignment) {
+  struct account *account = context;
+  account->live += size;
+  if (account->live > account->peak) account->peak = account->live;
+  return aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+}
+
+static void account_give(void *context, void *memory, size_t size) {
+  ((struct account *)context)->live -= size;
+  free(memory);
+}
+
+/* At most 2 reads and 16 bytes a block, and 16 reads, 64 KiB and 4 pages beside. */
+static void assert_bounded(struct store *store, uint64_t block_size, uint64_t page_size, const char *what) {
+  struct account account = {0};
+  struct wodan_check_report report;
+  uint64_t blocks = store->size / block_size;
+  store->reads = 0;
+  int status =
+      check_with(store, (struct wodan_check_options){.allocator = {&account, account_take, account_give}}, &report);
+  if (status != 0 || account.live != 0 || store->reads > 2 * blocks + 16 ||
+      account.peak > 16 * blocks + 65536 + 4 * page_size)
+    fail_msg("%s: status %d, %llu reads and %llu bytes for %llu blocks", what, status, (unsigned long long)store->reads,
+             (unsigned long long)account.peak, (unsigned long long)blocks);
+}
+
+static void test_check__reads_and_memory_are_bounded(void **state) {
+  (void)state;
+  static const uint64_t SIZES[] = {SIZE, 1 << 20, 24 << 20};
+  for (unsigned i = 0; i < 3; i++) {
+    struct store store = formatted(SIZES[i]);
+    struct wodan_db *db = open_store(&store, WODAN_OPEN_INLINE);
+    struct wodan_info info = {.size = sizeof info};
+    assert_int_equal(wodan_info(db, &info), 0);
+    for (unsigned k = 0; k < SIZES[i] / 512; k++) put(db, k % 10007, k);
+    close_db(db);
+    assert_bounded(&store, info.block_size, info.page_size, "whole");
+    for (uint64_t at = 0; at < store.size; at += info.block_size) /* every third header of a run */
+      if (memcmp(store.bytes + at + 8, "WRUN", 4) == 0 && at / info.block_size % 3 == 0) store.bytes[at + 40] ^= 1;
+    assert_bounded(&store, info.block_size, info.page_size, "damaged runs");
+    memset(store.bytes + 3 * info.block_size, 0x55, 2 * info.block_size);
+    assert_bounded(&store, info.block_size, info.page_size, "a damaged ring");
+    store.broken = 8 * info.block_size;
+    store.broken_end = store.size / 2;
+    assert_bounded(&store, info.block_size, info.page_size, "half of it unreadable");
+    store_free(&store);
+  }
+}
+
 static void test_check__fresh_volume_is_clean_and_empty(void **state) {
   (void)state;
   struct store store = formatted(SIZE);
@@ -640,6 +695,7 @@ int main(void) {
       cmocka_unit_test(test_check__clean_image_has_no_finding_and_right_counts),
       cmocka_unit_test(test_check__an_older_root_is_checked_when_asked_for),
       cmocka_unit_test(test_check__memory_has_a_limit),
+      cmocka_unit_test(test_check__reads_and_memory_are_bounded),
       cmocka_unit_test(test_check__fresh_volume_is_clean_and_empty),
       cmocka_unit_test(test_check__every_moment_between_writes_is_clean),
       cmocka_unit_test(test_check__counts_what_the_journal_would_replay),
