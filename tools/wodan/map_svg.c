@@ -12,7 +12,13 @@
 #include "map_data.h"
 #include "report.h"
 
-enum { CELL = 12, LEFT = 92, TOP = 84, GAP = 40, PANEL = 380, MARGIN = 28 };
+enum { WIDTH = 768, LEFT = 92, TOP = 84, GAP = 40, PANEL = 380, MARGIN = 28 };
+
+/* Few blocks are drawn larger. */
+static size_t columns_of(const struct map_data *data) {
+  return data->count > MAP_SVG_CELLS / 4 ? MAP_SVG_COLUMNS : MAP_SVG_COLUMNS / 2;
+}
+static double cell_of(const struct map_data *data) { return (double)WIDTH / (double)columns_of(data); }
 
 static unsigned rounded(double value) { return (unsigned)(value + 0.5); }
 
@@ -87,26 +93,27 @@ static void strip_widths(const struct wodan_map_cell *cell, double room, double 
 /* A cell is cut into upright strips, one for each kind in it. */
 static void put_cell(FILE *out, const struct map_data *data, size_t i) {
   const struct wodan_map_cell *cell = &data->cells[i];
-  double x = LEFT + (double)(i % MAP_SVG_COLUMNS) * CELL, y = TOP + (double)(i / MAP_SVG_COLUMNS) * CELL;
+  size_t columns = columns_of(data);
+  double size = cell_of(data), x = LEFT + (double)(i % columns) * size, y = TOP + (double)(i / columns) * size;
   double widths[WODAN_MAP_KINDS];
-  strip_widths(cell, CELL - 1, widths);
+  strip_widths(cell, size - 1, widths);
   fputs("<g>", out);
   put_title(out, data, i);
   for (unsigned n = 1; n <= WODAN_MAP_KINDS; n++) { /* free last */
     unsigned kind = n % WODAN_MAP_KINDS;
     if (cell->blocks[kind] == 0) continue;
-    put_rect(out, x, y, widths[kind], CELL - 1, map_colour(data, kind, cell, false));
+    put_rect(out, x, y, widths[kind], size - 1, map_colour(data, kind, cell, false));
     x += widths[kind];
   }
   fputs("</g>\n", out);
 }
 
 static void put_blocks(FILE *out, const struct map_data *data) {
-  size_t rows = (data->count + MAP_SVG_COLUMNS - 1) / MAP_SVG_COLUMNS;
+  size_t columns = columns_of(data), rows = (data->count + columns - 1) / columns;
   for (size_t row = 0; row<rows; row += rows> 16 ? 8 : 4) {
     char text[32];
-    look_number(text, row * MAP_SVG_COLUMNS * data->per_cell);
-    put_text(out, LEFT - 8, TOP + (double)row * CELL + 9, "number", text);
+    look_number(text, row * columns * data->per_cell);
+    put_text(out, LEFT - 8, TOP + (double)row * cell_of(data) + 9, "number", text);
   }
   for (size_t i = 0; i < data->count; i++) put_cell(out, data, i);
 }
@@ -167,11 +174,16 @@ static void put_bar(FILE *out, double x, double y, double share, unsigned kind) 
 
 static double ratio(uint64_t part, uint64_t whole) { return whole ? (double)part / (double)whole : 0; }
 
+static const char *entries_name(const struct level_fill *level, uint32_t number) {
+  if (number) return level->entries == 1 ? "child" : "children";
+  return level->entries == 1 ? "leaf" : "leaves";
+}
+
 static double put_level(FILE *out, const struct level_fill *level, uint32_t number, double x, double y) {
   char text[200], size[24], share[16], nodes[32], entries[32];
   look_percent(share, level->entries, level->nodes * level->entries_max);
   snprintf(text, sizeof text, "level %u: %s node%s, %s %s (%s full)", number, look_number(nodes, level->nodes),
-           level->nodes == 1 ? "" : "s", look_number(entries, level->entries), number ? "children" : "leaves", share);
+           level->nodes == 1 ? "" : "s", look_number(entries, level->entries), entries_name(level, number), share);
   put_text(out, x, y, "text", text);
   y += 6;
   put_bar(out, x, y, ratio(level->entries, level->nodes * level->entries_max), WODAN_MAP_NODE);
@@ -251,9 +263,9 @@ static void put_panel(FILE *out, const struct map_data *data, double x) {
 }
 
 void map_svg(FILE *out, const struct map_data *data) {
-  size_t rows = (data->count + MAP_SVG_COLUMNS - 1) / MAP_SVG_COLUMNS;
-  double x = LEFT + MAP_SVG_COLUMNS * CELL + GAP, width = x + PANEL + MARGIN;
-  double blocks = TOP + (double)rows * CELL + MARGIN, panel = TOP + 10 + 12 + 9 * 20 + 72 + 44 + 112 + MARGIN;
+  size_t columns = columns_of(data), rows = (data->count + columns - 1) / columns;
+  double x = LEFT + WIDTH + GAP, width = x + PANEL + MARGIN;
+  double blocks = TOP + (double)rows * cell_of(data) + MARGIN, panel = TOP + 10 + 12 + 9 * 20 + 72 + 44 + 112 + MARGIN;
   panel += 68.0 * data->levels.count;
   fprintf(out,
           "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\" viewBox=\"0 0 %.0f %.0f\">\n"
