@@ -1,8 +1,8 @@
 /* Owns: what a write may have to wait for: its share of maintenance, room in memory, room on the device.
  *
  * Always true:
- *  - records are admitted only while the tree could take them, its buffered runs and both memtables once more; deletes may use
- *    the reserve as well. A write is refused before anything of it changed.
+ *  - records are admitted only while the tree could take them, the buffered runs of one way down and both memtables once more;
+ *    deletes may use the reserve as well. A write is refused before anything of it changed.
  *  - a write waits in proportion to its size, slice by slice, never for all that is owed, but where the volume is nearly
  *    full.
  *
@@ -23,7 +23,8 @@ enum {
   WORK_PER_BYTE = 64,    /* bytes of work a writer does for each byte put, at most */
   PAUSE_MICROSECONDS = 500,
   PAUSE_BYTES = 1024, /* bytes put for which one pause is due, at most */
-  HARD_WAIT_MICROSECONDS = 100000
+  HARD_WAIT_MICROSECONDS = 100000,
+  SETTLE_BYTES = 1 << 20 /* bytes swept before a writer that found no room looks again */
 };
 
 static uint64_t block_bytes(const struct wodan_db *db, uint64_t blocks) { return blocks * db->io.bounds.block_size; }
@@ -39,28 +40,40 @@ static uint64_t reserve_bytes(const struct wodan_db *db) {
   return 3 * ((uint64_t)db->superblock.leaf_size * 3 / 2 + block_bytes(db, path + 2));
 }
 
-/* Bytes that all buffers together may hold, so that the rest is enough for what admission asks for besides: their bytes once
- * more, both memtables twice, the reserve, and what leaves, headers, rounding and a sweep under way take. */
+/* A byte of a memtable is on the device twice until the first copy goes: in a run and in what that becomes. One way down the
+ * tree is swept at a time, so upper copies are gone before there are lower ones. */
+enum { COPIES = 2 };
+
+/* Bytes that all buffers together may hold, so that the rest is more than enough for what admission asks for besides: their
+ * bytes once more, all copies of both memtables, the reserve, and what leaves, headers, rounding and a sweep under way take. */
 static uint64_t buffer_room(const struct wodan_db *db) {
   const struct superblock *sb = &db->superblock;
   const struct node_sums *sums = &db->node->sums;
   uint64_t total = block_bytes(db, space_counts(db->space).total), reserve = reserve_bytes(db);
   uint64_t blocks = sums->header_blocks * 3 + sums->leaves * 3 / 2 + sums->runs;
-  uint64_t besides = 4 * sb->memtable_size + 4ull * sb->leaf_size + block_bytes(db, blocks);
+  uint64_t besides = 2ull * COPIES * sb->memtable_size + 4ull * sb->leaf_size + block_bytes(db, blocks);
   if (besides > total / 6) besides = total / 6; /* a tiny volume has no room for caution */
   uint64_t used = sums->leaf_bytes + reserve + besides;
   return total > used ? (total - used) / 2 : 0;
 }
 
-/* alpha is 1 while the leaves take less than a third of the volume, 1/2 at half of it, 1/4 at two thirds: so that the buffers
- * and what a sweep writes before it frees them fit beside the leaves. It follows the leaves alone, and without steps: were
- * buffers counted, a buffer that grows into its limit would halve that very limit and have to be swept half full. Only where
- * all of them together come near the room there is, it gives way, so that no put finds none. */
+/* Buffer bytes per leaf byte, where all buffers have `room`: so that they and what a sweep writes before it frees them fit
+ * beside the leaves. 2 while the leaves take less than a sixth of the volume, 1 from a quarter to a third, 1/2 at half of it,
+ * 1/4 at two thirds. Room that nobody needs saves writing; above 1 with a margin, for an arrival there is worth more room. It
+ * follows the leaves alone, and without steps: were buffers counted, a buffer that grows into its limit would halve that very
+ * limit and have to be swept half full. */
+static uint64_t alpha_for(uint64_t leaves, uint64_t room) {
+  uint64_t fair = leaves >= ALPHA_ONE ? room / (leaves / ALPHA_ONE) : 2 * ALPHA_MAX;
+  if (fair <= ALPHA_ONE) return fair;
+  fair = fair / 4 * 3;
+  return fair < ALPHA_ONE ? ALPHA_ONE : fair < ALPHA_MAX ? fair : ALPHA_MAX;
+}
+
+/* Only where all buffers together come near the room there is, alpha gives way, so that no put finds none. */
 struct tree_policy engine_policy(struct wodan_db *db, uint32_t eager) {
   const struct superblock *sb = &db->superblock;
-  uint64_t leaves = db->node->sums.leaf_bytes, buffered = db->node->sums.run_bytes, alpha = ALPHA_ONE;
-  uint64_t room = buffer_room(db), brake = room / 8 * 7;
-  if (leaves / ALPHA_ONE * alpha > room) alpha = room / (leaves / ALPHA_ONE);
+  uint64_t room = buffer_room(db), brake = room / 8 * 7, buffered = db->node->sums.run_bytes;
+  uint64_t alpha = alpha_for(db->node->sums.leaf_bytes, room);
   if (buffered > brake)
     alpha -= (uint64_t)((double)alpha * 3 / 4 * (double)(buffered < room ? buffered - brake : room - brake) /
                         (double)(room - brake + 1));
@@ -120,14 +133,14 @@ static uint64_t sweep_growth(const struct wodan_db *db) {
   return block_bytes(db, db->node->sums.runs || records > leaves ? leaves : records);
 }
 
-/* Bytes of records that memtables may hold in all, given what is free or will be after two checkpoints. */
+/* Bytes of records that memtables may hold in all, given what is free or will be after two checkpoints. Nodes are swept one
+ * after the other, so what leaves grow by before runs are freed is the runs of one way down, not of all. */
 static uint64_t admissible(struct wodan_db *db, bool deletes_only) {
   struct space_counts space = space_counts(db->space);
-  uint64_t room = block_bytes(db, space.free + space.deferred), buffered = db->node->sums.run_bytes + sweep_growth(db);
+  uint64_t room = block_bytes(db, space.free + space.deferred), buffered = db->node->sums.run_path + sweep_growth(db);
   uint64_t reserve = deletes_only ? reserve_bytes(db) / 3 : reserve_bytes(db);
   if (deletes_only) buffered = 0;
-  uint64_t copies = 2 + db->node->level; /* a byte is on the device once per level before the first copy goes */
-  return room > buffered + reserve ? (room - buffered - reserve) / copies : 0;
+  return room > buffered + reserve ? (room - buffered - reserve) / COPIES : 0;
 }
 
 static uint64_t held_bytes(const struct wodan_db *db) {
@@ -137,10 +150,14 @@ static uint64_t held_bytes(const struct wodan_db *db) {
 
 /* The memtables, with `bytes` more, must fit as runs into what is free right now: deferred blocks do not count, for while a
  * memtable holds journaled records the ring may have no room for the checkpoints that would free them. */
-static bool fits(struct wodan_db *db, uint64_t bytes, bool deletes_only) {
-  if (held_bytes(db) + bytes > admissible(db, deletes_only)) return false;
+static bool fits_within(struct wodan_db *db, uint64_t admissible, uint64_t bytes, bool deletes_only) {
+  if (held_bytes(db) + bytes > admissible) return false;
   uint64_t spare = deletes_only ? small_leaf_blocks(db) : spare_for_writes(db);
   return space_promise(db->space, drain_blocks(db, bytes), piece_blocks(db), spare);
+}
+
+static bool fits(struct wodan_db *db, uint64_t bytes, bool deletes_only) {
+  return fits_within(db, admissible(db, deletes_only), bytes, deletes_only);
 }
 
 /* ---- refusals --------------------------------------------------------------------------------------------------- */
@@ -169,26 +186,62 @@ static int no_space(struct wodan_db *db, uint64_t bytes, struct wodan_error *err
 /* Changes whenever there is a reason to try again. */
 static uint64_t full_mark(const struct wodan_db *db) {
   uint64_t pinned = atomic_load(&db->pinned_blocks), sequence = atomic_load(&db->sequence) + 1;
-  return (db->generation * 31 + pinned) * UINT64_C(0x9E3779B97F4A7C15) + sequence;
+  uint64_t moved = atomic_load(&db->worked) + db->checkpoint_generation;
+  return (moved * 31 + pinned) * UINT64_C(0x9E3779B97F4A7C15) + sequence;
 }
 
-/* Into the tree with both memtables, and what is deferred becomes free; then into leaves. Caller holds tree. */
-static int settle(struct wodan_db *db, uint64_t bytes, bool deletes_only, bool *room, struct wodan_error *error) {
-  int status = engine_checkpoint_all(db, error);
-  if (status == 0) status = engine_reclaim(db, error);
-  for (int pass = 0; status == 0; pass++) {
-    lock_acquire(&db->write);
-    /* Deletes where nothing else fits any more are swept while there is still room for that. */
-    *room = fits(db, bytes, deletes_only && pass == 1);
-    lock_leave(&db->write);
-    if (*room || pass == 1) return 0;
-    status = engine_sweep_all(db, deletes_only, error);
-    /* No room for a leaf, or one damaged leaf, is no reason to refuse a write. */
-    if (status < 0 && status != WODAN_ENOMEM && !engine_failed(db)) status = 0;
-    if (status == 0) status = engine_checkpoint_all(db, error);
-    if (status == 0) status = engine_reclaim(db, error);
+/* Whether it fits now. Caller does not hold write. */
+static bool fits_now(struct wodan_db *db, uint64_t bytes, bool deletes_only) {
+  lock_acquire(&db->write);
+  bool room = fits(db, bytes, deletes_only);
+  lock_leave(&db->write);
+  return room;
+}
+
+/* What keeps sweeps from going on, no room for a leaf or one damaged leaf, is no reason to refuse a write. */
+static int unless_final(struct wodan_db *db, int status, bool *idle) {
+  if (status == 0 || status == WODAN_ENOMEM || engine_failed(db)) return status;
+  *idle = true;
+  return 0;
+}
+
+/* What is due, slice by slice, until it fits or nothing is due any more. */
+static int settle_due(struct wodan_db *db, uint64_t bytes, bool *room, struct wodan_error *error) {
+  bool idle = false;
+  int status = 0;
+  while (status == 0 && !idle && !(*room = fits_now(db, bytes, false))) {
+    struct tree_policy policy = engine_policy(db, 1);
+    status = unless_final(db, engine_maintain(db, &policy, SLICE_MAX, &idle, error), &idle);
   }
   return status;
+}
+
+/* Into the tree with both memtables, and what is deferred becomes free. */
+static int drain_and_reclaim(struct wodan_db *db, struct wodan_error *error) {
+  int status = engine_checkpoint_all(db, error);
+  return status == 0 ? engine_reclaim(db, error) : status;
+}
+
+/* Whatever is buffered, a part at a time, until it fits or nothing is left. Only then deletes may take what is kept for
+ * them: they are swept while there is still room for that. */
+static int settle_all(struct wodan_db *db, uint64_t bytes, bool deletes_only, bool *room, struct wodan_error *error) {
+  bool idle = false;
+  int status = 0;
+  engine_abandon_jobs(db);
+  while (status == 0 && !idle && !(*room = fits_now(db, bytes, false)))
+    status = unless_final(db, engine_sweep_all(db, deletes_only, SETTLE_BYTES, &idle, error), &idle);
+  if (status < 0 || *room) return status;
+  status = drain_and_reclaim(db, error);
+  if (status == 0) *room = fits_now(db, bytes, deletes_only);
+  return status;
+}
+
+/* Makes room for `bytes`, doing no more for it than is needed. Caller holds tree. */
+static int settle(struct wodan_db *db, uint64_t bytes, bool deletes_only, bool *room, struct wodan_error *error) {
+  int status = settle_due(db, bytes, room, error);
+  if (status < 0 || *room) return status;
+  status = drain_and_reclaim(db, error);
+  return status < 0 ? status : settle_all(db, bytes, deletes_only, room, error);
 }
 
 int engine_settle_when_short(struct wodan_db *db, struct wodan_error *error) {
@@ -197,15 +250,18 @@ int engine_settle_when_short(struct wodan_db *db, struct wodan_error *error) {
   bool room = fits(db, bytes, false) || db->full_at[0] == full_mark(db);
   lock_leave(&db->write);
   int status = room ? 0 : settle(db, bytes, false, &room, error);
+  if (status == 0 && room) status = engine_end_sweep(db, error);
   lock_acquire(&db->write);
   if (!room && status == 0) db->full_at[0] = full_mark(db);
   lock_leave(&db->write);
   return status;
 }
 
-/* Caller holds write, which is let go of meanwhile. */
-static int find_room(struct wodan_db *db, uint64_t bytes, bool deletes_only, bool *room, struct wodan_error *error) {
-  *room = false;
+/* Adds what it did to *worked. Caller holds write, which is let go of meanwhile. */
+static int find_room(struct wodan_db *db, uint64_t bytes, bool deletes_only, uint64_t *worked,
+                     struct wodan_error *error) {
+  bool room = false;
+  uint64_t before = atomic_load(&db->worked);
   if (db->full_at[deletes_only] == full_mark(db)) return no_space(db, bytes, error);
   if (db->no_auto_checkpoint && !deletes_only)
     return status_set(error, WODAN_ENEEDSFLUSH, 0, WODAN_NO_BLOCK,
@@ -213,12 +269,13 @@ static int find_room(struct wodan_db *db, uint64_t bytes, bool deletes_only, boo
                       (unsigned long long)bytes);
   lock_leave(&db->write);
   engine_tree_enter(db);
-  int status = settle(db, bytes, deletes_only, room, error);
+  int status = settle(db, bytes, deletes_only, &room, error);
   engine_tree_leave(db);
   lock_acquire(&db->write);
+  *worked += atomic_load(&db->worked) - before;
   if (status < 0 && status != WODAN_ENOSPC) return status;
-  if (!*room) db->full_at[deletes_only] = full_mark(db);
-  return *room ? 0 : no_space(db, bytes, error);
+  if (!room) db->full_at[deletes_only] = full_mark(db);
+  return room ? 0 : no_space(db, bytes, error);
 }
 
 /* ---- memory ----------------------------------------------------------------------------------------------------- */
@@ -269,18 +326,26 @@ int engine_wait_for_memtable(struct wodan_db *db, uint64_t *worked, struct wodan
 /* What the active memtable may hold before all that is owed should be done. */
 static uint64_t target_bytes(const struct wodan_db *db) { return db->superblock.memtable_size / 8 * 7; }
 
-/* The commit's share of what is owed is added to what writers are ahead. */
-static void take_share(struct wodan_db *db, uint64_t bytes) {
+/* How far writers may be ahead. */
+static uint64_t lag_max(const struct wodan_db *db) {
+  return slice_bytes(db) * (engine_background_goes_on(db) ? LAG_SLICES : 1);
+}
+
+/* The commit's share of what is owed is added to what writers are ahead: all of it is to be done before the active memtable
+ * is full, or the room on the device is used up. Nobody is ahead by more than all of it and what is allowed. */
+static void take_share(struct wodan_db *db, uint64_t bytes, uint64_t room_on_device) {
   uint64_t owed = atomic_load_explicit(&db->owed, memory_order_relaxed);
   uint64_t target = target_bytes(db), held = memtable_bytes(db->active.table);
   uint64_t least = db->superblock.memtable_size / 64 + 1, room = target > held + least ? target - held : least;
+  if (room > room_on_device) room = room_on_device > least ? room_on_device : least;
   uint64_t share = (uint64_t)((double)owed * (double)bytes / (double)room);
-  db->lag += share < owed ? share : owed;
+  db->lag += share;
+  if (db->lag > owed + 2 * lag_max(db)) db->lag = owed + 2 * lag_max(db);
 }
 
 /* Writers are too far ahead; near the end of the active memtable, as long as there is a frozen one. */
 static bool late(const struct wodan_db *db) {
-  if (db->lag > slice_bytes(db) * (engine_background_goes_on(db) ? LAG_SLICES : 1)) return true;
+  if (db->lag > lag_max(db)) return true;
   return db->frozen.table && memtable_bytes(db->active.table) > target_bytes(db);
 }
 
@@ -314,17 +379,16 @@ static int make_room_slowly(struct wodan_db *db, uint64_t bytes, bool deletes_on
       continue;
     }
     if (fits(db, bytes, deletes_only)) break;
-    bool room;
-    status = find_room(db, bytes, deletes_only, &room, error);
+    status = find_room(db, bytes, deletes_only, worked, error);
   }
   return status;
 }
 
 int engine_make_room(struct wodan_db *db, uint64_t bytes, bool deletes_only, struct wodan_error *error) {
-  uint64_t worked = 0;
-  take_share(db, bytes);
+  uint64_t worked = 0, most = admissible(db, deletes_only), held = held_bytes(db);
+  take_share(db, bytes, most > held ? most - held : 0);
   bool behind = late(db);
-  if (!behind && !memtable_full(db, bytes) && fits(db, bytes, deletes_only)) {
+  if (!behind && !memtable_full(db, bytes) && fits_within(db, most, bytes, deletes_only)) {
     count(&db->counters.put_delays[0], 1);
     return 0;
   }

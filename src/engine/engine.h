@@ -210,8 +210,11 @@ int engine_maintain(struct wodan_db *db, const struct tree_policy *policy, uint6
 int engine_tend(struct wodan_db *db, struct wodan_error *error);
 /* The frozen memtable, if there is one that is not drained, into the tree. */
 int engine_drain(struct wodan_db *db, struct wodan_error *error);
-/* All buffered records into leaves, as far as space goes: what is spared for deletes included, when for them. */
-int engine_sweep_all(struct wodan_db *db, bool for_deletes, struct wodan_error *error);
+/* The sweep under way, if there is one, to its end. */
+int engine_end_sweep(struct wodan_db *db, struct wodan_error *error);
+/* Buffered records into leaves, as far as space goes: what is spared for deletes included, when for them. About `budget` bytes
+ * of it; *idle: no more can be done. */
+int engine_sweep_all(struct wodan_db *db, bool for_deletes, uint64_t budget, bool *idle, struct wodan_error *error);
 /* Two checkpoints: they free everything deferred that no view holds. */
 int engine_reclaim(struct wodan_db *db, struct wodan_error *error);
 /* Gives up the jobs under way. */

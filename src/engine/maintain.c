@@ -72,6 +72,7 @@ static struct memtable *undrained(struct wodan_db *db) {
 }
 
 static void drain_abandon(struct wodan_db *db) {
+  count(&db->counters.run_bytes, db->drain.pieces.bytes);
   run_pieces_release(&db->drain.pieces, false);
   iterator_close(db->drain.it);
   db->drain = (struct drain){0};
@@ -338,21 +339,26 @@ int engine_tend(struct wodan_db *db, struct wodan_error *error) {
   return status;
 }
 
+int engine_end_sweep(struct wodan_db *db, struct wodan_error *error) {
+  int status = 0;
+  while (status == 0 && db->sweep) status = sweep_some(db, UINT64_MAX, error);
+  return status == WODAN_ENOSPC && !engine_failed(db) ? 0 : status; /* then it has been given up */
+}
+
 /* Where a run for the next level finds no room, the levels below go first: deletes die there and give space. */
-int engine_sweep_all(struct wodan_db *db, bool for_deletes, struct wodan_error *error) {
+int engine_sweep_all(struct wodan_db *db, bool for_deletes, uint64_t budget, bool *idle, struct wodan_error *error) {
   struct tree_policy policy = engine_policy(db, 1);
   uint64_t spare = for_deletes ? 0 : engine_spare_blocks(db);
-  bool idle;
   policy.everything = true;
-  if (db->sweep) sweep_end(db, false);
-  int status = tend_all(db, &policy, spare, UINT64_MAX, &idle, error);
+  int status = tend_all(db, &policy, spare, budget, idle, error);
   if (status != WODAN_ENOSPC || engine_failed(db)) return status;
   for (uint32_t left = db->node->level + 1; left-- > 0 && (status == 0 || status == WODAN_ENOSPC);) {
     policy.levels_left = left;
     db->sweep_leaf = 0;
     db->sweep_reclaimed = false;
-    status = tend_all(db, &policy, spare, UINT64_MAX, &idle, error);
+    status = tend_all(db, &policy, spare, UINT64_MAX, idle, error);
   }
+  *idle = true;
   return status;
 }
 

@@ -279,6 +279,10 @@ struct iterator *merge_open(struct mem *mem, struct iterator **sources, size_t c
 
 /* ---- one source alone ------------------------------------------------------------------------------------------ */
 
+struct iterator *merge_source(struct iterator *merge) {
+  return merge->ops == &merge_ops ? champion(merge_of(merge)) : merge;
+}
+
 /* Who comes second has lost to the champion itself, so it waits on the champion's way to the top. */
 bool merge_alone(struct iterator *merge, struct iterator **source, struct wodan_slice *limit, bool *has_limit) {
   assert(merge->valid);

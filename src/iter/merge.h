@@ -9,6 +9,9 @@
 /* Takes the sources (closes them with itself; on failure too). count >= 0. NULL: no memory. */
 struct iterator *merge_open(struct mem *mem, struct iterator **sources, size_t count);
 
+/* Valid: the source whose record is shown. */
+struct iterator *merge_source(struct iterator *merge);
+
 /* Moving forward and valid. Whether the record shown comes from one source only: *source is that one, and *limit the
  * smallest key another source stands on (*has_limit false: all others are at their end). The source may then be moved
  * forward by its own functions, as long as it leaves no record at or above *limit behind; merge_reseat has to follow.

@@ -94,6 +94,8 @@ struct page_bytes {
   struct wodan_slice first, last;
   uint64_t sequence_max;
 };
+/* Whether it stands on the first record of a page: cheap, and false for what is no run's iterator. */
+bool run_iterator_at_page(const struct iterator *it);
 /* Whether `it` is a run's iterator and stands on the first record of a page without deletes, whose last key is below
  * *limit (NULL: there is none). Then *page is that page; it lives until the iterator moves. */
 bool run_iterator_whole_page(struct iterator *it, const struct wodan_slice *limit, struct page_bytes *page);

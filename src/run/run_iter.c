@@ -227,9 +227,13 @@ static bool only_puts(const struct page *page, uint64_t *sequence_max) {
   return true;
 }
 
+bool run_iterator_at_page(const struct iterator *base) {
+  return base->ops == &run_iterator_ops && base->valid && ((const struct run_iterator *)(const void *)base)->at == 0;
+}
+
 bool run_iterator_whole_page(struct iterator *base, const struct wodan_slice *limit, struct page_bytes *out) {
   struct run_iterator *it = self(base);
-  if (base->ops != &run_iterator_ops || !base->valid || it->at != 0) return false;
+  if (!run_iterator_at_page(base)) return false;
   struct wodan_slice last[2];
   key_parts(&it->page, it->page.count - 1, last);
   if (limit && compare_whole(last, *limit) >= 0) return false;

@@ -77,6 +77,7 @@ static void add_sums(struct node_sums *to, const struct node_sums *more) {
   to->nodes += more->nodes;
   to->header_blocks += more->header_blocks;
   if (more->header_most > to->header_most) to->header_most = more->header_most;
+  if (more->run_path > to->run_path) to->run_path = more->run_path;
 }
 
 /* The mean over the entries of what they have not absorbed yet. */
@@ -110,6 +111,7 @@ static void sum_up(struct node *node) {
   }
   for (uint32_t i = 0; i < node->run_count; i++) node->run_bytes += run_length(node->runs[i]);
   node->sums.run_bytes += node->run_bytes;
+  node->sums.run_path += node->run_bytes;
   node->sums.runs += node->run_count;
   node->sums.nodes++;
   uint64_t own = header_blocks(node, pivots);
@@ -194,9 +196,9 @@ static bool same_sums(const struct node *node) {
   }
   for (uint32_t i = 0; i < node->run_count; i++) run_bytes += run_length(node->runs[i]);
   return node->run_bytes == run_bytes && node->sums.run_bytes == below.run_bytes + run_bytes &&
-         node->sums.leaf_bytes == below.leaf_bytes && node->sums.leaves == below.leaves &&
-         node->sums.runs == below.runs + node->run_count && node->sums.nodes == below.nodes + 1 &&
-         node->sums.header_blocks >= below.header_blocks + 1;
+         node->sums.run_path == below.run_path + run_bytes && node->sums.leaf_bytes == below.leaf_bytes &&
+         node->sums.leaves == below.leaves && node->sums.runs == below.runs + node->run_count &&
+         node->sums.nodes == below.nodes + 1 && node->sums.header_blocks >= below.header_blocks + 1;
 }
 
 static bool runs_valid(const struct node *node) {

@@ -24,6 +24,7 @@ struct node_entry {
 /* Sums over a node and all below it. */
 struct node_sums {
   uint64_t leaf_bytes, run_bytes; /* object lengths */
+  uint64_t run_path;              /* those of the runs on the way down that has most */
   uint64_t leaves, runs, nodes;
   uint64_t header_blocks; /* upper bound of what the headers take on the device */
   uint64_t header_most;   /* and of what the largest takes */

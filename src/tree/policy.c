@@ -233,6 +233,9 @@ static uint64_t owed_by(const struct node *node, const struct tree_policy *polic
     uint64_t by_runs = behind - behind / node->unabsorbed_runs * runs;
     if (by_runs > excess) excess = by_runs;
   }
+  /* Runs that only a few entries hold on to take room all the same. */
+  uint64_t most = node_buffer_limit(node, policy), over = node->run_bytes > most ? node->run_bytes - most : 0;
+  if (overfull(node, policy) && over > excess) excess = over < behind ? over : behind;
   uint64_t times = 1024 * node->level + 1024 * ALPHA_ONE / (alpha ? alpha : 1);
   if (node->level == 0) {
     uint64_t buffer = node->run_bytes < node->sums.leaf_bytes ? node->run_bytes : node->sums.leaf_bytes;

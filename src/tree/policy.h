@@ -6,7 +6,7 @@
 
 /* Runs a node buffers before it is swept whatever their size: an inner node, a bottom node. DESIGN.md has the measurements. */
 enum { RUNS_INNER = 8, RUNS_BOTTOM = 16 };
-enum { ALPHA_ONE = 1024, DAMAGED_MAX = 8 };
+enum { ALPHA_ONE = 1024, ALPHA_MAX = 2 * ALPHA_ONE, DAMAGED_MAX = 8 };
 
 struct tree_policy {
   uint64_t memtable_size, leaf_size; /* bytes */

@@ -57,7 +57,7 @@ struct sweep {
 };
 
 uint64_t sweep_leaf_bytes(const struct sweep *sweep) { return sweep->leaf_bytes; }
-uint64_t sweep_run_bytes(const struct sweep *sweep) { return sweep->run_bytes; }
+uint64_t sweep_run_bytes(const struct sweep *sweep) { return sweep->run_bytes + sweep->pieces.bytes; }
 uint64_t sweep_damaged_leaf(const struct sweep *sweep) {
   const struct node *node = sweep->node;
   return node->level == 0 && sweep->failed < node->entry_count ? run_generation(node->entries[sweep->failed].leaf) : 0;
@@ -99,6 +99,7 @@ static void leave_group(struct sweep *sweep) {
 
 static void abandon_group(struct sweep *sweep) {
   leave_group(sweep);
+  sweep->run_bytes += sweep->pieces.bytes;
   run_pieces_release(&sweep->pieces, false);
   run_builder_abort(sweep->builder);
   sweep->builder = NULL;
@@ -359,20 +360,49 @@ static int start_leaf(struct sweep *sweep, struct wodan_slice key, struct wodan_
   return run_builder_create(env, &options, &sweep->builder, error);
 }
 
+/* Begins a leaf for a key that follows, unless the one at work has room for `bytes` more. */
+static int leaf_for(struct sweep *sweep, struct wodan_slice key, uint64_t bytes, struct wodan_error *error) {
+  int status = 0;
+  if (sweep->builder && sweep->bytes + bytes > sweep->setup.leaf_size) status = finish_leaf(sweep, error);
+  return status == 0 && !sweep->builder ? start_leaf(sweep, key, error) : status;
+}
+
+/* The key is in the leaf. Only the last key before a new leaf is wanted; it is near when the leaf is nearly full. */
+static int added(struct sweep *sweep, struct wodan_slice key, uint64_t bytes, struct wodan_error *error) {
+  sweep->bytes += bytes;
+  if (sweep->bytes + sweep->setup.env->page_size < sweep->setup.leaf_size) return 0;
+  if (!keep_bytes(sweep, &sweep->last_key, &sweep->last_capacity, key)) return status_nomem(error);
+  sweep->last_size = key.size;
+  return 0;
+}
+
 static int add_to_leaf(struct sweep *sweep, const struct record *record, struct wodan_error *error) {
   uint64_t bytes = record_encoded_size(record->key.size, record->value.size);
-  int status = 0;
   if (record->kind == RECORD_DELETE) return 0;
-  if (sweep->builder && sweep->bytes + bytes > sweep->setup.leaf_size) status = finish_leaf(sweep, error);
-  if (status == 0 && !sweep->builder) status = start_leaf(sweep, record->key, error);
+  int status = leaf_for(sweep, record->key, bytes, error);
   if (status == 0) status = run_builder_add(sweep->builder, record, error);
-  if (status < 0) return status;
-  sweep->bytes += bytes;
-  /* Only the last key before a new leaf is wanted; it is near when the leaf is nearly full. */
-  if (sweep->bytes + sweep->setup.env->page_size < sweep->setup.leaf_size) return 0;
-  if (!keep_bytes(sweep, &sweep->last_key, &sweep->last_capacity, record->key)) return status_nomem(error);
-  sweep->last_size = record->key.size;
-  return 0;
+  return status == 0 ? added(sweep, record->key, bytes, error) : status;
+}
+
+/* A page that nothing else interleaves with goes into the leaf as it is: *taken. */
+static int add_page_to_leaf(struct sweep *sweep, bool *taken, struct wodan_error *error) {
+  struct iterator *source;
+  struct wodan_slice limit;
+  struct page_bytes page;
+  bool has_limit;
+  *taken = false;
+  if (!run_iterator_at_page(merge_source(sweep->merge))) return 0;
+  if (!merge_alone(sweep->merge, &source, &limit, &has_limit)) return 0;
+  if (sweep->has_upper && (!has_limit || key_compare(sweep->upper, limit) < 0)) limit = sweep->upper;
+  if (!run_iterator_whole_page(source, has_limit || sweep->has_upper ? &limit : NULL, &page)) return 0;
+  int status = leaf_for(sweep, page.first, page.size, error);
+  if (status == 0) status = run_builder_add_page(sweep->builder, &page, taken, error);
+  if (status < 0 || !*taken) return status;
+  sweep->moved += page.size;
+  status = added(sweep, page.last, page.size, error);
+  if (status == 0) status = run_iterator_skip_page(source, error);
+  if (status == 0) merge_reseat(sweep->merge);
+  return status;
 }
 
 /* ---- steps ------------------------------------------------------------------------------------------------------ */
@@ -382,10 +412,11 @@ static int finish_run(struct sweep *sweep, struct wodan_error *error) {
   int status = run_pieces_finish(pieces, error);
   if (status < 0) return status;
   run_pieces_reverse(pieces);
-  sweep->run_bytes += pieces->bytes;
   status = give_child(sweep, pieces->runs, (uint32_t)pieces->count, error);
-  if (status == 0) run_pieces_release(pieces, true);
-  return status;
+  if (status < 0) return status;
+  sweep->run_bytes += pieces->bytes;
+  run_pieces_release(pieces, true);
+  return 0;
 }
 
 /* Whether the entry at `next` may be gone on to. */
@@ -415,6 +446,9 @@ static int work_on_group(struct sweep *sweep, uint64_t budget, struct wodan_erro
   struct iterator *merge = sweep->merge;
   while (status == 0 && merge->valid && below(merge->record.key, sweep)) {
     if (sweep->moved >= until) return 0;
+    bool taken = false;
+    if (sweep->node->level == 0) status = add_page_to_leaf(sweep, &taken, error);
+    if (taken || status < 0) continue;
     sweep->moved += record_encoded_size(merge->record.key.size, merge->record.value.size);
     status = sweep->node->level ? run_pieces_add(&sweep->pieces, &merge->record, error)
                                 : add_to_leaf(sweep, &merge->record, error);

@@ -106,11 +106,13 @@ static void assert_own_sums(const struct node *node, const struct node_sums *bel
   sums.nodes++;
   sums.runs += node->run_count;
   sums.run_bytes += run_bytes;
+  sums.run_path += run_bytes;
   assert_int_equal(node->run_bytes, run_bytes);
   assert_int_equal(node->unabsorbed, weight);
   assert_int_equal(node->unabsorbed_runs, runs / (node->entry_count ? node->entry_count : 1));
   assert_int_equal(node->sums.leaf_bytes, sums.leaf_bytes);
   assert_int_equal(node->sums.run_bytes, sums.run_bytes);
+  assert_int_equal(node->sums.run_path, sums.run_path);
   assert_int_equal(node->sums.leaves, sums.leaves);
   assert_int_equal(node->sums.runs, sums.runs);
   assert_int_equal(node->sums.nodes, sums.nodes);
@@ -139,6 +141,7 @@ static void walk_skeleton(const struct node *node, const struct range *range, st
     if (node->ptr.generation) assert_true(child->ptr.generation > 0 && child->ptr.generation < node->ptr.generation);
     below.leaf_bytes += child->sums.leaf_bytes;
     below.run_bytes += child->sums.run_bytes;
+    if (child->sums.run_path > below.run_path) below.run_path = child->sums.run_path;
     below.leaves += child->sums.leaves;
     below.runs += child->sums.runs;
     below.nodes += child->sums.nodes;

@@ -4,18 +4,20 @@
 
 enum { KIB = 1024, MIB = 1024 * 1024 };
 
-/* A memtable of 128 KiB, leaves of 32 KiB, records of 116 bytes; five times the room that the data takes. */
-static struct shape scaled(uint64_t multiple) {
+/* A memtable of 128 KiB, leaves of 32 KiB, records of 116 bytes; so many halves of the room that the data takes. */
+static struct shape scaled_to(uint64_t multiple, uint64_t halves) {
   uint64_t memtable = 128 * KIB, keys = multiple * memtable / 116;
   return (struct shape){
       .name = multiple == 10 ? "10 memtables" : "100 memtables",
-      .size = keys * 116 * 5 / MIB * MIB + MIB,
+      .size = keys * 116 * halves / 2 / MIB * MIB + MIB,
       .format = {.block_size = 4096, .page_size = 4096, .leaf_size = 32 * KIB, .memtable_size = memtable},
       .keys = keys,
       .key_size = 16,
       .value_min = 100,
       .value_max = 100};
 }
+
+static struct shape scaled(uint64_t multiple) { return scaled_to(multiple, 10); }
 
 /* ---- a phase ------------------------------------------------------------------------------------------------------- */
 
@@ -81,6 +83,30 @@ static void assert_short_waits(struct world *world, const struct phase *phase) {
   assert_true(phase->most_in_a_put <= MIB);
 }
 
+/* Where buffers and leaves come near the end of the volume, writers are slowed down in proportion, too: once a put that found
+ * no room swept all that was buffered, 26 seconds' worth of it. */
+static void test_bounds__waits_where_room_is_short(void **state) {
+  (void)state;
+  static const uint64_t halves[] = {3, 4, 5, 6, 8};
+  for (size_t h = 0; h < sizeof halves / sizeof *halves; h++) {
+    struct shape shape = scaled_to(100, halves[h]);
+    struct world world;
+    world_start(&world, &shape, WODAN_OPEN_INLINE, seed_or(20261129 + h));
+    world.walk_every = 4 * MIB;
+    struct phase phase = phase_begin(&world);
+    random_puts(&world, &phase, true, 0);
+    for (int n = 0; n < 3; n++) random_puts(&world, &phase, false, 0);
+    phase_sample(&phase, &world);
+    struct wodan_stats stats = rig_stats(world.rig.db);
+    print_message("%.1f times the data: alpha %.2f, %.2f written per byte; put work %llu, at most %llu in a put\n",
+                  (double)halves[h] / 2, stats.alpha,
+                  (double)(world.rig.kept->written - phase.device) / (double)(stats.user_bytes_written - phase.user),
+                  (unsigned long long)stats.put_work_max, (unsigned long long)phase.most_in_a_put);
+    assert_short_waits(&world, &phase);
+    world_end(&world);
+  }
+}
+
 /* Blocks the tree owns per live byte, after two checkpoints: 1.08 + 1.25 alpha. */
 static void assert_space(struct world *world) {
   struct wodan_stats stats = rig_stats(world->rig.db);
@@ -99,6 +125,7 @@ static void write_bounds(uint64_t multiple, uint32_t flags, unsigned sync_every)
   random_puts(&world, &phase, true, sync_every);
   phase_end(&world, &phase, sync_every, "random fill");
   if (flags & WODAN_OPEN_INLINE) assert_short_waits(&world, &phase);
+  random_puts(&world, &phase, false, sync_every); /* leaves grow until all buffers are full: not steady yet */
   phase = phase_begin(&world);
   random_puts(&world, &phase, false, sync_every);
   phase_end(&world, &phase, sync_every, "random update");
@@ -227,6 +254,7 @@ static void test_bounds__a_scan_of_a_compacted_tree_reads_each_page_once(void **
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_bounds__waits_where_room_is_short),
       cmocka_unit_test(test_bounds__writes_and_space_at_10_memtables),
       cmocka_unit_test(test_bounds__writes_and_space_at_100_memtables),
       cmocka_unit_test(test_bounds__synced_writes_at_10_memtables),

@@ -151,10 +151,12 @@ static const struct geometry geometries[] = {
     {"64 MiB, memtables of 1 MiB", 64 << 20, {.block_size = 4096, .memtable_size = 1 << 20}, KEYS_MAX, 100000},
 };
 
-/* Bytes one put may write: the slice, a leaf or the last chunk of a run that it ends, and the headers of a checkpoint. */
+/* Bytes one put may write: the slice, a leaf or the first and last chunk of a run that it ends, and the headers of a
+ * checkpoint. A run holds a memtable; below an inner node what that node buffers for one child. */
 static uint64_t put_bound(const struct wodan_info *info, const struct wodan_stats *stats) {
   uint64_t slice = info->memtable_size / 4 < MIB / 8 ? info->memtable_size / 4 : MIB / 8;
-  uint64_t run = info->memtable_size * 5 / 4 < MIB ? info->memtable_size * 5 / 4 : MIB;
+  uint64_t run = info->memtable_size * 5 / 4 * (stats->levels > 1 ? RUNS_INNER : 1);
+  if (run > MIB) run = MIB;
   uint64_t headers = stats->leaves * 128 + stats->runs * 256 + stats->nodes * info->block_size;
   return 2 * slice + run + 3 * (uint64_t)info->leaf_size + headers + 8 * (uint64_t)info->block_size;
 }

@@ -1,6 +1,8 @@
 /* Sweeps: into leaves, into a child's new run, runs handed down whole; in steps, interrupted, without room and over damage. */
 #include "tree_world.h"
 
+#include <xxhash.h>
+
 /* ---- into leaves --------------------------------------------------------------------------------------------------- */
 
 static void test_sweep__deletes_alone_make_no_leaf(void **state) {
@@ -39,6 +41,40 @@ static void test_sweep__leaves_without_a_record_only_move_their_mark(void **stat
   assert_true(tree->leaf_bytes <= 2 * LEAF);
   node_unref(before);
   tree->held = false;
+  assert_content(tree);
+  tree_close(tree);
+}
+
+/* The keys that the leaf's pages begin with, as hashes; returns their number. */
+static size_t page_starts(struct run *leaf, uint64_t *starts, size_t most) {
+  struct iterator *it = run_iterator(leaf);
+  size_t count = 0;
+  assert_int_equal(iterator_first(it, NULL), 0);
+  while (it->valid) {
+    assert_true(run_iterator_at_page(it) && count < most);
+    starts[count++] = XXH3_64bits(it->record.key.data, it->record.key.size);
+    assert_int_equal(run_iterator_skip_page(it, NULL), 0);
+  }
+  iterator_close(it);
+  return count;
+}
+
+/* A record less at the front would move the start of every page behind it if records were packed anew. */
+static void test_sweep__pages_that_nothing_changes_are_copied_as_they_are(void **state) {
+  (void)state;
+  enum { MOST = 64 };
+  struct tree *tree = tree_open(1000, 8);
+  fill(tree, 0, 1200, 1);
+  size_t from, end;
+  uint64_t before[MOST], after[MOST];
+  entry_range(tree->root, 3, &from, &end);
+  size_t pages = page_starts(tree->root->entries[3].leaf, before, MOST);
+  assert_true(pages > 3);
+  add_range(tree, from, from + 1, ABSENT);
+  sweep_once(tree, &AT_ROOT, 0, UINT64_MAX);
+  assert_int_equal(page_starts(tree->root->entries[3].leaf, after, MOST), pages);
+  assert_int_not_equal(after[0], before[0]);
+  assert_memory_equal(after + 1, before + 1, (pages - 1) * sizeof *after);
   assert_content(tree);
   tree_close(tree);
 }
@@ -601,6 +637,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_sweep__deletes_alone_make_no_leaf),
       cmocka_unit_test(test_sweep__leaves_without_a_record_only_move_their_mark),
+      cmocka_unit_test(test_sweep__pages_that_nothing_changes_are_copied_as_they_are),
       cmocka_unit_test(test_sweep__a_leaf_that_grows_is_split_and_its_neighbours_are_not),
       cmocka_unit_test(test_sweep__a_leaf_that_shrank_is_joined_with_its_right_neighbour),
       cmocka_unit_test(test_sweep__the_first_leaf_vanishes),
