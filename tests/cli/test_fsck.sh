@@ -92,8 +92,11 @@ run "-C without a terminal shows no bar" 0 -C img
 check "standard error is empty" "[ ! -s err ]"
 run "-v" 0 -v img
 check "-v prints the figures" "grep -qE '^records +[0-9]+$' out && grep -qE '^leaves +[0-9]+$' out && tail -1 out | grep -q '^img: clean'"
+eval "$("$WODAN" stat img --json | python3 -c 'import json, sys
+d = json.load(sys.stdin)
+print("LEAVES=%d; BUFFERED=%d; LIVE=%d" % (d["leaves"], d["runs"], d["space_live"]))')"
 run "--json" 0 --json img
-json "the summary tells the figures" "d['findings'] == [] and d['summary']['state'] == 'clean' and d['summary']['complete'] and d['summary']['records'] >= 30000 and d['summary']['leaves'] > 500 and d['summary']['error'] is None and d['summary']['exit_code'] == 0"
+json "the summary tells the figures" "d['summary']['leaves'] == $LEAVES and d['summary']['runs'] == $BUFFERED and d['summary']['blocks_live'] * 512 == $LIVE and d['findings'] == [] and d['summary']['state'] == 'clean' and d['summary']['complete'] and d['summary']['records'] >= 30000 and d['summary']['leaves'] > 100 and d['summary']['error'] is None and d['summary']['exit_code'] == 0"
 check "nothing was written" "[ \"\$(sha256sum <img)\" = \"$before\" ]"
 
 echo "# roots, memory, progress"
