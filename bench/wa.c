@@ -75,7 +75,8 @@ static struct phase phase_begin(struct trial *trial) {
   return phase;
 }
 
-static void phase_end(struct trial *trial, struct phase *phase, const char *what) {
+/* NAN for a bound when the phase is not steady. */
+static void phase_end(struct trial *trial, struct phase *phase, const char *what, bool bounded) {
   double seconds = bench_seconds_since(phase->start);
   bench_settle(trial->db);
   uint64_t device;
@@ -89,7 +90,7 @@ static void phase_end(struct trial *trial, struct phase *phase, const char *what
   double inverse = phase->inverse_alpha / (double)phase->samples;
   char name[64];
   snprintf(name, sizeof name, "%s%s: write amplification", what, synced ? ", synced" : "");
-  bench_figure(name, (double)device / (double)user, (double)phase->levels + inverse + 0.75 + synced,
+  bench_figure(name, (double)device / (double)user, bounded ? (double)phase->levels + inverse + 0.75 + synced : NAN,
                "levels %" PRIu64 ", mean 1/alpha %.2f; runs %.2f, leaves %.2f, nodes %.2f, journal %.2f; %.0f k puts/s",
                phase->levels, inverse,
                (double)(stats.run_write_bytes - phase->start_stats.run_write_bytes) / (double)user,
@@ -99,8 +100,8 @@ static void phase_end(struct trial *trial, struct phase *phase, const char *what
                (double)user / (double)(BENCH_KEY + trial->puts.value_size) / seconds / 1e3);
 }
 
-/* `count` puts, of keys in random order each once or of keys drawn at random. */
-static void write_phase(struct trial *trial, const char *what, uint64_t passes, bool each_once) {
+/* So many passes of as many puts as there are records, of keys in random order each once or of keys drawn at random. */
+static void write_phase(struct trial *trial, const char *what, uint64_t passes, bool each_once, bool bounded) {
   enum { SAMPLES = 64 };
   struct phase phase = phase_begin(trial);
   uint64_t every = trial->records / SAMPLES + 1;
@@ -115,7 +116,7 @@ static void write_phase(struct trial *trial, const char *what, uint64_t passes, 
       phase_sample(&phase, &stats);
     }
   }
-  phase_end(trial, &phase, what);
+  phase_end(trial, &phase, what, bounded);
 }
 
 static void space_figure(struct trial *trial) {
@@ -178,10 +179,12 @@ static void run_trial(const struct settings *settings, double multiple, double s
                 " bytes, volume %g x that (pages %u, leaves %u, blocks %u)%s",
                 multiple, bench_bytes((double)info.memtable_size), trial.records, record, space, info.page_size,
                 info.leaf_size, info.block_size, synced ? ", synced" : "");
-  write_phase(&trial, "random fill", 1, true);
-  write_phase(&trial, "random update", 1, false);
+  write_phase(&trial, "random fill", 1, true, true);
+  /* Leaves still grow, until all buffers are full. */
+  write_phase(&trial, "first random update", 1, false, false);
+  write_phase(&trial, "random update", 2, false, true);
   if (!synced) {
-    write_phase(&trial, "overwriting all 3 times", 3, true);
+    write_phase(&trial, "overwriting all 3 times", 3, true, true);
     space_figure(&trial);
   }
   bench_check(wodan_close(trial.db, NULL), "close", NULL);
