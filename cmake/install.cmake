@@ -1,4 +1,5 @@
-# What `cmake --install` puts where: libraries, headers, the CMake package wodan:: and wodan.pc. Tools install themselves.
+# What `cmake --install` puts where: libraries, headers, the CMake package wodan::, wodan.pc, man pages and completions.
+# Tools install themselves.
 include(CMakePackageConfigHelpers)
 
 foreach(kind static shared)
@@ -29,3 +30,11 @@ string(REGEX REPLACE "/$" "" WODAN_PREFIX_FROM_PC "${WODAN_PREFIX_FROM_PC}")
 configure_file(${CMAKE_CURRENT_LIST_DIR}/wodan.pc.in ${PROJECT_BINARY_DIR}/wodan.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/wodan.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES ${PROJECT_SOURCE_DIR}/docs/man/wodan.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3)
+install(FILES ${PROJECT_SOURCE_DIR}/docs/man/wodan.5 DESTINATION ${CMAKE_INSTALL_MANDIR}/man5)
+if(WODAN_TOOLS)
+  install(FILES ${PROJECT_SOURCE_DIR}/docs/man/wodan.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+  install(FILES ${PROJECT_SOURCE_DIR}/docs/man/wodan-fsck.8 DESTINATION ${CMAKE_INSTALL_MANDIR}/man8)
+  install(FILES ${PROJECT_SOURCE_DIR}/tools/completion/wodan ${PROJECT_SOURCE_DIR}/tools/completion/wodan-fsck
+          DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+endif()

@@ -180,8 +180,9 @@ while [ "$KILLED" -lt "$KILLS" ]; do
   load_and_kill $((ACKED + (RECORDS - ACKED) * (15 + RANDOM % 20) / 100)) || break
   KILLED=$((KILLED + 1))
   START=$(now)
-  "$WODAN" info "$IMAGE" >"$DIR/info" || die "the image does not open after kill $KILLED: $IMAGE."
+  "$WODAN" scan "$IMAGE" --limit 1 >"$DIR/out" || die "the image does not open after kill $KILLED: $IMAGE."
   OPENED=$(($(now) - START))
+  "$WODAN" info "$IMAGE" >"$DIR/info" || die "wodan info failed after kill $KILLED: $IMAGE."
   [ "$OPENED" -le "$OPEN_WORST" ] || OPEN_WORST=$OPENED
   judge "After kill $KILLED,"
   VERDICT=$(sed -n 's/^[^:]*: \([a-z]*\).*/\1/p' "$DIR/fsck" | tail -n 1)

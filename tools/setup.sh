@@ -10,7 +10,7 @@
 set -eu
 
 BUILD="gcc libc6-dev cmake ninja-build pkg-config libxxhash-dev libjson-c-dev"
-TEST="g++ clang libclang-rt-14-dev clang-format libcmocka-dev python3 binutils"
+TEST="g++ clang libclang-rt-14-dev clang-format libcmocka-dev python3 binutils mandoc"
 DATA="wamerican-huge unicode-data"
 BENCH="librocksdb-dev liblmdb-dev"
 

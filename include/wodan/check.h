@@ -20,6 +20,10 @@ struct wodan_finding {
   uint64_t block;      /* or WODAN_NO_BLOCK */
   uint64_t generation; /* of the object concerned, 0 when none */
   const char *message; /* one sentence, valid during the call */
+  /* Which keys the finding may concern: those from lower up to, but not with, upper, as far as the nodes above tell. */
+  uint32_t has_range;              /* 0: not known, or none in particular */
+  uint32_t has_lower, has_upper;   /* 0: open end */
+  struct wodan_slice lower, upper; /* the user's keys, valid during the call */
 };
 
 struct wodan_check_options {
@@ -31,6 +35,8 @@ struct wodan_check_options {
   void (*finding)(void *context, const struct wodan_finding *finding);
   /* Called now and then with blocks checked and blocks to check; non-zero stops the check. NULL: not called. */
   int (*progress)(void *context, uint64_t done, uint64_t total);
+  uint64_t memory_limit; /* most bytes taken from the allocator at any time; 0: no limit */
+  uint64_t generation;   /* 0: the newest root; else this one in its place (wodan_inspect_roots lists them) */
 };
 
 struct wodan_check_report {
@@ -44,7 +50,8 @@ struct wodan_check_report {
 
 /* Checks superblock and copy, journal ring, both newest roots, every node, run, page and record (checksums, order,
  * ranges), and that every block is owned at most once. Returns 0 when the check ran (damage is in the report);
- * WODAN_EFORMAT, WODAN_EVERSION, WODAN_EIO, WODAN_ENOMEM when it could not. error may be NULL. */
+ * WODAN_EFORMAT, WODAN_EVERSION, WODAN_EIO, WODAN_ENOMEM, WODAN_EBUDGET (memory_limit), WODAN_ENOTFOUND (generation) when it
+ * could not. error may be NULL. */
 WODAN_API int wodan_check(struct wodan_device *device, const struct wodan_check_options *options,
                           struct wodan_check_report *report, struct wodan_error *error);
 

@@ -20,6 +20,8 @@
 #include <string.h>
 #include "check/check_private.h"
 #include "codec/checksum.h"
+#include "format/record.h"
+#include "tree/walk.h"
 
 enum { PROGRESS_BYTES = 1 << 20 };
 
@@ -46,6 +48,21 @@ static void compose(char *out, size_t size, const char *prefix, const char *sent
   snprintf(out, size, "%s%.*s%s%s", prefix, (int)(gap - sentence), sentence, detail, gap + 2);
 }
 
+static struct wodan_slice user_key(struct wodan_slice key) {
+  if (key.size < TABLE_ID_SIZE) return (struct wodan_slice){NULL, 0};
+  return (struct wodan_slice){(const uint8_t *)key.data + TABLE_ID_SIZE, key.size - TABLE_ID_SIZE};
+}
+
+static void tell_range(const struct check *check, struct wodan_finding *finding) {
+  const struct node_place *range = check->range;
+  if (!range) return;
+  finding->has_range = 1;
+  finding->has_lower = range->has_lower;
+  finding->has_upper = range->has_upper;
+  if (range->has_lower) finding->lower = user_key(range->lower);
+  if (range->has_upper) finding->upper = user_key(range->upper);
+}
+
 void check_found(struct check *check, enum finding_id id, uint64_t block, uint64_t generation, const char *detail,
                  ...) {
   const struct finding_row *row = finding_row(id);
@@ -59,6 +76,7 @@ void check_found(struct check *check, enum finding_id id, uint64_t block, uint64
   struct wodan_finding finding = {
       .id = row->id, .severity = row->severity, .block = block, .generation = generation, .message = message};
   if (check->previous && finding.severity == WODAN_DAMAGE) finding.severity = WODAN_WARNING;
+  tell_range(check, &finding);
   count_finding(check->report, finding.severity);
   if (check->options->finding) check->options->finding(check->options->context, &finding);
 }
@@ -124,6 +142,7 @@ int check_image(struct wodan_device *device, const struct wodan_check_options *o
   struct check check = {.options = options, .report = report, .error = error ? error : &unheard};
   memset(report, 0, sizeof *report);
   mem_init(&check.mem, &options->allocator);
+  check.mem.limit = options->memory_limit < SIZE_MAX ? (size_t)options->memory_limit : 0;
   int status = device_init(&check.device, device, check.error);
   if (status < 0) return status;
   status = run_passes(&check);
@@ -135,5 +154,9 @@ int check_image(struct wodan_device *device, const struct wodan_check_options *o
   assert(check.mem.used == 0);
   report->blocks = check.volume_blocks;
   report->complete = status == 0 && !check.unreached;
+  if (status == WODAN_ENOMEM && mem_refused(&check.mem))
+    status = status_set(check.error, WODAN_EBUDGET, 0, WODAN_NO_BLOCK,
+                        "the check needs more memory than the %llu bytes it may take",
+                        (unsigned long long)options->memory_limit);
   return status < 0 ? status : 0;
 }

@@ -10,7 +10,7 @@
 #include <inttypes.h>
 #include "check/check_private.h"
 
-enum { SURVEY_BYTES = 64 * 1024 };
+enum { SURVEY_BYTES = 32 * 1024 };
 
 static uint64_t place(const struct check *check, uint64_t position) {
   const struct superblock *sb = &check->superblock;
@@ -37,7 +37,7 @@ static void survey_part(struct check *check, const uint8_t *buffer, bool read, u
 static int survey(struct check *check) {
   const struct superblock *sb = &check->superblock;
   uint64_t ring = superblock_ring_blocks(sb), invalid = 0, first = 0, part = SURVEY_BYTES / sb->journal_block_size;
-  assert(part >= 1);
+  if (part == 0) part = 1;
   int status = check_buffer_reserve(check, &check->page, (size_t)part * sb->journal_block_size);
   for (uint64_t at = 0; at < ring && status == 0; at += part) {
     uint64_t count = ring - at < part ? ring - at : part, offset = sb->block_size + at * sb->journal_block_size;
@@ -84,6 +84,19 @@ static int fall_back(struct check *check, struct journal *journal) {
   return check_failed(check, &failure, FOUND_JOURNAL_NO_ROOT, place(check, 0), 0, NULL);
 }
 
+/* The root that was asked for in place of the newest. WODAN_ENOTFOUND: there is none. */
+static int choose_root(struct check *check, struct journal *journal) {
+  uint64_t generation = check->options->generation;
+  check->mounted = (struct journal_mounted){0};
+  check->has_root = journal_root_of_generation(journal, &check->io.bounds, generation, &check->mounted, NULL) == 0;
+  if (!check->has_root)
+    return status_set(check->error, WODAN_ENOTFOUND, 0, WODAN_NO_BLOCK,
+                      "no root of generation %" PRIu64 " is whole in the journal", generation);
+  check_found(check, FOUND_ROOT_CHOSEN, WODAN_NO_BLOCK, generation, "generation %" PRIu64 ", journal block %" PRIu64,
+              generation, check->mounted.newest_mark.sequence);
+  return 0;
+}
+
 static void judge_roots(struct check *check) {
   const struct journal_mounted *m = &check->mounted;
   if (m->linear) check_found(check, FOUND_JOURNAL_LINEAR, WODAN_NO_BLOCK, 0, "%s", "");
@@ -123,18 +136,22 @@ int check_journal(struct check *check) {
                                 .seed = check->io.seed,
                                 .block_size = sb->journal_block_size,
                                 .device_block = sb->block_size,
-                                .blocks = superblock_ring_blocks(sb)};
+                                .blocks = superblock_ring_blocks(sb),
+                                .buffer_blocks = SURVEY_BYTES / 4096};
   struct journal journal = {0};
   struct wodan_error failure = {0};
   int status = journal_init(&journal, &setup, check->error);
   if (status < 0) return status;
   bool mounted = journal_mount(&journal, &check->io.bounds, &check->mounted, &failure) == 0;
+  uint64_t wanted = check->options->generation;
+  bool chosen = wanted && !(mounted && check->mounted.newest.generation == wanted);
   check->has_root = mounted;
-  if (!mounted) {
-    status = check_failed(check, &failure, FOUND_JOURNAL_DAMAGED, place(check, 0), 0, NULL);
-    if (status == 0) status = fall_back(check, &journal);
-  }
-  if (status == 0 && check->has_root) status = use_root(check, &journal, !mounted);
+  if (!mounted) status = check_failed(check, &failure, FOUND_JOURNAL_DAMAGED, place(check, 0), 0, NULL);
+  if (status == 0 && chosen)
+    status = choose_root(check, &journal);
+  else if (status == 0 && !mounted)
+    status = fall_back(check, &journal);
+  if (status == 0 && check->has_root) status = use_root(check, &journal, chosen || !mounted);
   journal_release(&journal);
   return status ? status : survey(check);
 }

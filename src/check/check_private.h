@@ -12,6 +12,8 @@
 #include "io/block_io.h"
 #include "journal/journal.h"
 
+struct node_place;
+
 enum { CHECK_STOPPED = 1 };
 
 /* Memory that only grows, reused from object to object. */
@@ -45,6 +47,7 @@ struct check {
   bool unreached;         /* something could not be followed */
   uint64_t volume_blocks; /* of the newest root, or of the superblock */
   struct check_space space;
+  const struct node_place *range; /* of the object being looked at; NULL: none */
   struct check_buffer page, key, bound;
   uint64_t done, total, told; /* progress, in blocks */
 };

@@ -76,8 +76,12 @@ static int measure(struct tree *tree) {
 
 static int check_object(struct check *check, const struct block_ptr *ptr, const struct run_place *place) {
   uint64_t before = check->done, blocks = block_ptr_blocks(ptr);
+  const struct node_place range = {
+      .has_lower = place->has_lower, .has_upper = place->has_upper, .lower = place->lower, .upper = place->upper};
   if (known(check, ptr)) return 0;
+  check->range = &range;
   int status = check_space_claim(check, ptr, place->what) ? check_run(check, ptr, place) : 0;
+  check->range = NULL;
   return status ? status : check_progress(check, before + blocks);
 }
 
@@ -117,10 +121,12 @@ static int check_runs(const struct tree *tree, const struct node_place *place, c
 
 static bool on_enter(void *context, const struct block_ptr *ptr, const struct node_place *place) {
   const struct tree *tree = context;
-  (void)place;
   if (known(tree->check, ptr)) return false;
   if (!tree->previous) tree->check->report->nodes++;
-  if (check_space_claim(tree->check, ptr, "node")) return true;
+  tree->check->range = place;
+  bool own = check_space_claim(tree->check, ptr, "node");
+  tree->check->range = NULL;
+  if (own) return true;
   if (!tree->previous) tree->check->unreached = true;
   return false;
 }
@@ -140,9 +146,11 @@ static int on_node(void *context, const struct block_ptr *ptr, const struct node
 static int on_damage(void *context, const struct block_ptr *ptr, const struct node_place *place,
                      const struct wodan_error *why) {
   const struct tree *tree = context;
-  (void)place;
   if (!tree->previous) tree->check->unreached = true;
-  return check_failed(tree->check, why, FOUND_NODE_DAMAGED, ptr->extents[0].first, ptr->generation, NULL);
+  tree->check->range = place;
+  int status = check_failed(tree->check, why, FOUND_NODE_DAMAGED, ptr->extents[0].first, ptr->generation, NULL);
+  tree->check->range = NULL;
+  return status;
 }
 
 static int check_tree(struct tree *tree) {

@@ -52,7 +52,8 @@ struct journal_setup {
   const uint8_t *fsid;
   uint64_t seed;
   uint32_t block_size, device_block;
-  uint64_t blocks; /* R */
+  uint64_t blocks;        /* R */
+  uint32_t buffer_blocks; /* journal blocks read or written at once, at most; 0: 64 */
 };
 int journal_init(struct journal *journal, const struct journal_setup *setup, struct wodan_error *error);
 void journal_release(struct journal *journal);
@@ -107,6 +108,9 @@ int journal_mount(struct journal *journal, const struct volume_bounds *bounds, s
  * next checkpoint. WODAN_ECORRUPT when there is none. */
 int journal_older_root(struct journal *journal, const struct volume_bounds *bounds, const struct checkpoint_mark *below,
                        struct journal_mounted *mounted, struct wodan_error *error);
+/* The same for the root of this generation, the newest one too. */
+int journal_root_of_generation(struct journal *journal, const struct volume_bounds *bounds, uint64_t generation,
+                               struct journal_mounted *mounted, struct wodan_error *error);
 
 /* One operation to apply; `block` is the first block of its record. Non-zero stops the replay with that status. */
 typedef int journal_apply(void *context, const struct record *record, uint64_t block, struct wodan_error *error);

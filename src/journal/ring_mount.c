@@ -285,40 +285,58 @@ static bool chain_is_whole(struct ring_reader *reader, const struct checkpoint_m
   return walk->next > mark->sequence;
 }
 
-int journal_older_root(struct journal *journal, const struct volume_bounds *bounds, const struct checkpoint_mark *below,
-                       struct journal_mounted *m, struct wodan_error *error) {
-  struct ring_reader reader = ring_reader(journal);
+/* The newest usable root older than `bar`, of this generation when that is not 0. */
+static bool find_root(struct ring_reader *reader, const struct volume_bounds *bounds, const struct journal_block *bar,
+                      uint64_t generation, struct journal_mounted *m) {
+  const struct journal *journal = reader->journal;
   struct journal_block best = {0};
-  bool have = false;
-  struct epoch below_epoch = {UINT64_MAX, UINT64_MAX};
   struct ring_block got;
-  if (below && ring_get(&reader, below->sequence, &got)) below_epoch = got.block.epoch;
-  struct journal_block bar = {.epoch = below_epoch, .sequence = below ? below->sequence : UINT64_MAX};
+  bool have = false;
   for (uint64_t p = 0; p < journal->blocks; p++) {
-    if (!ring_decode(&reader, ring_raw(&reader, p, UINT32_MAX), p, &got) || got.block.kind == JOURNAL_EMPTY) continue;
+    if (!ring_decode(reader, ring_raw(reader, p, UINT32_MAX), p, &got) || got.block.kind == JOURNAL_EMPTY) continue;
     note_block(m, &got, bounds);
-    if (got.block.kind != JOURNAL_CHECKPOINT || !newer(&bar, &got.block) || (have && !newer(&got.block, &best)))
+    if (got.block.kind != JOURNAL_CHECKPOINT || !newer(bar, &got.block) || (have && !newer(&got.block, &best)))
       continue;
     struct checkpoint_record record;
     struct checkpoint_mark mark;
     struct walk walk;
     const struct journal_block candidate = got.block;
-    if (!load_checkpoint(&reader, bounds, candidate.sequence, candidate.hash, &record, &mark) ||
-        !chain_is_whole(&reader, &mark, &walk))
+    if (!load_checkpoint(reader, bounds, candidate.sequence, candidate.hash, &record, &mark) ||
+        (generation && record.generation != generation) || !chain_is_whole(reader, &mark, &walk))
       continue;
     best = candidate;
     have = true;
     m->newest = record;
     m->newest_mark = mark;
-    while (walk.next < mark.tail + journal->blocks && walk_step(&reader, &walk, &got)) {
+    while (walk.next < mark.tail + journal->blocks && walk_step(reader, &walk, &got)) {
     }
     m->head = walk.whole;
     m->head_hash = walk.whole_hash;
   }
-  if (!have)
-    return status_corrupt(error, ring_place(journal, 0), "no older checkpoint record in the journal is intact");
-  find_older(&reader, bounds, m);
-  return 0;
+  if (have) find_older(reader, bounds, m);
+  return have;
+}
+
+int journal_older_root(struct journal *journal, const struct volume_bounds *bounds, const struct checkpoint_mark *below,
+                       struct journal_mounted *m, struct wodan_error *error) {
+  struct ring_reader reader = ring_reader(journal);
+  struct epoch below_epoch = {UINT64_MAX, UINT64_MAX};
+  struct ring_block got;
+  if (below && ring_get(&reader, below->sequence, &got)) below_epoch = got.block.epoch;
+  struct journal_block bar = {.epoch = below_epoch, .sequence = below ? below->sequence : UINT64_MAX};
+  if (find_root(&reader, bounds, &bar, 0, m)) return 0;
+  return status_corrupt(error, ring_place(journal, 0), "no older checkpoint record in the journal is intact");
+}
+
+int journal_root_of_generation(struct journal *journal, const struct volume_bounds *bounds, uint64_t generation,
+                               struct journal_mounted *m, struct wodan_error *error) {
+  assert(generation > 0);
+  struct ring_reader reader = ring_reader(journal);
+  struct journal_block bar = {.epoch = {UINT64_MAX, UINT64_MAX}, .sequence = UINT64_MAX};
+  if (find_root(&reader, bounds, &bar, generation, m)) return 0;
+  return status_corrupt(error, ring_place(journal, 0),
+                        "no checkpoint record of generation %llu in the journal is intact",
+                        (unsigned long long)generation);
 }
 
 /* ---- replay --------------------------------------------------------------------------------------------------- */

@@ -92,9 +92,37 @@ run "-C without a terminal shows no bar" 0 -C img
 check "standard error is empty" "[ ! -s err ]"
 run "-v" 0 -v img
 check "-v prints the figures" "grep -qE '^records +[0-9]+$' out && grep -qE '^leaves +[0-9]+$' out && tail -1 out | grep -q '^img: clean'"
+eval "$("$WODAN" stat img --json | python3 -c 'import json, sys
+d = json.load(sys.stdin)
+print("LEAVES=%d; BUFFERED=%d; LIVE=%d" % (d["leaves"], d["runs"], d["space_live"]))')"
 run "--json" 0 --json img
-json "the summary tells the figures" "d['findings'] == [] and d['summary']['state'] == 'clean' and d['summary']['complete'] and d['summary']['records'] >= 30000 and d['summary']['leaves'] > 500 and d['summary']['error'] is None and d['summary']['exit_code'] == 0"
+json "the summary tells the figures" "d['summary']['leaves'] == $LEAVES and d['summary']['runs'] == $BUFFERED and d['summary']['blocks_live'] * 512 == $LIVE and d['findings'] == [] and d['summary']['state'] == 'clean' and d['summary']['complete'] and d['summary']['records'] >= 30000 and d['summary']['leaves'] > 100 and d['summary']['error'] is None and d['summary']['exit_code'] == 0"
 check "nothing was written" "[ \"\$(sha256sum <img)\" = \"$before\" ]"
+
+echo "# roots, memory, progress"
+run "--list-roots" 0 --list-roots img
+check "the newest root comes first, and there are older ones" "[ \$(wc -l <out) -ge 3 ] && awk 'NR > 2 && \$1 >= last { exit 1 } { last = \$1 }' out"
+NEWEST=$(awk 'NR == 2 { print $1 }' out)
+OLDER=$(awk 'NR == 3 { print $1 }' out)
+run "--list-roots --json" 0 --list-roots --json img
+check "roots are objects" "python3 -c 'import json; d = json.load(open(\"out\")); assert d[\"schema\"] == \"wodan-fsck-roots\" and d[\"roots\"][0][\"generation\"] == $NEWEST and d[\"roots\"][1][\"generation\"] == $OLDER'"
+run "--list-roots of zeros" 8 --list-roots zeros
+run "-b of the newest root" 0 -b "$NEWEST" img
+check "it is no other check" "[ \$(wc -l <out) = 1 ]"
+run "-b of an older root" 0 -b "$OLDER" --json img
+json "the older root was checked" "d['summary']['generation'] == $OLDER and [f['id'] for f in d['findings']] == ['WF0019'] and d['findings'][0]['severity'] == 'note'"
+run "-b of a root that is not there" 8 -b 123456789 img
+check "it says so" "grep -q 'no root of generation 123456789' err"
+run "-b 0 is a usage error" 16 -b 0 img
+run "-b of no number is a usage error" 16 -b newest img
+run "--memory that is enough" 0 --memory 8M img
+run "--memory that is not" 8 --memory 16K img
+check "it says so" "grep -q 'needs more memory' err"
+run "--memory of no size is a usage error" 16 --memory much img
+run "-C with a descriptor that is not open" 16 -C77 img
+"$FSCK" -C7 img >out 2>err 7>progress || fail "-C7" "exit code $?"
+check "-C7 writes numbers" "[ \$(wc -l <progress) -gt 3 ] && ! grep -qvE '^[0-9]+ [0-9]+ [0-9]+\$' progress && tail -1 progress | grep -q ' 100\$'"
+check "roots and numbers wrote nothing" "[ \"\$(sha256sum <img)\" = \"$before\" ]"
 
 echo "# damage"
 cp img bad
@@ -102,6 +130,7 @@ spoil bad "b[$RUNS[0] + 40] ^= 1; b[$RUNS[-1] + 40] ^= 1"
 damaged=$(sha256sum <bad)
 run "damaged leaves" 4 bad
 check "a line a finding with its block" "grep -qE '^WF0030 damage block [0-9]+: ' out"
+check "a line tells the keys concerned" "grep -qE '^WF0030 .* \\[keys (first|\"key[0-9]+\") \\.\\. (last|\"key[0-9]+\")\\]\$' out"
 check "the last line counts" "tail -1 out | grep -qE '^bad: [0-9]+ damage, [0-9]+ warnings$'"
 run "damaged leaves, in JSON" 4 --json bad
 json "findings are objects" "any(f['id'] == 'WF0030' and f['severity'] == 'damage' and f['block'] > 0 and f['message'] for f in d['findings']) and d['summary']['state'] == 'damaged' and d['summary']['damages'] + d['summary']['warnings'] + d['summary']['notes'] == len(d['findings'])"

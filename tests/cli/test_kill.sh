@@ -44,8 +44,8 @@ fail() {
   exit 1
 }
 
-# number MEMBER: that number of the JSON in `info`.
-number() { sed -n "s/^.*\"$1\": *\([0-9]*\).*$/\1/p" info | head -1; }
+# number MEMBER: that number of the JSON in `info`; of members of that name the first, which is the outermost.
+number() { grep -o "\"$1\": *[0-9]*" info | head -1 | grep -o '[0-9]*$'; }
 
 # make_stream KEYS VALUE: random overwrites of few keys, numbered from OFFSET + 1. The value begins with the line's
 # number, so that a record tells which line it came from.

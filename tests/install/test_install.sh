@@ -29,7 +29,8 @@ if grep -rlI "$T/first\|$TOP\|$BUILD" "$PREFIX"; then die "these installed files
 
 step "files"
 for file in bin/wodan bin/wodan-fsck include/wodan/wodan.h "${LIB#"$PREFIX"/}/libwodan.a" \
-  "${LIB#"$PREFIX"/}/pkgconfig/wodan.pc"; do
+  "${LIB#"$PREFIX"/}/pkgconfig/wodan.pc" share/man/man1/wodan.1 share/man/man3/wodan.3 share/man/man5/wodan.5 \
+  share/man/man8/wodan-fsck.8 share/bash-completion/completions/wodan share/bash-completion/completions/wodan-fsck; do
   [ -f "$PREFIX/$file" ] || die "$file is not installed"
 done
 (cd "$TOP/include/wodan" && ls) >headers.expected

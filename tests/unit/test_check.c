@@ -108,6 +108,101 @@ static void test_check__clean_image_has_no_finding_and_right_counts(void **state
   store_free(&store);
 }
 
+/* One check of the store with these options. */
+static int check_with(struct store *store, struct wodan_check_options options, struct wodan_check_report *report) {
+  struct wodan_device *device = store_open(store);
+  int status = wodan_check(device, &options, report, NULL);
+  wodan_device_close(device);
+  return status;
+}
+
+static void test_check__an_older_root_is_checked_when_asked_for(void **state) {
+  (void)state;
+  struct store store = full_image();
+  struct wodan_check_report newest, older, none;
+  assert_int_equal(check_with(&store, (struct wodan_check_options){0}, &newest), 0);
+  uint64_t generation = newest.previous_generation;
+  assert_true(generation < newest.generation);
+  assert_int_equal(check_with(&store, (struct wodan_check_options){.generation = generation}, &older), 0);
+  assert_int_equal(older.generation, generation);
+  assert_int_equal(older.damages, 0);
+  assert_int_equal(older.notes, 1);
+  assert_true(older.complete && older.records >= KEYS - 10);
+  assert_int_equal(check_with(&store, (struct wodan_check_options){.generation = 1 << 30}, &none), WODAN_ENOTFOUND);
+  store_free(&store);
+}
+
+static void test_check__memory_has_a_limit(void **state) {
+  (void)state;
+  struct store store = full_image();
+  struct wodan_check_report report;
+  uint64_t enough = 0;
+  for (uint64_t limit = 512; limit <= 1 << 20 && !enough; limit *= 2) {
+    int status = check_with(&store, (struct wodan_check_options){.memory_limit = limit}, &report);
+    assert_true(status == 0 || status == WODAN_EBUDGET);
+    if (status == 0) enough = limit;
+  }
+  /* 16 bytes a block, 64 KiB and four pages are what may be needed. */
+  assert_true(enough >= 1024 && enough <= 2 * (16 * (SIZE / SECTOR) + 65536 + 4 * 512));
+  assert_true(report.complete && report.damages == 0);
+  store_free(&store);
+}
+
+/* ---- bounds ----------------------------------------------------------------------------------------------------- */
+
+struct account {
+  uint64_t live, peak; /* bytes */
+};
+
+static void *account_take(void *context, size_t size, size_t alignment) {
+  struct account *account = context;
+  account->live += size;
+  if (account->live > account->peak) account->peak = account->live;
+  return aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+}
+
+static void account_give(void *context, void *memory, size_t size) {
+  ((struct account *)context)->live -= size;
+  free(memory);
+}
+
+/* At most 2 reads and 16 bytes a block, and 16 reads, 64 KiB and 4 pages beside. */
+static void assert_bounded(struct store *store, uint64_t block_size, uint64_t page_size, const char *what) {
+  struct account account = {0};
+  struct wodan_check_report report;
+  uint64_t blocks = store->size / block_size;
+  store->reads = 0;
+  int status =
+      check_with(store, (struct wodan_check_options){.allocator = {&account, account_take, account_give}}, &report);
+  if (status != 0 || account.live != 0 || store->reads > 2 * blocks + 16 ||
+      account.peak > 16 * blocks + 65536 + 4 * page_size)
+    fail_msg("%s: status %d, %llu reads and %llu bytes for %llu blocks", what, status, (unsigned long long)store->reads,
+             (unsigned long long)account.peak, (unsigned long long)blocks);
+}
+
+static void test_check__reads_and_memory_are_bounded(void **state) {
+  (void)state;
+  static const uint64_t SIZES[] = {SIZE, 1 << 20, 24 << 20};
+  for (unsigned i = 0; i < 3; i++) {
+    struct store store = formatted(SIZES[i]);
+    struct wodan_db *db = open_store(&store, WODAN_OPEN_INLINE);
+    struct wodan_info info = {.size = sizeof info};
+    assert_int_equal(wodan_info(db, &info), 0);
+    for (unsigned k = 0; k < SIZES[i] / 512; k++) put(db, k % 10007, k);
+    close_db(db);
+    assert_bounded(&store, info.block_size, info.page_size, "whole");
+    for (uint64_t at = 0; at < store.size; at += info.block_size) /* every third header of a run */
+      if (memcmp(store.bytes + at + 8, "WRUN", 4) == 0 && at / info.block_size % 3 == 0) store.bytes[at + 40] ^= 1;
+    assert_bounded(&store, info.block_size, info.page_size, "damaged runs");
+    memset(store.bytes + 3 * info.block_size, 0x55, 2 * info.block_size);
+    assert_bounded(&store, info.block_size, info.page_size, "a damaged ring");
+    store.broken = 8 * info.block_size;
+    store.broken_end = store.size / 2;
+    assert_bounded(&store, info.block_size, info.page_size, "half of it unreadable");
+    store_free(&store);
+  }
+}
+
 static void test_check__fresh_volume_is_clean_and_empty(void **state) {
   (void)state;
   struct store store = formatted(SIZE);
@@ -122,7 +217,7 @@ static void test_check__fresh_volume_is_clean_and_empty(void **state) {
 static void test_check__every_moment_between_writes_is_clean(void **state) {
   (void)state;
   struct store store = formatted(SIZE);
-  struct wodan_db *db = open_store(&store, 0);
+  struct wodan_db *db = open_store(&store, WODAN_OPEN_INLINE); /* nobody writes during a check */
   struct heard heard;
   for (unsigned i = 0; i < KEYS * 2; i++) {
     put(db, i % KEYS, i);
@@ -598,6 +693,9 @@ static void test_check__findings_are_numbered_once_and_hold_one_gap(void **state
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_check__clean_image_has_no_finding_and_right_counts),
+      cmocka_unit_test(test_check__an_older_root_is_checked_when_asked_for),
+      cmocka_unit_test(test_check__memory_has_a_limit),
+      cmocka_unit_test(test_check__reads_and_memory_are_bounded),
       cmocka_unit_test(test_check__fresh_volume_is_clean_and_empty),
       cmocka_unit_test(test_check__every_moment_between_writes_is_clean),
       cmocka_unit_test(test_check__counts_what_the_journal_would_replay),

@@ -24,7 +24,7 @@ TITLES = {  # in the order a reader meets them; headers not named here follow by
     "src/format/node_header.h": "Node sections and run index",
     "src/run/filter.h": "Filter",
 }
-NO_LAYOUT = {"src/format/record.h"}  # in memory only
+NO_LAYOUT = {"src/format/record.h", "src/format/to_text.h"}  # in memory only
 ENUM = re.compile(r"^enum \w+ \{\n.*?^\};", re.MULTILINE | re.DOTALL)
 
 

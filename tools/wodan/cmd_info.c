@@ -1,15 +1,19 @@
-/* What: `wodan info`: what was fixed at format, and the state found at open.
+/* What: `wodan info`: superblock, derived settings and why they are what they are, roots, journal, and the state that an
+ * open finds.
  *
- * Always true: reads only.
+ * Always true: reads only; an image that cannot be opened shows all but what only an open can tell.
  *
- * Order: none that matters.
+ * Order: looked at first, opened second: so damage is told before the open that fails of it.
  *
  * See: include/wodan/stats.h; tests/cli/test_cli.sh. */
 #include <json-c/json.h>
+#include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "commands.h"
 #include "image.h"
+#include "look.h"
 #include "report.h"
 
 static const struct argp_child children[] = {{&options_read_argp, 0, NULL, 0}, {0}};
@@ -32,62 +36,254 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
   }
 }
 
-static const struct argp argp = {.parser = parse,
-                                 .args_doc = "IMAGE",
-                                 .doc = "Tells what the image is: geometry, limits and the newest root. Reads only.",
-                                 .children = children};
+static const struct argp argp = {
+    .parser = parse,
+    .args_doc = "IMAGE",
+    .doc = "Tells what the image is: superblock, geometry, settings and where they come from, both "
+           "roots, the journal, and the state an open finds. Reads only, damaged images too.",
+    .children = children};
 
-static void add_number(struct json_object *object, const char *name, uint64_t value) {
-  json_object_object_add(object, name, json_object_new_uint64(value));
+/* ---- what only an open tells ------------------------------------------------------------------------------------ */
+
+static void add_text_size(struct json_object *object, const char *name, uint64_t bytes) {
+  char text[24];
+  report_size_text(text, bytes);
+  look_add_text(object, name, text);
 }
 
-static struct json_object *describe(const struct wodan_info *info, bool json) {
+static void add_opened(struct json_object *object, const struct wodan_info *info) {
   static const char *const orderings[] = {"none", "by flush", "native"};
-  struct json_object *object = json_object_new_object();
-  char fsid[2 * sizeof info->fsid + 1];
-  for (size_t i = 0; i < sizeof info->fsid; i++) snprintf(fsid + 2 * i, 3, "%02x", info->fsid[i]);
-  json_object_object_add(object, "fsid", json_object_new_string(fsid));
-  add_number(object, "format_version", info->format_version);
-  if (!json) {
-    char text[24];
-    report_size_text(text, info->device_size);
-    json_object_object_add(object, "size", json_object_new_string(text));
-  }
-  add_number(object, "device_size", info->device_size);
-  add_number(object, "blocks", info->blocks);
-  add_number(object, "block_size", info->block_size);
-  add_number(object, "sector", info->sector);
-  add_number(object, "page_size", info->page_size);
-  add_number(object, "leaf_size", info->leaf_size);
-  add_number(object, "node_leaves", info->node_leaves);
-  add_number(object, "node_children", info->node_children);
-  add_number(object, "memtable_size", info->memtable_size);
-  add_number(object, "journal_size", info->journal_size);
-  add_number(object, "journal_block_size", info->journal_block_size);
-  const char *ordering = info->ordering < 3 ? orderings[info->ordering] : "unknown";
-  json_object_object_add(object, "ordering", json_object_new_string(ordering));
+  look_add_text(object, "ordering", info->ordering < 3 ? orderings[info->ordering] : "unknown");
   json_object_object_add(object, "durable", json_object_new_boolean(info->durable != 0));
-  add_number(object, "key_size_max", info->key_size_max);
-  add_number(object, "value_size_max", info->value_size_max);
-  add_number(object, "batch_size_max", info->batch_size_max);
-  add_number(object, "epoch", info->epoch);
-  add_number(object, "generation", info->generation);
-  add_number(object, "previous_generation", info->previous_generation);
-  add_number(object, "sequence", info->sequence);
-  add_number(object, "replayed_operations", info->replayed_operations);
-  add_number(object, "dropped_generations", info->dropped_generations);
-  add_number(object, "memory_needed", info->memory_needed);
+  look_add_number(object, "key_size_max", info->key_size_max);
+  look_add_number(object, "value_size_max", info->value_size_max);
+  look_add_number(object, "batch_size_max", info->batch_size_max);
+  look_add_number(object, "epoch", info->epoch);
+  look_add_number(object, "generation", info->generation);
+  look_add_number(object, "previous_generation", info->previous_generation);
+  look_add_number(object, "sequence", info->sequence);
+  look_add_number(object, "replayed_operations", info->replayed_operations);
+  look_add_number(object, "dropped_generations", info->dropped_generations);
+  look_add_number(object, "memory_needed", info->memory_needed);
+}
+
+/* info NULL: the image could not be opened. */
+static struct json_object *describe(const struct wodan_summary *s, const struct wodan_info *info, bool json) {
+  struct json_object *object = json_object_new_object();
+  char fsid[2 * sizeof s->fsid + 1];
+  for (size_t i = 0; i < sizeof s->fsid; i++) snprintf(fsid + 2 * i, 3, "%02x", s->fsid[i]);
+  look_add_text(object, "fsid", fsid);
+  look_add_number(object, "format_version", s->format_version);
+  if (!json) add_text_size(object, "size", s->device_size);
+  look_add_number(object, "device_size", s->device_size);
+  look_add_number(object, "blocks", s->blocks);
+  look_add_number(object, "block_size", s->block_size);
+  look_add_number(object, "sector", s->sector);
+  look_add_number(object, "page_size", s->page_size);
+  look_add_number(object, "leaf_size", s->leaf_size);
+  look_add_number(object, "node_leaves", s->node_leaves);
+  look_add_number(object, "node_children", s->node_children);
+  look_add_number(object, "memtable_size", s->memtable_size);
+  look_add_number(object, "journal_size", s->journal_blocks * s->block_size);
+  look_add_number(object, "journal_block_size", s->journal_block_size);
+  if (info != NULL) add_opened(object, info);
   return object;
+}
+
+/* ---- settings and where they come from -------------------------------------------------------------------------- */
+
+struct setting {
+  const char *name;
+  uint64_t value, usual; /* usual 0: there is none to compare with */
+  bool bytes;
+  const char *reason;
+};
+
+static uint64_t within(uint64_t value, uint64_t least, uint64_t most) {
+  return value < least ? least : value > most ? most : value;
+}
+
+static uint64_t power_below(uint64_t value) {
+  uint64_t power = 1;
+  while (power <= value / 2) power *= 2;
+  return power;
+}
+
+enum { SETTINGS = 12, MIB = 1 << 20 };
+
+static void settings_of(const struct wodan_summary *s, struct setting out[SETTINGS]) {
+  uint64_t size = s->blocks_at_format * s->block_size, pages = 4 * (uint64_t)s->page_size;
+  uint64_t ring = s->journal_blocks * s->block_size;
+  const struct setting settings[SETTINGS] = {
+      {"block", s->block_size, size < MIB ? 512 : 4096, true,
+       "what space is given out in; 4096 bytes, 512 below 1 MiB"},
+      {"page", s->page_size, within(power_below(size / 256), 512, 16384), true,
+       "what a lookup reads; volume/256, 512 bytes to 16 KiB"},
+      {"key, at most", s->page_size / 8, 0, true, "page/8"},
+      {"value, at most", s->page_size / 4, 0, true, "page/4"},
+      {"memtable", s->memtable_size, within(size / 64, pages, (uint64_t)64 * MIB), true,
+       "what becomes a run, and most of what an open replays; volume/64, 4 pages to 64 MiB"},
+      {"leaf", s->leaf_size, within(size / 256, pages, MIB / 2), true,
+       "what a sweep writes; volume/256, 4 pages to 512 KiB"},
+      {"step", s->step_size, 0, true, "work of maintenance at once"},
+      {"leaves of a node", s->node_leaves, within(16 * s->memtable_size / s->leaf_size, 16, 2048), false,
+       "before it splits; those of 16 memtables, 16 to 2048"},
+      {"children of a node", s->node_children, 16, false, "before it splits; 16"},
+      {"journal", ring, 0, true, "volume/32, 8 journal blocks to 128 MiB"},
+      {"journal block", s->journal_block_size, size < MIB ? 512 : 4096, true, "what a durable commit writes at least"},
+      {"journal record, at most", ring / 4, 0, true, "a quarter of the ring; more is checkpointed instead"},
+  };
+  memcpy(out, settings, sizeof settings);
+}
+
+static struct json_object *describe_settings(const struct wodan_summary *s) {
+  struct setting settings[SETTINGS];
+  struct json_object *list = json_object_new_array();
+  settings_of(s, settings);
+  for (unsigned i = 0; i < SETTINGS; i++) {
+    struct json_object *object = json_object_new_object();
+    look_add_text(object, "name", settings[i].name);
+    look_add_number(object, "value", settings[i].value);
+    if (settings[i].usual) look_add_number(object, "usual", settings[i].usual);
+    look_add_text(object, "reason", settings[i].reason);
+    json_object_array_add(list, object);
+  }
+  return list;
+}
+
+static void value_text(char text[32], const struct setting *setting, uint64_t value) {
+  if (setting->bytes)
+    report_size_text(text, value);
+  else
+    look_number(text, value);
+}
+
+static void print_settings(const struct wodan_summary *s) {
+  struct setting settings[SETTINGS];
+  settings_of(s, settings);
+  printf("\nSettings, and where they come from:\n");
+  for (unsigned i = 0; i < SETTINGS; i++) {
+    char value[32], usual[32];
+    value_text(value, &settings[i], settings[i].value);
+    printf("  %-24s %12s  %s", settings[i].name, value, settings[i].reason);
+    value_text(usual, &settings[i], settings[i].usual);
+    if (settings[i].usual && settings[i].usual != settings[i].value) printf(" (would be %s)", usual);
+    printf("\n");
+  }
+}
+
+/* ---- superblock, roots, journal --------------------------------------------------------------------------------- */
+
+static const char *superblock_text(uint32_t state) {
+  static const char *const texts[] = {
+      "whole, block 0 and the copy agree", "block 0 is good, the copy at the end is not",
+      "block 0 is damaged, the copy at the end was used", "block 0 is good, the copy is behind the device's end"};
+  return state <= WODAN_SUPERBLOCK_NO_COPY ? texts[state] : "unknown";
+}
+
+static struct json_object *describe_superblock(const struct wodan_summary *s) {
+  static const char *const names[] = {"whole", "copy_damaged", "first_damaged", "copy_lost"};
+  struct json_object *object = json_object_new_object();
+  look_add_text(object, "state", s->superblock_state <= WODAN_SUPERBLOCK_NO_COPY ? names[s->superblock_state] : NULL);
+  look_add_number(object, "compat", s->compat);
+  look_add_number(object, "read_only_compat", s->read_only_compat);
+  look_add_number(object, "incompat", s->incompat);
+  look_add_number(object, "blocks_at_format", s->blocks_at_format);
+  look_add_number(object, "data_first", s->data_first);
+  look_add_number(object, "data_end", s->data_end);
+  return object;
+}
+
+static struct json_object *describe_journal(const struct wodan_summary *s) {
+  struct json_object *object = json_object_new_object();
+  look_add_number(object, "ring", s->ring);
+  look_add_number(object, "head", s->head);
+  look_add_number(object, "epoch", s->epoch);
+  json_object_object_add(object, "mounted", json_object_new_boolean(s->journal_mounted != 0));
+  json_object_object_add(object, "linear", json_object_new_boolean(s->journal_linear != 0));
+  look_add_number(object, "replay_records", s->replay_records);
+  look_add_number(object, "replay_operations", s->replay_operations);
+  return object;
+}
+
+static void print_root(const char *name, const struct wodan_root *root) {
+  char operations[32];
+  if (root->generation == 0) {
+    printf("  %-24s none\n", name);
+    return;
+  }
+  printf("  %-24s generation %" PRIu64 ", up to operation %s; record in journal block %" PRIu64 " (block %" PRIu64
+         "), replay from %" PRIu64,
+         name, root->generation, look_number(operations, root->sequence), root->journal_block, root->block, root->tail);
+  if (root->tree_generation)
+    printf("; tree at block %" PRIu64 "\n", root->tree_block);
+  else
+    printf("; empty tree\n");
+}
+
+static void print_rest(const struct wodan_summary *s) {
+  print_settings(s);
+  printf("\nSuperblock:\n  %-24s %s\n  %-24s compat 0x%" PRIx64 ", read-only 0x%" PRIx64 ", incompat 0x%" PRIx64 "\n",
+         "state", superblock_text(s->superblock_state), "features", s->compat, s->read_only_compat, s->incompat);
+  printf("  %-24s 0 superblock, 1 to %" PRIu64 " journal, %" PRIu64 " to %" PRIu64 " data, %" PRIu64 " copy\n",
+         "blocks", s->data_first - 1, s->data_first, s->data_end - 1, s->data_end);
+  printf("\nRoots:\n");
+  print_root("newest", &s->newest);
+  print_root("previous", &s->older);
+  printf("\nJournal:\n  %-24s %" PRIu64 " blocks of %u bytes\n  %-24s journal block %" PRIu64 ", epoch %" PRIu64 "\n",
+         "ring", s->ring, s->journal_block_size, "head", s->head, s->epoch);
+  printf("  %-24s %" PRIu64 " records with %" PRIu64 " operations, up to operation %" PRIu64 "%s\n", "replay",
+         s->replay_records, s->replay_operations, s->sequence,
+         s->has_root && !s->journal_mounted ? " (on an older root: the newest is out of reach)" : "");
+}
+
+/* ---- the command ------------------------------------------------------------------------------------------------ */
+
+/* What an open finds; a status. */
+static int open_info(const struct options *options, struct wodan_info *info, struct wodan_error *error) {
+  struct wodan_open_options open = {
+      .size = sizeof open, .flags = WODAN_OPEN_READ_ONLY, .memory_budget = options->cache};
+  struct wodan_db *db = NULL;
+  if (options->older_root) open.flags |= WODAN_OPEN_OLDER_ROOT;
+  if (options->direct) open.flags |= WODAN_OPEN_DIRECT;
+  int status = wodan_open_path(options->image, &open, &db, error);
+  error->code = status;
+  if (status < 0) return status;
+  *info = (struct wodan_info){.size = sizeof *info};
+  wodan_info(db, info);
+  return wodan_close(db, error);
+}
+
+static int show_info(struct look *look) {
+  struct wodan_info info;
+  struct wodan_error error = {.block = WODAN_NO_BLOCK};
+  int status = open_info(look->options, &info, &error);
+  struct json_object *object = describe(&look->summary, status < 0 ? NULL : &info, look->options->json);
+  if (look->options->json) {
+    json_object_object_add(object, "superblock", describe_superblock(&look->summary));
+    struct json_object *roots = json_object_new_object();
+    json_object_object_add(roots, "newest", look_describe_root(&look->summary.newest));
+    json_object_object_add(roots, "previous", look_describe_root(&look->summary.older));
+    json_object_object_add(object, "roots", roots);
+    json_object_object_add(object, "journal", describe_journal(&look->summary));
+    json_object_object_add(object, "settings", describe_settings(&look->summary));
+    if (status < 0) json_object_object_add(object, "error", report_describe(&error));
+  } else {
+    report_object(false, object);
+    object = NULL;
+    print_rest(&look->summary);
+  }
+  if (status == 0) return look_end(look, object, EXIT_CODE_OK);
+  look_end(look, object, report_error_exit_code(&error)); /* says nothing on standard error with such a code */
+  return report_error(false, look->options->image, &error);
 }
 
 int cmd_info(int argc, char **argv) {
   struct options options = {0};
   argp_parse(&argp, argc, argv, 0, NULL, &options);
-  struct image image;
-  int exit_code = image_open(&image, &options, false);
-  if (exit_code != EXIT_CODE_OK) return exit_code;
-  struct wodan_info info = {.size = sizeof info};
-  exit_code = image_fail(&image, wodan_info(image.db, &info));
-  if (exit_code == EXIT_CODE_OK) report_object(options.json, describe(&info, options.json));
-  return image_close(&image, exit_code);
+  struct look look;
+  int exit_code = look_open(&look, &options, 0);
+  if (exit_code == EXIT_CODE_OK) exit_code = show_info(&look);
+  look_close(&look);
+  return exit_code;
 }

@@ -1,16 +1,20 @@
-/* What: `wodan stat`: space, memory and the counters since this open.
+/* What: `wodan stat`: space, memory and the counters since this open; space by class, fill by level and runs by node as the
+ * image has them.
  *
- * Always true: reads only; every field of struct wodan_stats appears under its own name.
+ * Always true: reads only; every field of struct wodan_stats appears under its own name; an image that cannot be opened
+ * shows what the image itself tells.
  *
- * Order: none that matters.
+ * Order: looked at first, opened second.
  *
  * See: include/wodan/stats.h; tests/cli/test_cli.sh. */
 #include <json-c/json.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "commands.h"
 #include "delays.h"
 #include "image.h"
+#include "map_data.h"
 #include "report.h"
 
 static const struct argp_child children[] = {{&options_read_argp, 0, NULL, 0}, {0}};
@@ -36,7 +40,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 static const struct argp argp = {.parser = parse,
                                  .args_doc = "IMAGE",
                                  .doc = "Tells space, memory and the counters since this open (which tell what opening "
-                                        "the image costs). Sizes are in bytes. Reads only.",
+                                        "the image costs), space by class, how full each level of the tree is and how "
+                                        "many buffered runs its nodes have. Sizes are in bytes. Reads only, damaged "
+                                        "images too.",
                                  .children = children};
 
 /* clang-format off */
@@ -71,15 +77,98 @@ static struct json_object *describe(const struct wodan_stats *stats, bool json) 
   return object;
 }
 
+/* ---- what the image itself tells -------------------------------------------------------------------------------- */
+
+/* Classes of space, by the map's kinds. */
+struct space_class {
+  const char *name, *member;
+  uint64_t blocks;
+};
+enum { SPACE_CLASSES = 7 };
+
+static void classes_of(const struct map_data *data, struct space_class out[SPACE_CLASSES]) {
+  const uint64_t *b = data->blocks;
+  const struct space_class classes[SPACE_CLASSES] = {
+      {"live: leaves", "live_leaves", b[WODAN_MAP_LEAF]},
+      {"live: buffered runs", "live_runs", b[WODAN_MAP_RUN]},
+      {"live: nodes", "live_nodes", b[WODAN_MAP_NODE]},
+      {"reserved: superblocks", "reserved_superblocks", b[WODAN_MAP_SUPERBLOCK]},
+      {"reserved: journal", "reserved_journal", b[WODAN_MAP_RING] + b[WODAN_MAP_RING_LIVE]},
+      {"deferred: previous root", "deferred", b[WODAN_MAP_PREVIOUS]},
+      {"free", "free", b[WODAN_MAP_FREE]},
+  };
+  memcpy(out, classes, sizeof classes);
+}
+
+static struct json_object *describe_space(const struct map_data *data) {
+  struct space_class classes[SPACE_CLASSES];
+  struct json_object *object = json_object_new_object();
+  classes_of(data, classes);
+  for (unsigned i = 0; i < SPACE_CLASSES; i++)
+    look_add_number(object, classes[i].member, classes[i].blocks * data->summary->block_size);
+  return object;
+}
+
+static void print_space(const struct map_data *data) {
+  struct space_class classes[SPACE_CLASSES];
+  classes_of(data, classes);
+  printf("\n%-24s %14s %12s %7s\n", "space", "blocks", "size", "share");
+  for (unsigned i = 0; i < SPACE_CLASSES; i++) {
+    char number[32], size[24], share[16];
+    report_size_text(size, classes[i].blocks * data->summary->block_size);
+    printf("%-24s %14s %12s %7s\n", classes[i].name, look_number(number, classes[i].blocks), size,
+           look_percent(share, classes[i].blocks, data->summary->blocks));
+  }
+}
+
+/* ---- the command ------------------------------------------------------------------------------------------------ */
+
+/* What an open costs and finds; a status. */
+static int open_stats(const struct options *options, struct wodan_stats *stats, struct wodan_error *error) {
+  struct wodan_open_options open = {
+      .size = sizeof open, .flags = WODAN_OPEN_READ_ONLY, .memory_budget = options->cache};
+  struct wodan_db *db = NULL;
+  if (options->older_root) open.flags |= WODAN_OPEN_OLDER_ROOT;
+  if (options->direct) open.flags |= WODAN_OPEN_DIRECT;
+  int status = wodan_open_path(options->image, &open, &db, error);
+  error->code = status;
+  if (status < 0) return status;
+  *stats = (struct wodan_stats){.size = sizeof *stats};
+  wodan_stats(db, stats);
+  return wodan_close(db, error);
+}
+
+static int show_stats(struct look *look, const struct map_data *data) {
+  struct wodan_stats stats;
+  struct wodan_error error = {.block = WODAN_NO_BLOCK};
+  bool json = look->options->json;
+  int status = open_stats(look->options, &stats, &error);
+  struct json_object *object = status < 0 ? json_object_new_object() : describe(&stats, json);
+  if (json) {
+    json_object_object_add(object, "space", describe_space(data));
+    json_object_object_add(object, "fill", levels_describe(&data->levels));
+    if (status < 0) json_object_object_add(object, "error", report_describe(&error));
+  } else {
+    report_object(false, object);
+    object = NULL;
+    if (status == 0) delays_print(stdout, &stats);
+    print_space(data);
+    levels_print(&data->levels);
+  }
+  if (status == 0) return look_end(look, object, EXIT_CODE_OK);
+  look_end(look, object, report_error_exit_code(&error)); /* says nothing on standard error with such a code */
+  return report_error(false, look->options->image, &error);
+}
+
 int cmd_stat(int argc, char **argv) {
   struct options options = {0};
   argp_parse(&argp, argc, argv, 0, NULL, &options);
-  struct image image;
-  int exit_code = image_open(&image, &options, false);
-  if (exit_code != EXIT_CODE_OK) return exit_code;
-  struct wodan_stats stats = {.size = sizeof stats};
-  exit_code = image_fail(&image, wodan_stats(image.db, &stats));
-  if (exit_code == EXIT_CODE_OK) report_object(options.json, describe(&stats, options.json));
-  if (exit_code == EXIT_CODE_OK && !options.json) delays_print(stdout, &stats);
-  return image_close(&image, exit_code);
+  struct look look;
+  struct map_data data = {0};
+  int exit_code = look_open(&look, &options, 0);
+  if (exit_code == EXIT_CODE_OK) exit_code = map_data_gather(&look, 1, &data);
+  if (exit_code == EXIT_CODE_OK) exit_code = show_stats(&look, &data);
+  map_data_release(&data);
+  look_close(&look);
+  return exit_code;
 }

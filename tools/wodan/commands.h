@@ -13,5 +13,12 @@ int cmd_load(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
 int cmd_compact(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
+int cmd_tree(int argc, char **argv);
+int cmd_path(int argc, char **argv);
+int cmd_node(int argc, char **argv);
+int cmd_page(int argc, char **argv);
+int cmd_block(int argc, char **argv);
+int cmd_journal(int argc, char **argv);
+int cmd_map(int argc, char **argv);
 
 #endif

@@ -31,6 +31,13 @@ static const struct verb verbs[] = {
     {"dump", cmd_dump, "print all records, to be loaded again"},
     {"compact", cmd_compact, "move buffered records into leaves, so that scans read leaves only"},
     {"bench", cmd_bench, "measure the image as it stands"},
+    {"map", cmd_map, "a picture of all blocks by kind and age"},
+    {"tree", cmd_tree, "the nodes of the tree"},
+    {"path", cmd_path, "the way of a key, and every version of it"},
+    {"node", cmd_node, "a node, field by field with its bytes"},
+    {"page", cmd_page, "a page of a run or leaf, field by field with its bytes"},
+    {"block", cmd_block, "whatever is in a block, field by field with its bytes"},
+    {"journal", cmd_journal, "the journal: records, checkpoints, tail and head"},
 };
 
 static void print_usage(FILE *out) {

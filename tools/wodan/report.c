@@ -117,10 +117,14 @@ int report_error(bool json, const char *subject, const struct wodan_error *error
   return report_error_exit_code(error);
 }
 
-void report_error_member(const struct wodan_error *error) {
+struct json_object *report_describe(const struct wodan_error *error) {
   char message[512];
   compose(message, NULL, error);
-  struct json_object *member = describe(error->code, block_of(error), message);
+  return describe(error->code, block_of(error), message);
+}
+
+void report_error_member(const struct wodan_error *error) {
+  struct json_object *member = report_describe(error);
   printf(",\"error\":%s", json_object_to_json_string_ext(member, JSON_C_TO_STRING_PLAIN));
   json_object_put(member);
 }

@@ -28,6 +28,9 @@ int report_error_exit_code(const struct wodan_error *error);
  * output. Returns the exit code of error->code. */
 int report_error(bool json, const char *subject, const struct wodan_error *error);
 
+/* {"code":…,"message":…}, for an object that shows more than the error. */
+struct json_object *report_describe(const struct wodan_error *error);
+
 /* Prints `,"error":{…}` on standard output, inside an object that was begun. */
 void report_error_member(const struct wodan_error *error);
 

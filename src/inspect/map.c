@@ -1,0 +1,112 @@
+/* Owns: which block is what: cells of blocks counted by kind and age.
+ *
+ * Always true: every block of the volume is counted once, in one cell, under one kind; an object's blocks are counted up
+ * to the first that is taken already, so the whole costs a step a block, whatever the image says; two bits a block.
+ *
+ * Order: superblocks and ring, then the newest tree, then what only the previous one has; what is left is free.
+ *
+ * See: include/wodan/inspect.h; tests/unit/test_inspect.c. */
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+#include "inspect/inspect_private.h"
+
+struct map {
+  struct wodan_inspect *inspect;
+  struct wodan_map_cell *cells;
+  uint64_t per_cell, blocks; /* of the volume */
+  uint8_t *newest, *older;   /* a bit each block of the volume */
+  bool previous;             /* the tree being walked */
+};
+
+static size_t bits_size(const struct map *map) { return (size_t)(map->blocks / 8 + 1); }
+static bool bit_get(const uint8_t *bits, uint64_t i) { return bits[i / 8] >> (i % 8) & 1; }
+static void bit_set(uint8_t *bits, uint64_t i) { bits[i / 8] = (uint8_t)(bits[i / 8] | 1u << (i % 8)); }
+
+static void count(struct map *map, uint64_t block, uint32_t kind, uint64_t generation) {
+  struct wodan_map_cell *cell = &map->cells[block / map->per_cell];
+  if (block >= map->inspect->device_blocks) kind = WODAN_MAP_LOST;
+  cell->blocks[kind]++;
+  if (!generation) return;
+  if (generation > cell->newest) cell->newest = generation;
+  if (!cell->oldest || generation < cell->oldest) cell->oldest = generation;
+}
+
+/* The blocks of an object, up to the first that is taken. Returns it, or WODAN_NO_BLOCK. */
+static uint64_t take(struct map *map, const struct wodan_object *object, uint32_t kind) {
+  uint8_t *own = map->previous ? map->older : map->newest;
+  for (uint32_t e = 0; e < object->extent_count; e++) {
+    for (uint64_t i = 0; i < object->extents[e].count; i++) {
+      uint64_t block = object->extents[e].first + i;
+      if (block >= map->blocks) break; /* of an older root in a larger volume */
+      if (bit_get(own, block)) return block;
+      bit_set(own, block);
+      if (map->previous && bit_get(map->newest, block)) continue;
+      count(map, block, kind, object->generation);
+    }
+  }
+  return WODAN_NO_BLOCK;
+}
+
+static int take_object(void *context, const struct wodan_object *object, const struct block_ptr *ptr) {
+  static const uint32_t KINDS[] = {
+      [WODAN_OBJECT_NODE] = WODAN_MAP_NODE, [WODAN_OBJECT_LEAF] = WODAN_MAP_LEAF, [WODAN_OBJECT_RUN] = WODAN_MAP_RUN};
+  struct map *map = context;
+  (void)ptr;
+  uint64_t twice = take(map, object, map->previous ? WODAN_MAP_PREVIOUS : KINDS[object->kind]);
+  if (twice != WODAN_NO_BLOCK)
+    inspect_damage(map->inspect, twice, object->generation,
+                   "%sblock %" PRIu64 " is owned twice, once by an object of generation %" PRIu64,
+                   map->previous ? "previous root: " : "", twice, object->generation);
+  return 0;
+}
+
+static int mark_ring(void *context, const struct wodan_journal_block *block) {
+  struct map *map = context;
+  if (!(block->roles & WODAN_JOURNAL_LIVE) || bit_get(map->newest, block->block)) return 0;
+  bit_set(map->newest, block->block);
+  return 0;
+}
+
+static int take_ring(struct map *map, struct wodan_error *error) {
+  int status = wodan_inspect_journal(map->inspect, mark_ring, map, error);
+  for (uint64_t i = 1; i < map->inspect->io.bounds.data_first && status == 0; i++) {
+    count(map, i, bit_get(map->newest, i) ? WODAN_MAP_RING_LIVE : WODAN_MAP_RING, 0);
+    bit_set(map->newest, i);
+  }
+  return status;
+}
+
+static int fill(struct map *map, struct wodan_error *error) {
+  count(map, 0, WODAN_MAP_SUPERBLOCK, 0);
+  count(map, map->blocks - 1, WODAN_MAP_SUPERBLOCK, 0);
+  bit_set(map->newest, 0);
+  bit_set(map->newest, map->blocks - 1);
+  const struct inspect_walk walk = {
+      .inspect = map->inspect, .object = take_object, .context = map, .tell_damage = true};
+  int status = take_ring(map, error);
+  if (status == 0) status = inspect_walk(&walk, WODAN_NEWEST_ROOT, error);
+  map->previous = true;
+  if (status == 0) status = inspect_walk(&walk, WODAN_OLDER_ROOT, error);
+  for (uint64_t i = 0; i < map->blocks && status == 0; i++)
+    if (!bit_get(map->newest, i) && !bit_get(map->older, i)) count(map, i, WODAN_MAP_FREE, 0);
+  return status;
+}
+
+int wodan_inspect_map(struct wodan_inspect *inspect, struct wodan_map_cell *cells, size_t cell_count,
+                      uint64_t *per_cell, struct wodan_error *error) {
+  if (error) *error = (struct wodan_error){.block = WODAN_NO_BLOCK};
+  if (!inspect || !cells || !cell_count || !per_cell)
+    return status_set(error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "wodan_inspect_map: an argument is missing");
+  struct map map = {.inspect = inspect, .cells = cells, .blocks = inspect->volume_blocks};
+  map.per_cell = map.blocks / cell_count + (map.blocks % cell_count != 0);
+  assert(map.per_cell >= 1 && map.blocks > inspect->io.bounds.data_first);
+  memset(cells, 0, cell_count * sizeof *cells);
+  *per_cell = map.per_cell;
+  map.newest = mem_zalloc(&inspect->mem, bits_size(&map));
+  map.older = mem_zalloc(&inspect->mem, bits_size(&map));
+  int status = map.newest && map.older ? fill(&map, error) : status_nomem(error);
+  mem_free(&inspect->mem, map.newest, bits_size(&map));
+  mem_free(&inspect->mem, map.older, bits_size(&map));
+  return status;
+}

@@ -1,0 +1,458 @@
+/* Inspection of damaged and hostile images: whatever the bytes are, nothing is written, nothing leaks, nothing runs without
+ * end, and damage of what is needed is told. */
+#include "check_craft.h"
+#include "inspect_rig.h"
+
+#include "support/random.h"
+
+enum { ROUNDS = 150 };
+
+/* ---- whole images ------------------------------------------------------------------------------------------------- */
+
+static void test_inspect_damage__a_flip_in_any_block_leaves_all_functions_standing(void **state) {
+  (void)state;
+  struct store image = rig_image();
+  uint64_t random = 20261129, told = 0;
+  for (uint64_t at = 0; at < image.size; at += RIG_SECTOR) {
+    struct store store = store_copy(&image);
+    struct rig_memory memory = {.stride = 11, .start = at / RIG_SECTOR};
+    uint64_t byte = at + random_next(&random) % RIG_SECTOR;
+    store.bytes[byte] = (uint8_t)(store.bytes[byte] ^ 1u << random_next(&random) % 8);
+    told += rig_ask(&store, &memory).damages > 0;
+    store_free(&store);
+  }
+  assert_true(told > 50); /* free blocks and padding say nothing */
+  store_free(&image);
+}
+
+static void test_inspect_damage__random_bytes_in_many_places(void **state) {
+  (void)state;
+  struct store image = rig_image();
+  for (uint64_t seed = 1; seed <= ROUNDS; seed++) {
+    struct store store = store_copy(&image);
+    struct rig_memory memory = {.stride = 11};
+    uint64_t random = seed * 0x9E3779B97F4A7C15u;
+    uint64_t first = seed % 2 ? 0 : RIG_SECTOR; /* with the superblock, or behind it */
+    for (uint64_t i = 0; i < 1 + seed % 40; i++)
+      store.bytes[first + random_next(&random) % (store.size - first)] = (uint8_t)random_next(&random);
+    store.reads = 0;
+    struct rig_told heard = rig_ask(&store, &memory);
+    if (store.reads > 400000)
+      fail_msg("seed %llu: %llu reads", (unsigned long long)seed, (unsigned long long)store.reads);
+    if (heard.status != 0 && heard.status != WODAN_EFORMAT && heard.status != WODAN_ECORRUPT &&
+        heard.status != WODAN_EVERSION)
+      fail_msg("seed %llu: open answered %d", (unsigned long long)seed, heard.status);
+    store_free(&store);
+  }
+  store_free(&image);
+}
+
+static void test_inspect_damage__shorter_and_shorter_devices(void **state) {
+  (void)state;
+  struct store image = rig_image();
+  uint64_t whole = image.size;
+  for (uint64_t size = whole - RIG_SECTOR; size > 0; size -= RIG_SECTOR * (size > 8 * RIG_SECTOR ? 7 : 1)) {
+    struct rig_memory memory = {.stride = 11};
+    image.size = size;
+    struct rig_told heard = rig_ask(&image, &memory);
+    if (heard.status == 0) assert_true(heard.damages > 0);
+    if (size <= RIG_SECTOR) break;
+  }
+  image.size = whole;
+  store_free(&image);
+}
+
+static void test_inspect_damage__unreadable_sectors(void **state) {
+  (void)state;
+  struct store image = rig_image();
+  for (uint64_t at = 0; at < image.size; at += 5 * RIG_SECTOR) {
+    struct rig_memory memory = {.stride = 11};
+    image.broken = at;
+    image.broken_end = at + RIG_SECTOR;
+    struct rig_told heard = rig_ask(&image, &memory);
+    assert_int_equal(heard.status, 0);
+    assert_true(at / RIG_SECTOR >= 20 || heard.damages > 0 || heard.problems > 0 || heard.fields > 0);
+  }
+  store_free(&image);
+}
+
+static void test_inspect_damage__both_superblocks_count(void **state) {
+  (void)state;
+  struct store image = rig_image();
+  struct rig_memory memory = {0};
+  image.bytes[100] ^= 1;
+  struct rig_told heard = rig_ask(&image, &memory);
+  assert_int_equal(heard.status, 0);
+  assert_true(heard.damages >= 1 && heard.nodes > 0);
+  image.bytes[image.size - 100] ^= 1;
+  assert_int_equal(rig_ask(&image, &memory).status, WODAN_ECORRUPT);
+  store_free(&image);
+}
+
+static void test_inspect_damage__no_memory_at_any_point(void **state) {
+  (void)state;
+  struct store image = rig_image();
+  uint64_t step = 1, failures = 0;
+  for (uint64_t n = 1;; n += step) {
+    struct rig_memory memory = {.fail_at = n, .stride = 37};
+    struct rig_told told = rig_ask(&image, &memory);
+    if (memory.calls < n) break;
+    failures++;
+    if (told.status != 0) assert_int_equal(told.status, WODAN_ENOMEM);
+    if (n > 100) step = 17; /* the loop over the blocks repeats itself */
+  }
+  assert_true(failures > 60);
+  store_free(&image);
+}
+
+/* ---- damage in one object ------------------------------------------------------------------------------------------- */
+
+struct first {
+  uint64_t node, leaf, run, damaged, told;
+};
+
+static int first_object(void *context, const struct wodan_object *object) {
+  struct first *first = context;
+  uint64_t *places[] = {&first->node, &first->leaf, &first->run};
+  if (!*places[object->kind]) *places[object->kind] = object->block;
+  first->damaged += object->damage != NULL;
+  return 0;
+}
+
+static void first_damage(void *context, const struct wodan_damage *damage) {
+  (void)damage;
+  ((struct first *)context)->told++;
+}
+
+static struct wodan_inspect *craft_look(struct craft *c, struct first *first, struct wodan_device **device) {
+  struct wodan_inspect *inspect = NULL;
+  struct wodan_error error;
+  const struct wodan_inspect_options options = {.size = sizeof options, .context = first, .damage = first_damage};
+  *device = store_open(&c->store);
+  if (wodan_inspect_open(*device, &options, &inspect, &error) != 0) fail_msg("open: %s", error.message);
+  return inspect;
+}
+
+static struct wodan_slice slice(const char *s) { return (struct wodan_slice){s, strlen(s)}; }
+
+/* Leaves [b, c | d, e] and [m, n | o], and a run with d: in keys of table 1, as the engine writes them. */
+static void lay(struct craft *c) {
+  const struct object low = {.pages = {{{.key = "\1b"}, {.key = "\1c"}}, {{.key = "\1d"}, {.key = "\1e"}}}},
+                      high = {.pages = {{{.key = "\1m"}, {.key = "\1n"}}, {{.key = "\1o"}}}},
+                      run = {.pages = {{{.key = "\1d", .sequence = 9},
+                                        {.key = "\1n", .sequence = 8, .kind = RECORD_DELETE}}},
+                             .filter = true};
+  craft_begin(c);
+  struct node_image_entry leaves[2] = {leaf_of("\1b", craft_object(c, &low)), leaf_of("\1m", craft_object(c, &high))};
+  struct block_ptr runs[1] = {craft_object(c, &run)};
+  craft_checkpoint(c, craft_node(c, leaves, 2, runs, 1));
+}
+
+static int path_probe(void *context, const struct wodan_path_step *step) {
+  uint32_t *probes = context; /* of the node, the run, the leaf */
+  probes[step->kind == WODAN_OBJECT_NODE ? 0 : step->kind == WODAN_OBJECT_RUN ? 1 : 2] = step->probe + 1;
+  return 0;
+}
+
+static void test_inspect_damage__probes_tell_what_they_found(void **state) {
+  (void)state;
+  static const struct {
+    const char *key;
+    int status;
+    uint32_t run, leaf;
+  } CASES[] = {{"d", 0, WODAN_PROBE_FOUND, WODAN_PROBE_FOUND},
+               {"b", 0, WODAN_PROBE_FILTERED, WODAN_PROBE_FOUND},
+               {"n", WODAN_ENOTFOUND, WODAN_PROBE_FOUND, WODAN_PROBE_FOUND},
+               {"bb", WODAN_ENOTFOUND, WODAN_PROBE_FILTERED, WODAN_PROBE_ABSENT},
+               {"z", WODAN_ENOTFOUND, WODAN_PROBE_FILTERED, WODAN_PROBE_OUTSIDE}};
+  struct craft c;
+  struct first first = {0};
+  struct wodan_device *device;
+  lay(&c);
+  struct wodan_inspect *inspect = craft_look(&c, &first, &device);
+  for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+    uint32_t probes[3] = {0};
+    assert_int_equal(wodan_inspect_path(inspect, 0, slice(CASES[i].key), path_probe, probes, NULL), CASES[i].status);
+    assert_int_equal(probes[0], WODAN_PROBE_NODE + 1);
+    assert_int_equal(probes[1], CASES[i].run + 1);
+    assert_int_equal(probes[2], CASES[i].leaf + 1);
+  }
+  assert_int_equal(first.told, 0);
+  wodan_inspect_close(inspect);
+  wodan_device_close(device);
+  craft_end(&c);
+}
+
+static void test_inspect_damage__a_damaged_run_makes_what_is_below_unsure(void **state) {
+  (void)state;
+  struct craft c;
+  struct first first = {0};
+  struct wodan_device *device;
+  uint32_t probes[3] = {0};
+  lay(&c);
+  struct wodan_inspect *inspect = craft_look(&c, &first, &device);
+  assert_int_equal(wodan_inspect_tree(inspect, 0, first_object, &first, NULL), 0);
+  c.store.bytes[first.run * SECTOR + 40] ^= 1;
+  assert_int_equal(wodan_inspect_path(inspect, 0, slice("d"), path_probe, probes, NULL), WODAN_ECORRUPT);
+  assert_int_equal(probes[1], WODAN_PROBE_DAMAGED + 1);
+  assert_int_equal(probes[2], WODAN_PROBE_FOUND + 1);
+  assert_int_equal(first.told, 1);
+  wodan_inspect_close(inspect);
+  wodan_device_close(device);
+  craft_end(&c);
+}
+
+static void test_inspect_damage__a_damaged_node_is_shown_where_it_should_be(void **state) {
+  (void)state;
+  struct craft c;
+  struct first first = {0}, again = {0};
+  struct wodan_device *device;
+  lay(&c);
+  struct wodan_inspect *inspect = craft_look(&c, &first, &device);
+  assert_int_equal(wodan_inspect_tree(inspect, 0, first_object, &first, NULL), 0);
+  assert_int_equal(first.damaged, 0);
+  c.store.bytes[first.node * SECTOR + 40] ^= 1;
+  assert_int_equal(wodan_inspect_tree(inspect, 0, first_object, &again, NULL), 0);
+  assert_int_equal(again.node, first.node);
+  assert_int_equal(again.damaged, 1);
+  assert_int_equal(again.leaf, 0);
+  assert_int_equal(first.told, 1);
+  wodan_inspect_close(inspect);
+  wodan_device_close(device);
+  craft_end(&c);
+}
+
+/* ---- what the check says of the same damage ------------------------------------------------------------------------- */
+
+enum { RANGES_MAX = 256 };
+struct range {
+  uint64_t block;
+  uint32_t kind, has_lower, has_upper;
+  char lower[64], upper[64];
+};
+struct ranges {
+  struct range list[RANGES_MAX];
+  uint32_t count, heard;
+  const struct range *expected;
+};
+
+static void range_bound(char out[64], struct wodan_slice key) {
+  snprintf(out, 64, "%.*s", (int)key.size, key.size ? (const char *)key.data : "");
+}
+
+static int range_keep(void *context, const struct wodan_object *object) {
+  struct ranges *ranges = context;
+  assert_true(ranges->count < RANGES_MAX);
+  struct range *range = &ranges->list[ranges->count++];
+  *range = (struct range){object->block, object->kind, object->has_lower, object->has_upper, "", ""};
+  range_bound(range->lower, object->lower);
+  range_bound(range->upper, object->upper);
+  return 0;
+}
+
+static void range_finding(void *context, const struct wodan_finding *finding) {
+  struct ranges *ranges = context;
+  const struct range *expected = ranges->expected;
+  char lower[64], upper[64];
+  if (finding->severity != WODAN_DAMAGE) return;
+  ranges->heard++;
+  assert_int_equal(finding->block, expected->block);
+  assert_int_equal(finding->has_range, 1);
+  assert_int_equal(finding->has_lower, expected->has_lower);
+  assert_int_equal(finding->has_upper, expected->has_upper);
+  range_bound(lower, finding->lower);
+  range_bound(upper, finding->upper);
+  assert_string_equal(lower, expected->lower);
+  assert_string_equal(upper, expected->upper);
+}
+
+static void test_inspect_damage__findings_tell_the_keys_concerned(void **state) {
+  (void)state;
+  struct store image = rig_image();
+  struct ranges *ranges = calloc(1, sizeof *ranges);
+  struct wodan_device *device = store_open(&image);
+  struct wodan_inspect *inspect = NULL;
+  uint32_t bounded = 0;
+  assert_int_equal(wodan_inspect_open(device, NULL, &inspect, NULL), 0);
+  assert_int_equal(wodan_inspect_tree(inspect, 0, range_keep, ranges, NULL), 0);
+  wodan_inspect_close(inspect);
+  wodan_device_close(device);
+  for (uint32_t i = 0; i < ranges->count; i++) {
+    struct wodan_check_report report;
+    const struct wodan_check_options options = {.size = sizeof options, .context = ranges, .finding = range_finding};
+    uint8_t *byte = &image.bytes[ranges->list[i].block * RIG_SECTOR + 40];
+    ranges->expected = &ranges->list[i];
+    ranges->heard = 0;
+    bounded += ranges->list[i].has_lower && ranges->list[i].has_upper;
+    *byte ^= 1;
+    device = store_open(&image);
+    assert_int_equal(wodan_check(device, &options, &report, NULL), 0);
+    wodan_device_close(device);
+    *byte ^= 1;
+    assert_int_equal(ranges->heard, 1);
+  }
+  assert_true(bounded >= 3);
+  free(ranges);
+  store_free(&image);
+}
+
+/* ---- trees that lie ------------------------------------------------------------------------------------------------- */
+
+static void test_inspect_damage__a_block_owned_twice_is_counted_once(void **state) {
+  (void)state;
+  struct craft c;
+  struct first first = {0};
+  struct wodan_device *device;
+  struct wodan_map_cell cells[256];
+  uint64_t per_cell, used = 0;
+  craft_begin(&c);
+  const struct object low = {.pages = {{{.key = "\1b"}}}}, high = {.pages = {{{.key = "\1m"}}}, .at = c.next_block};
+  struct node_image_entry leaves[2] = {leaf_of("\1b", craft_object(&c, &low)), leaf_of("\1m", craft_object(&c, &high))};
+  craft_checkpoint(&c, craft_node(&c, leaves, 2, NULL, 0));
+  struct wodan_inspect *inspect = craft_look(&c, &first, &device);
+  assert_int_equal(wodan_inspect_map(inspect, cells, 256, &per_cell, NULL), 0);
+  for (size_t i = 0; i < 256; i++) {
+    uint64_t sum = 0;
+    for (unsigned kind = 0; kind < WODAN_MAP_KINDS; kind++) sum += cells[i].blocks[kind];
+    assert_int_equal(sum, 1);
+    used += cells[i].blocks[WODAN_MAP_LEAF] + cells[i].blocks[WODAN_MAP_NODE];
+  }
+  assert_int_equal(used, c.next_block - c.io.bounds.data_first);
+  assert_int_equal(first.told, 1);
+  wodan_inspect_close(inspect);
+  wodan_device_close(device);
+  craft_end(&c);
+}
+
+/* Fifteen levels that each name the next node twice: 32,768 ways down, cut off by the blocks there are. */
+static void test_inspect_damage__a_node_named_many_times_ends_the_walk(void **state) {
+  (void)state;
+  struct craft c;
+  struct rig_memory memory = {0};
+  craft_begin(&c);
+  const struct object leaf = {.pages = {{{.key = "\1a"}, {.key = "\1z"}}}};
+  struct node_image_entry entries[2] = {leaf_of("\1g", craft_object(&c, &leaf))};
+  struct block_ptr node = craft_node(&c, entries, 1, NULL, 0);
+  for (uint32_t level = 1; level < NODE_LEVELS_MAX; level++) {
+    entries[0] = leaf_of("\1b", node);
+    entries[1] = leaf_of("\1c", node);
+    node = craft_node_at(&c, level, entries, 2, NULL, 0);
+  }
+  craft_checkpoint(&c, node);
+  c.store.reads = c.store.writes = 0;
+  struct rig_told told = rig_ask(&c.store, &memory);
+  assert_int_equal(told.status, 0);
+  assert_true(told.damages > 0);
+  assert_true(told.nodes <= c.sb.device_blocks);
+  assert_true(c.store.reads < 1000000);
+  craft_end(&c);
+}
+
+/* ---- anything behind good checksums --------------------------------------------------------------------------------- */
+
+/* Changes a few bytes behind the header, and makes all checksums right again: what somebody unkind would write. */
+static void spoil_and_seal(struct craft *c, uint64_t *random, struct block_ptr *ptr) {
+  uint8_t *bytes = c->store.bytes + ptr->extents[0].first * SECTOR;
+  struct object_header header;
+  assert_true(object_header_decode(bytes, ptr->header_length, c->io.seed, c->io.fsid, &c->io.bounds, &header));
+  for (uint64_t n = random_below(random, 4); n > 0 && ptr->length > ptr->header_length; n--) {
+    uint64_t at = ptr->header_length + random_below(random, ptr->length - ptr->header_length);
+    bytes[at] = random_below(random, 3) ? (uint8_t)random_next(random) : 0xff;
+  }
+  for (uint32_t i = 0; i < header.section_count; i++) {
+    struct section *section = &header.sections[i];
+    if (section->tag != SECTION_PAGES)
+      section->checksum = checksum(c->io.seed, bytes + section->offset, (size_t)section->length);
+  }
+  uint8_t low[64], high[64]; /* the slices lie in the bytes that are written */
+  assert_true(header.low.size < 64 && header.high.size < 64);
+  memcpy(low, header.low.data ? header.low.data : "", header.low.size);
+  memcpy(high, header.high.data ? header.high.data : "", header.high.size);
+  header.low.data = low;
+  header.high.data = high;
+  assert_true(object_header_encode(&header, c->io.seed, bytes));
+  ptr->checksum = header.checksum;
+}
+
+static struct block_ptr spoiled_run(struct craft *c, uint64_t *random) {
+  static const char *const KEYS[] = {"\1a", "\1key 07919", "\1key 3", "\1m", "\1z"};
+  struct object run = {.filter = random_below(random, 2), .page_malformed = random_below(random, 4) == 0};
+  unsigned page = 0, at = 0;
+  for (unsigned k = 0; k < 5; k++) {
+    if (k && random_below(random, 3) == 0) continue;
+    run.pages[page][at++] = (struct entry){.key = KEYS[k], .sequence = 1 + random_below(random, 90)};
+    if (page + 1 < PAGES_MAX && random_below(random, 2)) page++, at = 0;
+    if (at == RECORDS_MAX) break;
+  }
+  struct block_ptr ptr = craft_object(c, &run);
+  spoil_and_seal(c, random, &ptr);
+  return ptr;
+}
+
+/* A tree of whatever was laid before it, most of it nonsense. */
+static struct block_ptr spoiled_tree(struct craft *c, uint64_t *random) {
+  static const char *const PIVOTS[] = {"\1a", "\1b", "\1key 1", "\1m", "\1z"};
+  struct block_ptr made[24];
+  for (uint32_t count = 0; count < 24; count++) {
+    struct node_image_entry entries[5];
+    struct block_ptr runs[2];
+    uint32_t entry_count = 0, run_count = 0;
+    if (count < 8) {
+      made[count] = spoiled_run(c, random);
+      continue;
+    }
+    for (uint32_t k = 0; k < 5; k++)
+      if (random_below(random, 3)) {
+        entries[entry_count] = leaf_of(PIVOTS[k], made[random_below(random, count)]);
+        entries[entry_count++].branch.flushed_upto = random_below(random, 4) ? 0 : random_below(random, 12);
+      }
+    if (!entry_count) entries[entry_count++] = leaf_of("\1k", made[count - 1]);
+    for (uint32_t r = 8; r-- > 0 && run_count < 2;)
+      if (random_below(random, 4) == 0) runs[run_count++] = made[r];
+    uint32_t level = count < 14 ? 0 : (uint32_t)random_below(random, 4);
+    made[count] = craft_node_at(c, level, entries, entry_count, runs, run_count);
+    spoil_and_seal(c, random, &made[count]);
+  }
+  return made[23];
+}
+
+static void test_inspect_damage__anything_behind_good_checksums(void **state) {
+  (void)state;
+  uint64_t shown = 0, told = 0;
+  for (uint64_t seed = 1; seed <= 400; seed++) {
+    struct rig_memory memory = {.stride = 5, .start = seed};
+    struct craft c;
+    uint64_t random = seed;
+    craft_begin(&c);
+    craft_checkpoint(&c, spoiled_tree(&c, &random));
+    if (seed % 3 == 0) craft_checkpoint(&c, spoiled_tree(&c, &random));
+    c.store.reads = c.store.writes = 0;
+    struct rig_told heard = rig_ask(&c.store, &memory);
+    if (heard.status != 0 || c.store.reads > 100000)
+      fail_msg("seed %llu: status %d after %llu reads", (unsigned long long)seed, heard.status,
+               (unsigned long long)c.store.reads);
+    shown += heard.nodes > 3;
+    told += heard.damages > 0;
+    craft_end(&c);
+  }
+  assert_true(shown > 100 && told > 100);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_inspect_damage__a_flip_in_any_block_leaves_all_functions_standing),
+      cmocka_unit_test(test_inspect_damage__random_bytes_in_many_places),
+      cmocka_unit_test(test_inspect_damage__shorter_and_shorter_devices),
+      cmocka_unit_test(test_inspect_damage__unreadable_sectors),
+      cmocka_unit_test(test_inspect_damage__both_superblocks_count),
+      cmocka_unit_test(test_inspect_damage__no_memory_at_any_point),
+      cmocka_unit_test(test_inspect_damage__probes_tell_what_they_found),
+      cmocka_unit_test(test_inspect_damage__a_damaged_run_makes_what_is_below_unsure),
+      cmocka_unit_test(test_inspect_damage__a_damaged_node_is_shown_where_it_should_be),
+      cmocka_unit_test(test_inspect_damage__findings_tell_the_keys_concerned),
+      cmocka_unit_test(test_inspect_damage__a_block_owned_twice_is_counted_once),
+      cmocka_unit_test(test_inspect_damage__a_node_named_many_times_ends_the_walk),
+      cmocka_unit_test(test_inspect_damage__anything_behind_good_checksums),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

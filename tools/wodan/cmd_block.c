@@ -1,0 +1,144 @@
+/* What: `wodan node`, `wodan page` and `wodan block`: what is in one block, each field with its bytes beside it.
+ *
+ * Always true: a field that is not as it must be says so in its own line; long stretches of bytes are cut.
+ *
+ * Order: as the bytes lie.
+ *
+ * See: include/wodan/inspect.h; tests/cli/test_inspect.sh. */
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "commands.h"
+#include "look.h"
+#include "report.h"
+
+enum { HEX_BYTES = 8, HEX_BYTES_JSON = 64 };
+
+struct block_options {
+  struct look_options look;
+  uint64_t block;
+  bool given;
+};
+
+static const struct argp_child children[] = {{&look_argp, 0, NULL, 0}, {0}};
+
+static error_t parse(int key, char *argument, struct argp_state *state) {
+  struct block_options *options = state->input;
+  switch (key) {
+  case ARGP_KEY_INIT:
+    state->child_inputs[0] = &options->look;
+    return 0;
+  case ARGP_KEY_ARG:
+    if (state->arg_num == 0) {
+      options->look.common.image = argument;
+    } else if (state->arg_num == 1) {
+      options->block = options_count(state, "BLOCK", argument, 0);
+      options->given = true;
+    } else {
+      argp_error(state, "one block is enough");
+    }
+    return 0;
+  case ARGP_KEY_END:
+    if (!options->given) argp_error(state, "image and block are needed");
+    return 0;
+  default:
+    return ARGP_ERR_UNKNOWN;
+  }
+}
+
+/* The first bytes as hexadecimal digits; "..." when there are more. */
+static void hex_text(char *text, const struct wodan_field *field, uint32_t most) {
+  uint32_t count = field->size < most ? field->size : most;
+  size_t used = 0;
+  text[0] = '\0';
+  for (uint32_t i = 0; i < count; i++) used += (size_t)sprintf(text + used, "%02x", field->bytes[i]);
+  if (field->size > count) strcpy(text + used, "..");
+}
+
+static int on_field(void *context, const struct wodan_field *field) {
+  struct json_object *list = context;
+  char hex[2 * HEX_BYTES_JSON + 8];
+  if (list != NULL) {
+    struct json_object *json = json_object_new_object();
+    hex_text(hex, field, HEX_BYTES_JSON);
+    look_add_number(json, "depth", field->depth);
+    if (field->size) look_add_number(json, "offset", field->offset);
+    if (field->size) look_add_number(json, "size", field->size);
+    if (field->size) look_add_text(json, "bytes", hex);
+    look_add_text(json, "name", field->name);
+    look_add_text(json, "text", field->text);
+    if (field->problem != NULL) look_add_text(json, "problem", field->problem);
+    json_object_array_add(list, json);
+    return 0;
+  }
+  hex_text(hex, field, HEX_BYTES);
+  if (field->size)
+    printf("%12" PRIx64 " %6u  %-18s  ", field->offset, field->size, hex);
+  else
+    printf("%12s %6s  %-18s  ", "", "", "");
+  int width = 20 - (int)field->depth * 2;
+  printf("%*s%-*s %s", (int)field->depth * 2, "", width > 0 ? width : 0, field->name, field->text);
+  if (field->problem != NULL) printf("  <== WRONG: %s", field->problem);
+  printf("\n");
+  return 0;
+}
+
+static int show_block(struct look *look, const struct block_options *options, uint32_t view) {
+  struct json_object *json = NULL, *fields = NULL;
+  struct wodan_error error;
+  if (options->look.common.json) {
+    json = json_object_new_object();
+    look_add_number(json, "block", options->block);
+    json_object_object_add(json, "fields", fields = json_object_new_array());
+  }
+  int status = wodan_inspect_block(look->inspect, options->block, view, on_field, fields, &error);
+  if (status == 0) return look_end(look, json, EXIT_CODE_OK);
+  json_object_put(json);
+  return look_fail(look, status, &error);
+}
+
+static int run(int argc, char **argv, const struct argp *argp, uint32_t view) {
+  struct block_options options = {0};
+  argp_parse(argp, argc, argv, 0, NULL, &options);
+  struct look look;
+  int exit_code = look_open(&look, &options.look.common, options.look.generation);
+  if (exit_code == EXIT_CODE_OK) exit_code = show_block(&look, &options, view);
+  look_close(&look);
+  return exit_code;
+}
+
+#define COLUMNS                                                                                                        \
+  "The columns are: offset on the device and size in bytes, the bytes (hexadecimal, the first of them), the field, "   \
+  "its "                                                                                                               \
+  "value. Reads only, damaged images too; exit code 1 when there is no such thing in the block."
+
+int cmd_node(int argc, char **argv) {
+  static const struct argp argp = {
+      .parser = parse,
+      .args_doc = "IMAGE BLOCK",
+      .doc = "Decodes the node that holds the block: header, leaves or children, buffered runs. " COLUMNS,
+      .children = children};
+  return run(argc, argv, &argp, WODAN_VIEW_NODE);
+}
+
+int cmd_page(int argc, char **argv) {
+  static const struct argp argp = {
+      .parser = parse,
+      .args_doc = "IMAGE BLOCK",
+      .doc =
+          "Decodes the pages, the index or the filter of the run or leaf that holds the block, as far as they lie in "
+          "it. " COLUMNS,
+      .children = children};
+  return run(argc, argv, &argp, WODAN_VIEW_PAGE);
+}
+
+int cmd_block(int argc, char **argv) {
+  static const struct argp argp = {
+      .parser = parse,
+      .args_doc = "IMAGE BLOCK",
+      .doc = "Decodes whatever is in the block: superblock, journal, node, run, or what is left of one. " COLUMNS,
+      .children = children};
+  return run(argc, argv, &argp, WODAN_VIEW_ANY);
+}

@@ -1,0 +1,233 @@
+/* What: `wodan journal`: the ring block by block, oldest first, with the roots, the tail and the head named.
+ *
+ * Always true: every block of the ring is in some line; without --all neighbours that nothing needs any more share one.
+ *
+ * Order: by sequence, so the head's place comes first and last.
+ *
+ * See: include/wodan/inspect.h; tests/cli/test_inspect.sh. */
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "commands.h"
+#include "look.h"
+#include "report.h"
+
+enum { KEY_ALL = 'a' };
+
+struct journal_options {
+  struct look_options look;
+  bool all;
+};
+
+static const struct argp_option option_list[] = {
+    {"all", KEY_ALL, NULL, 0, "A line for every block, also for those that nothing needs any more", 0}, {0}};
+
+static const struct argp_child children[] = {{&look_argp, 0, NULL, 0}, {0}};
+
+static error_t parse(int key, char *argument, struct argp_state *state) {
+  struct journal_options *journal = state->input;
+  switch (key) {
+  case ARGP_KEY_INIT:
+    state->child_inputs[0] = &journal->look;
+    return 0;
+  case KEY_ALL:
+    journal->all = true;
+    return 0;
+  case ARGP_KEY_ARG:
+    if (state->arg_num > 0) argp_error(state, "one image is enough");
+    journal->look.common.image = argument;
+    return 0;
+  case ARGP_KEY_NO_ARGS:
+    argp_error(state, "the image is missing");
+    return 0;
+  default:
+    return ARGP_ERR_UNKNOWN;
+  }
+}
+
+static const struct argp argp = {
+    .options = option_list,
+    .parser = parse,
+    .args_doc = "IMAGE",
+    .doc =
+        "Shows the journal: sequence, place and epoch of each block, records with their operations, checkpoints with "
+        "their generations; '-' stands before blocks of the newest root's replay, '|' where the chain is whole. "
+        "Reads only, damaged images too.",
+    .children = children};
+
+/* Neighbours of one kind that share a line. */
+struct stretch {
+  uint64_t count, first_sequence, last_sequence, first_position, last_position;
+  uint32_t kind;
+};
+
+struct showing {
+  bool all;
+  struct stretch stretch;
+  struct json_object *blocks; /* with --json */
+  uint64_t counts[WODAN_JOURNAL_INVALID + 1];
+};
+
+static const char *kind_name(uint32_t kind) {
+  static const char *const names[] = {"empty", "record", "checkpoint", "seal", "invalid"};
+  return kind <= WODAN_JOURNAL_INVALID ? names[kind] : "unknown";
+}
+
+static void print_stretch(struct showing *showing) {
+  struct stretch *s = &showing->stretch;
+  if (s->count == 0) return;
+  if (s->kind == WODAN_JOURNAL_INVALID)
+    printf("  %12s  positions %" PRIu64 " to %" PRIu64 ": %" PRIu64 " blocks hold nothing valid\n", "-",
+           s->first_position, s->last_position, s->count);
+  else
+    printf("  %12" PRIu64 "  to %" PRIu64 ": %" PRIu64 " %s blocks that nothing needs any more\n", s->first_sequence,
+           s->last_sequence, s->count, s->kind == WODAN_JOURNAL_EMPTY ? "empty" : "older");
+  *s = (struct stretch){0};
+}
+
+static void add_roles(char text[120], uint32_t roles) {
+  static const struct {
+    uint32_t role;
+    const char *text;
+  } names[] = {{WODAN_JOURNAL_NEWEST, "newest root"},
+               {WODAN_JOURNAL_OLDER, "previous root"},
+               {WODAN_JOURNAL_TAIL, "tail: replay starts here"},
+               {WODAN_JOURNAL_HEAD, "head: the next block goes here"}};
+  text[0] = '\0';
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    if (!(roles & names[i].role)) continue;
+    snprintf(text + strlen(text), 120 - strlen(text), "%s%s", text[0] == '\0' ? "  <- " : ", ", names[i].text);
+  }
+}
+
+static void print_block(const struct wodan_journal_block *b) {
+  char what[160] = "", roles[120];
+  add_roles(roles, b->roles);
+  if (b->kind == WODAN_JOURNAL_INVALID) {
+    printf("  %12s %9" PRIu64 " %9" PRIu64 "  invalid%s\n", "-", b->position, b->block, roles);
+    return;
+  }
+  if (b->kind == WODAN_JOURNAL_RECORD && b->fragment > 0)
+    snprintf(what, sizeof what, "%u of %u", b->fragment + 1, b->fragments);
+  else if (b->kind == WODAN_JOURNAL_RECORD && b->operations)
+    snprintf(what, sizeof what, "%u of %u, operations %" PRIu64 " to %" PRIu64, b->fragment + 1, b->fragments, b->first,
+             b->last);
+  else if (b->kind == WODAN_JOURNAL_CHECKPOINT && b->root.generation)
+    snprintf(what, sizeof what, "generation %" PRIu64 ", up to operation %" PRIu64 ", tail %" PRIu64,
+             b->root.generation, b->root.sequence, b->root.tail);
+  else if (b->kind == WODAN_JOURNAL_RECORD || b->kind == WODAN_JOURNAL_CHECKPOINT)
+    snprintf(what, sizeof what, "malformed");
+  printf("%c%c%12" PRIu64 " %9" PRIu64 " %9" PRIu64 " %6" PRIu64 "  %-10s %6u %12" PRIu64 "  %s%s\n",
+         b->roles & WODAN_JOURNAL_REPLAYED ? '-' : ' ', b->roles & WODAN_JOURNAL_CHAINED ? '|' : ' ', b->sequence,
+         b->position, b->block, b->epoch, kind_name(b->kind), b->payload, b->flushed_through, what, roles);
+}
+
+static struct json_object *describe(const struct wodan_journal_block *b) {
+  static const struct {
+    uint32_t role;
+    const char *text;
+  } names[] = {{WODAN_JOURNAL_LIVE, "live"},           {WODAN_JOURNAL_REPLAYED, "replayed"},
+               {WODAN_JOURNAL_TAIL, "tail"},           {WODAN_JOURNAL_NEWEST, "newest_root"},
+               {WODAN_JOURNAL_OLDER, "previous_root"}, {WODAN_JOURNAL_HEAD, "head"},
+               {WODAN_JOURNAL_CHAINED, "chained"}};
+  struct json_object *json = json_object_new_object(), *roles = json_object_new_array();
+  look_add_number(json, "position", b->position);
+  look_add_number(json, "block", b->block);
+  look_add_text(json, "kind", kind_name(b->kind));
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    if (b->roles & names[i].role) json_object_array_add(roles, json_object_new_string(names[i].text));
+  }
+  json_object_object_add(json, "roles", roles);
+  if (b->kind == WODAN_JOURNAL_INVALID) return json;
+  look_add_number(json, "sequence", b->sequence);
+  look_add_number(json, "epoch", b->epoch);
+  look_add_number(json, "flushed_through", b->flushed_through);
+  look_add_number(json, "checkpoint", b->checkpoint);
+  look_add_number(json, "payload", b->payload);
+  look_add_number(json, "fragment", b->fragment);
+  look_add_number(json, "fragments", b->fragments);
+  if (b->operations) look_add_number(json, "first_operation", b->first);
+  if (b->operations) look_add_number(json, "last_operation", b->last);
+  if (b->root.generation) json_object_object_add(json, "root", look_describe_root(&b->root));
+  return json;
+}
+
+static int on_block(void *context, const struct wodan_journal_block *b) {
+  struct showing *showing = context;
+  showing->counts[b->kind]++;
+  if (showing->blocks != NULL) {
+    json_object_array_add(showing->blocks, describe(b));
+    return 0;
+  }
+  uint32_t needed = WODAN_JOURNAL_LIVE | WODAN_JOURNAL_HEAD | WODAN_JOURNAL_NEWEST | WODAN_JOURNAL_OLDER;
+  uint32_t kind = b->kind == WODAN_JOURNAL_EMPTY || b->kind == WODAN_JOURNAL_INVALID ? b->kind : WODAN_JOURNAL_RECORD;
+  bool alone = showing->all || (b->roles & needed);
+  struct stretch *s = &showing->stretch;
+  if (s->count > 0 && (alone || s->kind != kind)) print_stretch(showing);
+  if (alone) {
+    print_block(b);
+    return 0;
+  }
+  if (s->count++ == 0) {
+    s->kind = kind;
+    s->first_sequence = b->sequence;
+    s->first_position = b->position;
+  }
+  s->last_sequence = b->sequence;
+  s->last_position = b->position;
+  return 0;
+}
+
+static void print_top(const struct wodan_summary *s) {
+  char size[24];
+  report_size_text(size, (unsigned long long)s->ring * s->journal_block_size);
+  printf("Ring of %" PRIu64 " blocks of %u bytes (%s), head %" PRIu64 ", epoch %" PRIu64 "\n", s->ring,
+         s->journal_block_size, size, s->head, s->epoch);
+  if (s->has_root)
+    printf("Replay on generation %" PRIu64 ": %" PRIu64 " records with %" PRIu64 " operations, up to operation %" PRIu64
+           "\n",
+           s->newest.generation, s->replay_records, s->replay_operations, s->sequence);
+  if (s->journal_linear) printf("The end could not be bisected; the whole ring was read.\n");
+  printf("\n  %12s %9s %9s %6s  %-10s %6s %12s\n", "sequence", "position", "block", "epoch", "kind", "bytes",
+         "flushed");
+}
+
+static int show_journal(struct look *look, const struct journal_options *options) {
+  const struct wodan_summary *s = &look->summary;
+  struct showing showing = {.all = options->all};
+  struct json_object *json = NULL;
+  struct wodan_error error;
+  if (options->look.common.json) {
+    json = json_object_new_object();
+    look_add_number(json, "ring", s->ring);
+    look_add_number(json, "journal_block_size", s->journal_block_size);
+    look_add_number(json, "head", s->head);
+    look_add_number(json, "epoch", s->epoch);
+    look_add_number(json, "replay_records", s->replay_records);
+    look_add_number(json, "replay_operations", s->replay_operations);
+    json_object_object_add(json, "newest", look_describe_root(&s->newest));
+    json_object_object_add(json, "previous", look_describe_root(&s->older));
+    json_object_object_add(json, "blocks", showing.blocks = json_object_new_array());
+  } else {
+    print_top(s);
+  }
+  int status = wodan_inspect_journal(look->inspect, on_block, &showing, &error);
+  if (status < 0) {
+    json_object_put(json);
+    return look_fail(look, status, &error);
+  }
+  if (json == NULL) print_stretch(&showing);
+  return look_end(look, json, EXIT_CODE_OK);
+}
+
+int cmd_journal(int argc, char **argv) {
+  struct journal_options options = {0};
+  argp_parse(&argp, argc, argv, 0, NULL, &options);
+  struct look look;
+  int exit_code = look_open(&look, &options.look.common, options.look.generation);
+  if (exit_code == EXIT_CODE_OK) exit_code = show_journal(&look, &options);
+  look_close(&look);
+  return exit_code;
+}

@@ -1,0 +1,201 @@
+/* What: `wodan tree`: the skeleton of the tree, a line a node.
+ *
+ * Always true: reads nodes only, never a leaf or a run; nodes that cannot be read are shown where they should be.
+ *
+ * Order: parents first, by rising keys.
+ *
+ * See: include/wodan/inspect.h; tests/cli/test_inspect.sh. */
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "commands.h"
+#include "look.h"
+#include "report.h"
+
+enum { KEY_DEPTH = 'd', KEY_RUNS = 0x3100, KEY_LEAVES, KEY_PREVIOUS };
+
+struct tree_options {
+  struct look_options look;
+  uint64_t depth; /* levels shown */
+  bool runs, leaves, previous;
+};
+
+static const struct argp_option option_list[] = {
+    {"depth", KEY_DEPTH, "N", 0, "Only the first N levels from the root down", 0},
+    {"runs", KEY_RUNS, NULL, 0, "Show the buffered runs of each node too", 0},
+    {"leaves", KEY_LEAVES, NULL, 0, "Show the leaves too", 0},
+    {"previous", KEY_PREVIOUS, NULL, 0, "The tree of the root before the newest", 0},
+    {0}};
+
+static const struct argp_child children[] = {{&look_argp, 0, NULL, 0}, {0}};
+
+static error_t parse(int key, char *argument, struct argp_state *state) {
+  struct tree_options *tree = state->input;
+  switch (key) {
+  case ARGP_KEY_INIT:
+    state->child_inputs[0] = &tree->look;
+    return 0;
+  case KEY_DEPTH:
+    tree->depth = options_count(state, "--depth", argument, 1);
+    return 0;
+  case KEY_RUNS:
+    tree->runs = true;
+    return 0;
+  case KEY_LEAVES:
+    tree->leaves = true;
+    return 0;
+  case KEY_PREVIOUS:
+    tree->previous = true;
+    return 0;
+  case ARGP_KEY_ARG:
+    if (state->arg_num > 0) argp_error(state, "one image is enough");
+    tree->look.common.image = argument;
+    return 0;
+  case ARGP_KEY_NO_ARGS:
+    argp_error(state, "the image is missing");
+    return 0;
+  default:
+    return ARGP_ERR_UNKNOWN;
+  }
+}
+
+static const struct argp argp = {
+    .options = option_list,
+    .parser = parse,
+    .args_doc = "IMAGE",
+    .doc = "Shows the nodes of the tree: level, first block, generation, leaves or children, buffered runs with their "
+           "records and bytes, how full the node is (of the entries at which it splits), and its range of keys. Reads "
+           "only, damaged images too.",
+    .children = children};
+
+struct showing {
+  const struct tree_options *options;
+  const struct wodan_summary *summary;
+  struct json_object *nodes, *runs, *leaves; /* with --json */
+  uint64_t count;
+};
+
+static void range_text(char text[200], const struct wodan_object *object) {
+  char lower[80], upper[80];
+  snprintf(text, 200, "%s .. %s", object->has_lower ? look_bytes(lower, sizeof lower, object->lower) : "first",
+           object->has_upper ? look_bytes(upper, sizeof upper, object->upper) : "last");
+}
+
+static uint64_t entries_max(const struct showing *showing, const struct wodan_object *node) {
+  return node->level ? showing->summary->node_children : showing->summary->node_leaves;
+}
+
+static void print_node(const struct showing *showing, const struct wodan_object *node) {
+  char place[24], entries[32], fill[16], size[24], range[200];
+  snprintf(place, sizeof place, "%*s%u", (int)node->depth * 2, "", node->level);
+  range_text(range, node);
+  if (node->damage != NULL) {
+    printf("%-10s %12" PRIu64 " %11" PRIu64 "  DAMAGED: %s  %s\n", place, node->block, node->generation, node->damage,
+           range);
+    return;
+  }
+  const char *what = node->level ? node->entries == 1 ? "child" : "children" : node->entries == 1 ? "leaf" : "leaves";
+  snprintf(entries, sizeof entries, "%u %s", node->entries, what);
+  report_size_text(size, node->run_bytes);
+  printf("%-10s %12" PRIu64 " %11" PRIu64 "  %-14s %5s  %4u %10" PRIu64 " %10s  %s\n", place, node->block,
+         node->generation, entries, look_percent(fill, node->entries, entries_max(showing, node)), node->runs,
+         node->records, size, range);
+}
+
+static void print_part(const struct wodan_object *object) {
+  char place[24], size[24], range[200];
+  bool run = object->kind == WODAN_OBJECT_RUN;
+  snprintf(place, sizeof place, "%*s%s", (int)object->depth * 2 + 2, "", run ? "run" : "leaf");
+  report_size_text(size, object->length);
+  printf("%-10s %12" PRIu64 " %11" PRIu64 "  %-20s ", place, object->block, object->generation, size);
+  if (run) {
+    printf("%" PRIu64 " records, %" PRIu64 " deletes\n", object->records, object->deletes);
+  } else {
+    range_text(range, object);
+    printf("flushed up to %" PRIu64 "  %s\n", object->flushed_upto, range);
+  }
+}
+
+static struct json_object *describe(const struct showing *showing, const struct wodan_object *object) {
+  struct json_object *json = json_object_new_object();
+  look_add_number(json, "level", object->level);
+  look_add_number(json, "depth", object->depth);
+  look_add_number(json, "block", object->block);
+  look_add_number(json, "blocks", object->blocks);
+  look_add_number(json, "length", object->length);
+  look_add_number(json, "generation", object->generation);
+  if (object->has_lower) look_add_bytes(json, "lower", object->lower);
+  if (object->has_upper) look_add_bytes(json, "upper", object->upper);
+  if (object->kind != WODAN_OBJECT_LEAF) {
+    look_add_number(json, "records", object->records);
+    look_add_number(json, "deletes", object->deletes);
+  } else {
+    look_add_number(json, "flushed_upto", object->flushed_upto);
+  }
+  if (object->kind != WODAN_OBJECT_NODE) return json;
+  look_add_number(json, "entries", object->entries);
+  look_add_number(json, "entries_max", entries_max(showing, object));
+  look_add_number(json, "runs", object->runs);
+  look_add_number(json, "run_bytes", object->run_bytes);
+  look_add_number(json, "leaf_bytes", object->leaf_bytes);
+  look_add_text(json, "damage", object->damage);
+  return json;
+}
+
+static int on_object(void *context, const struct wodan_object *object) {
+  struct showing *showing = context;
+  const struct tree_options *options = showing->options;
+  if (object->depth >= options->depth) return 0;
+  if (object->kind == WODAN_OBJECT_RUN && !options->runs) return 0;
+  if (object->kind == WODAN_OBJECT_LEAF && !options->leaves) return 0;
+  showing->count++;
+  if (options->look.common.json) {
+    struct json_object *list = object->kind == WODAN_OBJECT_NODE  ? showing->nodes
+                               : object->kind == WODAN_OBJECT_RUN ? showing->runs
+                                                                  : showing->leaves;
+    json_object_array_add(list, describe(showing, object));
+  } else if (object->kind == WODAN_OBJECT_NODE) {
+    print_node(showing, object);
+  } else {
+    print_part(object);
+  }
+  return 0;
+}
+
+static int show_tree(struct look *look, const struct tree_options *options) {
+  struct showing showing = {.options = options, .summary = &look->summary};
+  const struct wodan_root *root = options->previous ? &look->summary.older : &look->summary.newest;
+  struct json_object *json = NULL;
+  struct wodan_error error;
+  if (options->look.common.json) {
+    json = json_object_new_object();
+    json_object_object_add(json, "root", look_describe_root(root));
+    json_object_object_add(json, "nodes", showing.nodes = json_object_new_array());
+    if (options->runs) json_object_object_add(json, "runs", showing.runs = json_object_new_array());
+    if (options->leaves) json_object_object_add(json, "leaves", showing.leaves = json_object_new_array());
+  } else if (root->tree_generation) {
+    printf("Tree of generation %" PRIu64 "\n\n%-10s %12s %11s  %-14s %5s  %4s %10s %10s  %s\n", root->generation,
+           "level", "block", "generation", "entries", "full", "runs", "records", "bytes", "keys");
+  }
+  int status = wodan_inspect_tree(look->inspect, options->previous ? WODAN_OLDER_ROOT : WODAN_NEWEST_ROOT, on_object,
+                                  &showing, &error);
+  if (status < 0) {
+    json_object_put(json);
+    return look_fail(look, status, &error);
+  }
+  if (json == NULL && root->generation == 0) printf("There is no such root.\n");
+  if (json == NULL && root->generation && !root->tree_generation) printf("The tree is empty.\n");
+  return look_end(look, json, root->generation ? EXIT_CODE_OK : EXIT_CODE_NEGATIVE);
+}
+
+int cmd_tree(int argc, char **argv) {
+  struct tree_options options = {.depth = UINT64_MAX};
+  argp_parse(&argp, argc, argv, 0, NULL, &options);
+  struct look look;
+  int exit_code = look_open(&look, &options.look.common, options.look.generation);
+  if (exit_code == EXIT_CODE_OK) exit_code = show_tree(&look, &options);
+  look_close(&look);
+  return exit_code;
+}
