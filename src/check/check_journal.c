@@ -10,7 +10,7 @@
 #include <inttypes.h>
 #include "check/check_private.h"
 
-enum { SURVEY_BYTES = 64 * 1024 };
+enum { PART_BYTES = 16 * 1024 }; /* read at once; the memory for it counts against what a check may take */
 
 static uint64_t place(const struct check *check, uint64_t position) {
   const struct superblock *sb = &check->superblock;
@@ -33,11 +33,15 @@ static void survey_part(struct check *check, const uint8_t *buffer, bool read, u
   }
 }
 
+static uint32_t blocks_at_once(const struct superblock *sb) {
+  return sb->journal_block_size < PART_BYTES ? PART_BYTES / sb->journal_block_size : 1;
+}
+
 /* Every block of the ring once, whether the chain needs it or not. */
 static int survey(struct check *check) {
   const struct superblock *sb = &check->superblock;
-  uint64_t ring = superblock_ring_blocks(sb), invalid = 0, first = 0, part = SURVEY_BYTES / sb->journal_block_size;
-  assert(part >= 1);
+  uint64_t ring = superblock_ring_blocks(sb), invalid = 0, first = 0, part = blocks_at_once(sb);
+  if (part > ring) part = ring;
   int status = check_buffer_reserve(check, &check->page, (size_t)part * sb->journal_block_size);
   for (uint64_t at = 0; at < ring && status == 0; at += part) {
     uint64_t count = ring - at < part ? ring - at : part, offset = sb->block_size + at * sb->journal_block_size;
@@ -123,7 +127,8 @@ int check_journal(struct check *check) {
                                 .seed = check->io.seed,
                                 .block_size = sb->journal_block_size,
                                 .device_block = sb->block_size,
-                                .blocks = superblock_ring_blocks(sb)};
+                                .blocks = superblock_ring_blocks(sb),
+                                .buffered_max = blocks_at_once(sb)};
   struct journal journal = {0};
   struct wodan_error failure = {0};
   int status = journal_init(&journal, &setup, check->error);
