@@ -66,6 +66,7 @@ static int count_operation(void *context, const struct record *record, uint64_t 
   const struct superblock *sb = &check->superblock;
   (void)error;
   check->report->journal_records++;
+  check->sequence = record->sequence;
   if (record->key.size > sb->page_size / 8 + TABLE_ID_SIZE || record->value.size > sb->page_size / 4)
     check_found(check, FOUND_JOURNAL_SIZE, place(check, block % superblock_ring_blocks(sb)), 0,
                 "operation %" PRIu64 " has a key of %zu and a value of %zu bytes", record->sequence, record->key.size,
@@ -115,7 +116,13 @@ static int use_root(struct check *check, struct journal *journal, bool stop_at_c
                                   .apply = count_operation,
                                   .context = check};
   struct wodan_error failure = {0};
-  if (journal_replay(journal, &replay, &failure) == 0) return 0;
+  check->sequence = m->newest.sequence;
+  int status = journal_replay(journal, &replay, &failure);
+  if (!journal_counters_sound(m, check->sequence))
+    check_found(check, FOUND_JOURNAL_COUNTERS, WODAN_NO_BLOCK, 0,
+                "generation %" PRIu64 ", epoch %" PRIu64 ", journal block %" PRIu64 ", operation %" PRIu64,
+                m->generation_max, m->epoch_max.number, m->head, check->sequence);
+  if (status == 0) return 0;
   return check_failed(check, &failure, FOUND_JOURNAL_REPLAY, WODAN_NO_BLOCK, m->newest.generation, NULL);
 }
 

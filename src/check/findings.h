@@ -24,6 +24,7 @@
   X(OLDER_ROOT_USED, 16, WODAN_NOTE, "the newest root is out of reach; an older one was checked in its place: %s")     \
   X(PREVIOUS_LOST, 17, WODAN_WARNING, "the previous root is lost: %s")                                                 \
   X(PREVIOUS_NEWER, 18, WODAN_WARNING, "the previous root is not older than the newest one: %s")                       \
+  X(JOURNAL_COUNTERS, 19, WODAN_DAMAGE, "a counter in the journal is beyond what a volume can reach: %s")              \
   /* nodes */                                                                                                          \
   X(NODE_DAMAGED, 20, WODAN_DAMAGE, "a node cannot be used: %s")                                                       \
   /* runs and leaves */                                                                                                \
