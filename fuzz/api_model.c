@@ -4,7 +4,7 @@
  * See: support/machine.h. */
 #include "support/machine.h"
 
-const size_t fuzz_size_max = 1024;
+const size_t fuzz_size_max = 256;
 
 static const struct machine_entry entries[] = {
     MACHINE(put),         MACHINE(put),         MACHINE(put_durable), MACHINE(fill),         MACHINE(fill),

@@ -5,7 +5,7 @@
  * See: support/machine.h. */
 #include "support/machine.h"
 
-const size_t fuzz_size_max = 1024;
+const size_t fuzz_size_max = 400;
 
 static const struct machine_entry entries[] = {
     MACHINE(put),         MACHINE(put_durable),  MACHINE(fill),       MACHINE(fill),           MACHINE(delete),

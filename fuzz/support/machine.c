@@ -240,9 +240,7 @@ static void finish(struct machine *machine) {
   if (!machine->db) return;
   machine_heal(machine);
   machine_scan(machine);
-  machine_reopen(machine);
-  if (machine->db) machine_scan(machine);
-  if (machine->db) machine_get_all(machine);
+  machine_reopen(machine); /* which scans */
   if (machine->db) machine_drop(machine);
   machine_check(machine);
   if (!machine->hostile) FUZZ_CHECK(sim_violations(machine->sim) == 0);
@@ -265,9 +263,9 @@ void machine_run(const struct machine_table *table, const uint8_t *data, size_t 
 }
 
 size_t machine_seed(unsigned number, uint8_t *out, size_t size_max) {
-  if (number >= 24 || size_max < 256) return 0;
+  if (number >= 24 || size_max < 250) return 0;
   uint64_t random = number;
-  size_t size = 16 + number * 10;
+  size_t size = 16 + number * 9;
   for (size_t i = 0; i < size; i++) out[i] = (uint8_t)random_next(&random);
   out[0] = (uint8_t)number;
   return size;

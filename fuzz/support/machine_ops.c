@@ -92,13 +92,13 @@ void machine_put_durable(struct machine *machine) {
 void machine_fill(struct machine *machine) {
   unsigned key = machine_take(machine) % KEYS, step = 1 + machine_take(machine) % 7;
   uint16_t size = size_taken(machine);
-  for (unsigned i = 0; i < 24 && !machine->over; i++) put(machine, (key + i * step) % KEYS, size, false);
+  for (unsigned i = 0; i < 12 && !machine->over; i++) put(machine, (key + i * step) % KEYS, size, false);
 }
 
 void machine_delete(struct machine *machine) {
   unsigned key = machine_take(machine) % KEYS;
   uint8_t how = machine_take(machine);
-  unsigned count = how % 8 ? 1 : 24;
+  unsigned count = how % 8 ? 1 : 12;
   for (unsigned i = 0; i < count && !machine->over; i++) {
     struct wodan_commit commit = {.durability = how >= 192};
     struct change change = {(uint8_t)((key + i) % KEYS), 0};
