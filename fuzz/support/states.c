@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "codec/checksum.h"
 #include "format/record.h"
 #include "fuzz.h"
 
@@ -126,13 +127,19 @@ void states_all(const struct states *states, struct possible *possible) {
 }
 
 void states_merge(const struct states *states, struct possible *possible) {
+  enum { SLOTS = 8192 };
+  static uint16_t slots[SLOTS]; /* state + 1, by content */
+  memset(slots, 0, sizeof slots);
   uint32_t kept = 0;
   for (uint32_t i = 0; i < possible->count; i++) {
-    const struct state *state = &states->all[possible->states[i]];
-    bool known = false;
-    for (uint32_t k = 0; k < kept && !known; k++)
-      known = memcmp(states->all[possible->states[k]].values, state->values, sizeof state->values) == 0;
-    if (!known) possible->states[kept++] = possible->states[i];
+    uint16_t number = possible->states[i];
+    const uint16_t *values = states->all[number].values;
+    size_t slot = checksum(0, values, sizeof states->all[0].values) % SLOTS;
+    while (slots[slot] && memcmp(states->all[slots[slot] - 1].values, values, sizeof states->all[0].values) != 0)
+      slot = (slot + 1) % SLOTS;
+    if (slots[slot]) continue;
+    slots[slot] = (uint16_t)(number + 1);
+    possible->states[kept++] = number;
   }
   possible->count = kept;
 }
