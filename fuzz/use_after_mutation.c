@@ -13,7 +13,8 @@ static const struct machine_entry entries[] = {
     MACHINE(kill),        MACHINE(get),          MACHINE(get_all),    MACHINE(cursor_open),    MACHINE(cursor_move),
     MACHINE(cursor_walk), MACHINE(cursor_close), MACHINE(view_open),  MACHINE(view_close),     MACHINE(keep),
     MACHINE(rot),         MACHINE(rot),          MACHINE(rot_hidden), MACHINE(misplace),       MACHINE(stale),
-    MACHINE(read_fault),  MACHINE(repair),       MACHINE(power_cut),  MACHINE(reopen_reading), MACHINE(check),
+    MACHINE(read_fault),  MACHINE(repair),       MACHINE(power_cut),  MACHINE(power_cut_soon), MACHINE(reopen_reading),
+    MACHINE(check),
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -110,6 +110,7 @@ void machine_scan(struct machine *machine) {
 
 void machine_heal(struct machine *machine) {
   sim_faults_clear(machine->sim);
+  sim_cut_at(machine->sim, UINT64_MAX); /* no effect once the power is off */
   machine->faulty = false;
   machine->meter.fail_at = 0;
 }
@@ -134,6 +135,7 @@ static void lose_served(struct machine *machine) {
 }
 
 static int try_open(struct machine *machine, uint32_t flags) {
+  if (sim_is_off(machine->sim)) machine_power_lost(machine);
   lose_served(machine);
   struct wodan_open_options options = {.flags = flags | WODAN_OPEN_INLINE,
                                        .memory_budget = (512 << 10) + 2 * sim_size(machine->sim),
@@ -244,6 +246,7 @@ static void finish(struct machine *machine) {
   machine_scan(machine);
   machine_reopen(machine); /* which scans */
   if (machine->db) machine_drop(machine);
+  if (sim_is_off(machine->sim)) machine_power_lost(machine);
   machine_check(machine);
   if (!machine->hostile) FUZZ_CHECK(sim_violations(machine->sim) == 0);
 }
@@ -260,6 +263,7 @@ void machine_run(const struct machine_table *table, const uint8_t *data, size_t 
       fprintf(stderr, "%zu: %s (%u states, %u possible, acknowledged %u)\n", machine.at - 1, entry->name,
               machine.states.count, machine.now.count, machine.acked);
     entry->op(&machine);
+    if (sim_is_off(machine.sim) && machine.db) machine_power_cut(&machine);
   }
   finish(&machine);
 }

@@ -93,6 +93,8 @@ void machine_close_readers(struct machine *machine);
 void machine_open(struct machine *machine, uint32_t flags);
 /* The handle goes, the device stays as it is. */
 void machine_drop(struct machine *machine);
+/* Only a part of the window remains, which the input chooses sector by sector; the power is on again. */
+void machine_power_lost(struct machine *machine);
 /* Faults and lack of memory end. */
 void machine_heal(struct machine *machine);
 /* Everything that the states could be at the next open. */
@@ -106,7 +108,8 @@ machine_op machine_put, machine_put_durable, machine_fill, machine_delete, machi
 machine_op machine_get, machine_get_all, machine_view_open, machine_view_close, machine_cursor_open,
     machine_cursor_move, machine_cursor_walk, machine_cursor_close, machine_pin, machine_unpin;
 /* machine_faults.c */
-machine_op machine_power_cut, machine_kill, machine_io_fault, machine_read_fault, machine_memory_fault, machine_healed,
-    machine_keep, machine_rot, machine_rot_hidden, machine_misplace, machine_stale, machine_repair, machine_check;
+machine_op machine_power_cut, machine_power_cut_soon, machine_kill, machine_io_fault, machine_read_fault,
+    machine_memory_fault, machine_healed, machine_keep, machine_rot, machine_rot_hidden, machine_misplace,
+    machine_stale, machine_repair, machine_check;
 
 #endif

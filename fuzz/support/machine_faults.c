@@ -8,22 +8,34 @@
 
 enum { CHOICE_MAX = 255, UNIT = 512 };
 
-/* Only a part of the window remains, which the input chooses sector by sector. */
-void machine_power_cut(struct machine *machine) {
-  uint8_t choice[CHOICE_MAX + 4] = {0}, flags = machine_take(machine);
+void machine_power_lost(struct machine *machine) {
+  uint8_t choice[CHOICE_MAX + 4] = {0};
+  bool was_over = machine->over;
   size_t size = machine_take(machine), segments = sim_window_segments(machine->sim);
   if (segments) choice[0] = (uint8_t)(machine_take(machine) % segments);
   for (size_t i = 0; i < size && !machine->over; i++) choice[4 + i] = machine_take(machine);
-  machine->over = false; /* a choice that is cut short is one too */
-  machine_drop(machine);
+  machine->over = was_over; /* a choice that is cut short is one too */
   struct sim_image image;
   if (sim_image_init(&image, machine->sim) < 0) FUZZ_FAIL("no memory");
   sim_image_choose(&image, machine->sim, choice, 4 + size);
   if (sim_load(machine->sim, &image) < 0) FUZZ_FAIL("the device cannot be loaded");
   sim_image_release(&image);
   machine_heal(machine);
+}
+
+/* Between two operations. */
+void machine_power_cut(struct machine *machine) {
+  uint8_t flags = machine_take(machine);
+  machine_drop(machine);
+  machine_power_lost(machine);
   machine_forget(machine);
   machine_open(machine, flags % 16 == 0 ? WODAN_OPEN_READ_ONLY : 0);
+}
+
+/* Some writes, barriers or flushes from now, in the middle of whatever is done then. */
+void machine_power_cut_soon(struct machine *machine) {
+  sim_cut_at(machine->sim, sim_mutations(machine->sim) + machine_take(machine) % 64);
+  machine->io_faults = machine->faulty = true;
 }
 
 /* The process dies; the device goes on with all it was given. */
