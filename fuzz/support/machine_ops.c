@@ -103,6 +103,8 @@ void machine_delete(struct machine *machine) {
     struct wodan_commit commit = {.durability = how >= 192};
     struct change change = {(uint8_t)((key + i) % KEYS), 0};
     int status = wodan_delete(machine->db, key_at(change.key), &commit);
+    bool usual = machine->info.node_leaves > 4 && !has_readers(machine) && !machine->io_faults && !machine->no_memory;
+    if (status == WODAN_ENOSPC && usual && !machine->damaged) FUZZ_FAIL("a delete finds no space");
     committed(machine, status, &commit, &change, 1);
   }
 }
