@@ -38,8 +38,9 @@ static void bounds(const struct kept_bytes *kept, const struct meter *meter) {
   struct superblock sb;
   uint64_t end = kept->size - SUPERBLOCK_SIZE;
   if (superblock_decode(kept->data, &sb, NULL) < 0 && superblock_decode(kept->data + end, &sb, NULL) < 0) return;
-  uint64_t blocks = kept->size / sb.block_size; /* or what is lacking, when the image was cut */
-  if (blocks < sb.device_blocks && sb.device_blocks <= fuzz_size_max / sb.block_size) blocks = sb.device_blocks;
+  uint64_t blocks = kept->size / sb.block_size, most = fuzz_size_max / sb.block_size;
+  if (blocks < sb.device_blocks)
+    blocks = sb.device_blocks < most ? sb.device_blocks : most; /* it was cut: what it was */
   if (kept->read_bytes > (2 * blocks + 16) * sb.block_size)
     FUZZ_FAIL("%llu bytes read of an image of %llu blocks of %u bytes", (unsigned long long)kept->read_bytes,
               (unsigned long long)blocks, sb.block_size);
