@@ -61,6 +61,6 @@ build nothreads all -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=gcc -DWODAN_TE
 for name in main release threads; do
   grep -q 'LABELS "[^"]*suite' "build/$name/tests/CTestTestfile.cmake" ||
     { echo "tools/test.sh: build/$name has no test in its suite" >&2; exit 1; }
-  sed -E "s/^(add_test|set_tests_properties)\\((\\[=*\\[|\")?/&$name./" build/$name/{tests,tools/lint}/CTestTestfile.cmake
+  sed -E "s/^(add_test|set_tests_properties)\\((\\[=*\\[|\")?/&$name./" build/$name/{tests,fuzz,tools/lint}/CTestTestfile.cmake
 done >build/CTestTestfile.cmake
 exec "${CTEST[@]}" --test-dir build

@@ -10,7 +10,7 @@
 #include <inttypes.h>
 #include "check/check_private.h"
 
-enum { SURVEY_BYTES = 32 * 1024 };
+enum { PART_BYTES = 16 * 1024 }; /* read at once; the memory for it counts against what a check may take */
 
 static uint64_t place(const struct check *check, uint64_t position) {
   const struct superblock *sb = &check->superblock;
@@ -33,11 +33,15 @@ static void survey_part(struct check *check, const uint8_t *buffer, bool read, u
   }
 }
 
+static uint32_t blocks_at_once(const struct superblock *sb) {
+  return sb->journal_block_size < PART_BYTES ? PART_BYTES / sb->journal_block_size : 1;
+}
+
 /* Every block of the ring once, whether the chain needs it or not. */
 static int survey(struct check *check) {
   const struct superblock *sb = &check->superblock;
-  uint64_t ring = superblock_ring_blocks(sb), invalid = 0, first = 0, part = SURVEY_BYTES / sb->journal_block_size;
-  if (part == 0) part = 1;
+  uint64_t ring = superblock_ring_blocks(sb), invalid = 0, first = 0, part = blocks_at_once(sb);
+  if (part > ring) part = ring;
   int status = check_buffer_reserve(check, &check->page, (size_t)part * sb->journal_block_size);
   for (uint64_t at = 0; at < ring && status == 0; at += part) {
     uint64_t count = ring - at < part ? ring - at : part, offset = sb->block_size + at * sb->journal_block_size;
@@ -62,6 +66,7 @@ static int count_operation(void *context, const struct record *record, uint64_t 
   const struct superblock *sb = &check->superblock;
   (void)error;
   check->report->journal_records++;
+  check->sequence = record->sequence;
   if (record->key.size > sb->page_size / 8 + TABLE_ID_SIZE || record->value.size > sb->page_size / 4)
     check_found(check, FOUND_JOURNAL_SIZE, place(check, block % superblock_ring_blocks(sb)), 0,
                 "operation %" PRIu64 " has a key of %zu and a value of %zu bytes", record->sequence, record->key.size,
@@ -124,7 +129,13 @@ static int use_root(struct check *check, struct journal *journal, bool stop_at_c
                                   .apply = count_operation,
                                   .context = check};
   struct wodan_error failure = {0};
-  if (journal_replay(journal, &replay, &failure) == 0) return 0;
+  check->sequence = m->newest.sequence;
+  int status = journal_replay(journal, &replay, &failure);
+  if (!journal_counters_sound(m, check->sequence))
+    check_found(check, FOUND_JOURNAL_COUNTERS, WODAN_NO_BLOCK, 0,
+                "generation %" PRIu64 ", epoch %" PRIu64 ", journal block %" PRIu64 ", operation %" PRIu64,
+                m->generation_max, m->epoch_max.number, m->head, check->sequence);
+  if (status == 0) return 0;
   return check_failed(check, &failure, FOUND_JOURNAL_REPLAY, WODAN_NO_BLOCK, m->newest.generation, NULL);
 }
 
@@ -137,7 +148,7 @@ int check_journal(struct check *check) {
                                 .block_size = sb->journal_block_size,
                                 .device_block = sb->block_size,
                                 .blocks = superblock_ring_blocks(sb),
-                                .buffer_blocks = SURVEY_BYTES / 4096};
+                                .buffered_max = blocks_at_once(sb)};
   struct journal journal = {0};
   struct wodan_error failure = {0};
   int status = journal_init(&journal, &setup, check->error);

@@ -42,6 +42,7 @@ struct check {
   struct superblock superblock;
   struct block_io io;
   struct journal_mounted mounted;
+  uint64_t sequence;      /* of the last operation, once the journal was replayed */
   bool has_root;          /* mounted.newest is a root to check */
   bool previous;          /* what is found now concerns the previous root only */
   bool unreached;         /* something could not be followed */

@@ -15,6 +15,7 @@
   X(DEVICE_SHORT, 4, WODAN_DAMAGE, "the device is shorter than the volume on it: %s")                                  \
   X(FEATURES, 5, WODAN_NOTE, "the volume has features that this version does not know and did not check: %s")          \
   /* journal */                                                                                                        \
+  X(JOURNAL_COUNTERS, 9, WODAN_DAMAGE, "a counter in the journal is beyond what a volume can reach: %s")               \
   X(JOURNAL_DAMAGED, 10, WODAN_DAMAGE, "the journal is damaged: %s")                                                   \
   X(JOURNAL_NO_ROOT, 11, WODAN_DAMAGE, "there is no root to check: %s")                                                \
   X(JOURNAL_LINEAR, 12, WODAN_NOTE, "the end of the journal could not be bisected; the whole ring was read")           \

@@ -210,12 +210,8 @@ static int mount_roots(struct wodan_db *db, uint32_t flags, struct journal_mount
   return status;
 }
 
-/* Counters go up by one and never come near this; an image that has them there was made to wrap them round. */
 static int check_counters(const struct wodan_db *db, const struct journal_mounted *mounted, struct wodan_error *error) {
-  const uint64_t limit = UINT64_C(1) << 62;
-  if (mounted->generation_max < limit && mounted->epoch_max.number < limit && mounted->head < limit &&
-      atomic_load(&db->sequence) < limit)
-    return 0;
+  if (journal_counters_sound(mounted, atomic_load(&db->sequence))) return 0;
   return status_corrupt(error, WODAN_NO_BLOCK, "a counter in the journal is beyond what a volume can reach");
 }
 

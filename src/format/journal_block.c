@@ -34,9 +34,7 @@ static bool fields_valid(const struct journal_block *block, uint32_t size) {
 }
 
 static bool all_zero(const uint8_t *bytes, size_t size) {
-  for (size_t i = 0; i < size; i++)
-    if (bytes[i]) return false;
-  return true;
+  return size == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0);
 }
 
 void journal_block_encode(struct journal_block *block, const uint8_t *payload, uint64_t seed, uint8_t *out,

@@ -2,7 +2,8 @@
  * header's record_count: a node of level 0, a bottom node, owns leaves; any other owns nodes of the level below.
  *
  * SECTION_LEAVES (level 0) or SECTION_CHILDREN (any other level) is one page (page.h) with a record per leaf or child: key
- * = its pivot (inclusive lower bound; the first also covers everything below its pivot), value = branch entry:
+ * = its pivot (inclusive lower bound; the first also covers everything below its pivot), kind put, sequence 0, value =
+ * branch entry:
  *   varint flushed_upto     generation of the newest buffered run of this node that the leaf or child has absorbed; 0:
  *                           none
  *   pointer                 block_ptr.h, to a run (the leaf) or to a node
@@ -12,8 +13,8 @@
  *   varint delete count     deletes among them
  * Every pointer's generation is below the node's own; runs are distinct.
  *
- * SECTION_INDEX of a run is one page (page.h) with a record per data page: key = the data page's last key, value =
- * index entry:
+ * SECTION_INDEX of a run is one page (page.h) with a record per data page: key = the data page's last key, kind put,
+ * sequence 0, value = index entry:
  *   varint offset           bytes from the object's start
  *   varint length           bytes stored, >= 1
  *   varint size             bytes of the page; length < size would mean LZ4: none yet, so equal

@@ -52,8 +52,8 @@ struct journal_setup {
   const uint8_t *fsid;
   uint64_t seed;
   uint32_t block_size, device_block;
-  uint64_t blocks;        /* R */
-  uint32_t buffer_blocks; /* journal blocks read or written at once, at most; 0: 64 */
+  uint64_t blocks;       /* R */
+  uint32_t buffered_max; /* blocks held for one transfer; 0: as many as an append likes */
 };
 int journal_init(struct journal *journal, const struct journal_setup *setup, struct wodan_error *error);
 void journal_release(struct journal *journal);
@@ -99,6 +99,14 @@ struct journal_mounted {
   uint64_t walked;          /* blocks on the chain */
   char older_problem[96];   /* why has_older is false, empty when there never was one */
 };
+
+/* Counters go up by one and never come near this; an image that has them there was made to wrap them round, and is damaged.
+ * sequence: of the last operation, after the replay. */
+#define JOURNAL_COUNTER_LIMIT (UINT64_C(1) << 62)
+static inline bool journal_counters_sound(const struct journal_mounted *mounted, uint64_t sequence) {
+  return mounted->generation_max < JOURNAL_COUNTER_LIMIT && mounted->epoch_max.number < JOURNAL_COUNTER_LIMIT &&
+         mounted->head < JOURNAL_COUNTER_LIMIT && sequence < JOURNAL_COUNTER_LIMIT;
+}
 
 /* Rules 11 to 14. Reads only. WODAN_ECORRUPT names what is broken. */
 int journal_mount(struct journal *journal, const struct volume_bounds *bounds, struct journal_mounted *mounted,

@@ -37,8 +37,7 @@ int journal_init(struct journal *journal, const struct journal_setup *setup, str
   journal->offset = setup->device_block;
   journal->blocks = setup->blocks;
   journal->buffered_max = buffer_blocks(setup->blocks);
-  if (setup->buffer_blocks && setup->buffer_blocks < journal->buffered_max)
-    journal->buffered_max = setup->buffer_blocks;
+  if (setup->buffered_max && setup->buffered_max < journal->buffered_max) journal->buffered_max = setup->buffered_max;
   journal->buffer = mem_alloc_aligned(setup->mem, (size_t)journal->buffered_max * setup->block_size, 4096);
   journal->payload = mem_alloc(setup->mem, setup->block_size);
   if (journal->buffer && journal->payload) return 0;

@@ -72,7 +72,8 @@ static const char *index_fault(const struct run_env *env, const struct page *ind
   for (uint32_t i = 0; i < index->count; i++) {
     struct page_record record = page_record(index, i);
     struct index_entry entry;
-    if (record.kind != RECORD_PUT || !index_entry_decode(record.value.data, record.value.size, &entry))
+    if (record.kind != RECORD_PUT || record.sequence ||
+        !index_entry_decode(record.value.data, record.value.size, &entry))
       return "an index entry does not decode";
     if (entry.offset != at || entry.size != entry.length || entry.length > end - at)
       return "the index does not cover the pages one behind the other";

@@ -339,6 +339,28 @@ static void test_check__journal_key_too_big(void **state) {
   craft_end(&c);
 }
 
+/* Found by fuzz/check_image.c: an open refuses a volume whose counters are about to wrap round, and the check called the same
+ * volume whole. */
+static void test_check__counters_beyond_reach(void **state) {
+  (void)state;
+  struct craft c;
+  struct wodan_db *db;
+  craft_with_run(&c, NULL);
+  craft_checkpoint_record(&c, (struct checkpoint_record){.sequence = UINT64_C(1) << 62});
+  expect_only(&c, FOUND_JOURNAL_COUNTERS, WODAN_DAMAGE);
+  struct wodan_device *device = store_open(&c.store);
+  struct wodan_open_options options = {.flags = WODAN_OPEN_READ_ONLY};
+  assert_int_equal(wodan_open(device, &options, &db, NULL), WODAN_ECORRUPT);
+  wodan_device_close(device);
+  craft_end(&c);
+
+  craft_with_run(&c, NULL);
+  c.journal.epoch.number = UINT64_C(1) << 62;
+  craft_journal_record(&c, CHECKPOINT_SEQUENCE + 1, "key", 3);
+  expect_only(&c, FOUND_JOURNAL_COUNTERS, WODAN_DAMAGE);
+  craft_end(&c);
+}
+
 static uint8_t *journal_bytes(struct craft *c, uint64_t sequence) {
   return c->store.bytes + SECTOR + sequence % c->journal.blocks * c->journal.block_size;
 }
@@ -471,6 +493,7 @@ int main(void) {
       cmocka_unit_test(test_check__block_of_the_newest_root_reused_under_the_previous_one),
       cmocka_unit_test(test_check__journal_with_a_gap),
       cmocka_unit_test(test_check__journal_key_too_big),
+      cmocka_unit_test(test_check__counters_beyond_reach),
       cmocka_unit_test(test_check__torn_newest_record_is_a_note),
       cmocka_unit_test(test_check__misplaced_journal_block_is_a_note),
       cmocka_unit_test(test_check__rotten_acknowledged_record_is_damage_and_the_tree_is_still_checked),

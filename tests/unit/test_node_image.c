@@ -265,6 +265,22 @@ static void test_node_image__pivots_ascend(void **state) {
   lie_close(&lie);
 }
 
+/* Found by fuzz/decode_node.c: records of the table were taken whatever sequence they had, and written again without it, so
+ * that there were many encodings of one node. */
+static void test_node_image__records_of_the_table_have_no_sequence(void **state) {
+  (void)state;
+  struct lie lie;
+  lie_open(&lie);
+  struct object object = object_make(&lie.w, &lie.image, GENERATION);
+  struct object_header header = header_of(&lie.w, &object);
+  object.bytes[object_section(&header, SECTION_LEAVES)->offset + 12] = 1; /* the least sequence in the page */
+  object_seal(&lie.w, &object, &header);
+  object_write(&lie.w, &object);
+  assert_refused(&lie.w, &object.ptr, "entry is malformed");
+  object_end(&lie.w, &object);
+  lie_close(&lie);
+}
+
 /* The list of runs rewritten by hand, everything else right. */
 static void list_told(struct lie *lie, const uint8_t *list, size_t size, const char *text) {
   struct object object = object_make(&lie->w, &lie->image, GENERATION);
@@ -527,6 +543,7 @@ int main(void) {
       cmocka_unit_test(test_node_image__runs_fall_in_generation_and_are_older_than_the_node),
       cmocka_unit_test(test_node_image__pointers_stay_inside_the_data_area),
       cmocka_unit_test(test_node_image__pivots_ascend),
+      cmocka_unit_test(test_node_image__records_of_the_table_have_no_sequence),
       cmocka_unit_test(test_node_image__a_malformed_list_of_runs_is_found),
       cmocka_unit_test(test_node_image__sections_are_those_known),
       cmocka_unit_test(test_node_image__the_table_is_that_of_its_level),

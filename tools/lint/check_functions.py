@@ -11,7 +11,7 @@ import os
 import sys
 
 LINES_MAX = 70
-FOLDERS = ("src", "include", "tools", "examples")
+FOLDERS = ("src", "include", "tools", "fuzz", "examples")
 
 
 def functions(lines):

@@ -1,0 +1,40 @@
+/* Images of volumes as inputs: what lies where in one, and checksums that are right again after a change. Reads what the
+ * product would read, from the superblock to the pages, but takes wrong checksums for right ones. */
+#ifndef FUZZ_SUPPORT_IMAGE_H
+#define FUZZ_SUPPORT_IMAGE_H
+
+#include "format/superblock.h"
+#include "support/volume.h"
+
+enum { IMAGE_PLACES_MAX = 512 };
+
+/* Bytes that mean something: a superblock, a block of the ring, a header, an index, a table, a list, a page. */
+struct image_place {
+  size_t offset, size;
+};
+
+struct image {
+  uint8_t *bytes;
+  size_t size;
+  struct volume_bounds bounds;
+  uint64_t seed;
+  struct superblock superblock;
+  bool repairs;
+  unsigned visits; /* objects that may still be looked at: a hostile tree has no end */
+  struct image_place places[IMAGE_PLACES_MAX];
+  size_t place_count;
+};
+
+/* Fills the places; with `repairs` makes every checksum right that it comes to, those in pointers and chains too. */
+void image_walk(struct image *image, uint8_t *bytes, size_t size, bool repairs);
+/* The object behind an encoded pointer inside `bytes` of the walked image (or of a part of it that was copied): repaired,
+ * and its new checksum put into the pointer. r stands on the pointer, in memory that may be written, and moves behind it. */
+void image_walk_pointer(struct image *image, struct wire_reader *r, unsigned depth);
+
+/* A mutator of whole images. */
+size_t image_mutate(uint8_t *data, size_t size, size_t size_max, unsigned seed);
+
+/* Small volumes as the product leaves them: empty, filled, deep, emptied, compacted, killed. */
+size_t image_seed(unsigned number, uint8_t *out, size_t size_max);
+
+#endif

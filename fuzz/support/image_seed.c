@@ -1,0 +1,83 @@
+/* What: seed images, written by the product: format, a few workloads, and what a killed process leaves.
+ *
+ * See: image.h. */
+#include <stdio.h>
+#include <string.h>
+#include <wodan/wodan.h>
+#include "support/image.h"
+#include "support/kept_device.h"
+#include "support/random.h"
+
+struct recipe {
+  size_t size;
+  uint32_t block, node_leaves, node_children;
+  unsigned keys, value, rounds; /* each round: every key once, some deletes, a checkpoint but after the last */
+  bool compact, killed;
+};
+
+static const struct recipe recipes[] = {
+    {.size = 32 << 10},
+    {.size = 32 << 10, .keys = 5, .value = 20, .rounds = 1, .killed = true},
+    {.size = 32 << 10, .keys = 12, .value = 60, .rounds = 3},
+    {.size = 64 << 10, .keys = 60, .value = 80, .rounds = 3, .killed = true},
+    {.size = 64 << 10, .keys = 60, .value = 100, .rounds = 2, .compact = true},
+    {.size = 64 << 10, .block = 1024, .keys = 30, .value = 40, .rounds = 4},
+    {.size = 128 << 10, .node_leaves = 4, .node_children = 4, .keys = 240, .value = 90, .rounds = 2},
+    {.size = 128 << 10, .node_leaves = 4, .node_children = 4, .keys = 150, .value = 120, .rounds = 4, .killed = true},
+};
+
+static int next_random(void *context, void *buffer, size_t size) {
+  for (size_t i = 0; i < size; i++) ((uint8_t *)buffer)[i] = (uint8_t)random_next(context);
+  return 0;
+}
+
+static void expect(int status, const char *what) {
+  if (status < 0 && status != WODAN_ENOSPC) FUZZ_FAIL("a seed image: %s answers %d", what, status);
+}
+
+static void one_round(struct wodan_db *db, const struct recipe *recipe, unsigned round) {
+  uint8_t value[256];
+  for (unsigned i = 0; i < recipe->keys; i++) {
+    char key[32];
+    int size = snprintf(key, sizeof key, i % 3 ? "%04u" : "a/common/prefix/%04u", i * 7919 % 9973);
+    memset(value, (int)('a' + (i + round) % 26), sizeof value);
+    if ((i + round) % 5 == 4)
+      expect(wodan_delete(db, (struct wodan_slice){key, (size_t)size}, NULL), "a delete");
+    else
+      expect(wodan_put(db, (struct wodan_slice){key, (size_t)size}, (struct wodan_slice){value, recipe->value}, NULL),
+             "a put");
+    if (i % 40 == 20) expect(wodan_sync(db), "sync");
+  }
+}
+
+static void work(struct wodan_db *db, const struct recipe *recipe) {
+  for (unsigned round = 0; round < recipe->rounds; round++) {
+    one_round(db, recipe, round);
+    if (round + 1 < recipe->rounds) expect(wodan_checkpoint(db, NULL), "checkpoint");
+  }
+  if (recipe->compact) expect(wodan_compact(db, NULL, NULL, 0, NULL), "compact");
+  expect(wodan_sync(db), "sync");
+}
+
+size_t image_seed(unsigned number, uint8_t *out, size_t size_max) {
+  if (number >= sizeof recipes / sizeof recipes[0] || recipes[number].size > size_max) return 0;
+  const struct recipe *recipe = &recipes[number];
+  uint64_t random = number;
+  struct kept_bytes *kept = kept_create(recipe->size);
+  struct wodan_hooks hooks = {.context = &random, .random = next_random};
+  struct wodan_format_options format = {.block_size = recipe->block,
+                                        .node_leaves = recipe->node_leaves,
+                                        .node_children = recipe->node_children,
+                                        .hooks = hooks};
+  struct wodan_open_options options = {.flags = WODAN_OPEN_INLINE, .hooks = hooks};
+  struct wodan_device *device = kept_plug(kept, 512, 0);
+  struct wodan_db *db = NULL;
+  expect(wodan_format(device, &format, NULL), "format");
+  expect(wodan_open(device, &options, &db, NULL), "open");
+  work(db, recipe);
+  memcpy(out, kept->data, recipe->size);
+  expect(wodan_close(db, NULL), "close");
+  if (!recipe->killed) memcpy(out, kept->data, recipe->size);
+  kept_free(kept);
+  return recipe->size;
+}

@@ -1,0 +1,67 @@
+/* What a check may cost: of an image of B blocks at most 2 B + 16 blocks read, and a heap of at most 16 bytes a block,
+ * 64 KiB and 4 pages. */
+#include "engine_rig.h"
+
+enum { KIB = 1024 };
+
+struct volume {
+  uint64_t size;
+  uint32_t block;
+  unsigned keys; /* each of about 100 bytes */
+};
+
+static void fill(struct rig *rig, unsigned keys) {
+  for (unsigned i = 0; i < 2 * keys; i++) {
+    char key[32], value[90];
+    int size = snprintf(key, sizeof key, "key %06u", i % keys * 7919 % 999983);
+    memset(value, 'v', sizeof value);
+    assert_int_equal(
+        wodan_put(rig->db, (struct wodan_slice){key, (size_t)size}, (struct wodan_slice){value, sizeof value}, NULL),
+        0);
+    if (i % 50 == 49) assert_int_equal(wodan_sync(rig->db), 0);
+  }
+}
+
+/* Found by fuzz/check_image.c on an image of 32 KiB: the survey of the ring took 64 KiB for a ring of 4 KiB, and a journal
+ * that only reads took a buffer for 64 blocks of an append (4 MiB where they are largest). */
+static void assert_bounded(const struct volume *volume) {
+  struct wodan_format_options format = {.block_size = volume->block};
+  struct rig rig;
+  rig_start(&rig, volume->size, &format);
+  fill(&rig, volume->keys);
+  struct wodan_info info = {.size = sizeof info};
+  assert_int_equal(wodan_info(rig.db, &info), 0);
+  rig_close(&rig);
+
+  struct meter meter = {0};
+  struct wodan_check_options options = {.size = sizeof options, .allocator = meter_hooks(&meter)};
+  struct wodan_check_report report;
+  struct wodan_device *device = kept_plug(rig.kept, rig.sector, 1);
+  rig.kept->read_bytes = 0;
+  assert_int_equal(wodan_check(device, &options, &report, NULL), 0);
+  assert_int_equal(wodan_device_close(device), 0);
+  assert_int_equal(report.damages + report.warnings, 0);
+  assert_true(report.leaves + report.runs > 0);
+  uint64_t blocks = info.blocks, heap = 16 * blocks + 64 * KIB + 4 * (uint64_t)info.page_size;
+  print_message("%llu KiB: %llu of at most %llu bytes read, heap %zu of %llu\n", (unsigned long long)volume->size / KIB,
+                (unsigned long long)rig.kept->read_bytes, (unsigned long long)(2 * blocks + 16) * info.block_size,
+                (size_t)meter.peak, (unsigned long long)heap);
+  assert_true(rig.kept->read_bytes <= (2 * blocks + 16) * info.block_size);
+  assert_true(meter.peak <= heap);
+  rig_end(&rig);
+}
+
+static void test_check_bounds__reads_and_heap_by_blocks(void **state) {
+  (void)state;
+  static const struct volume volumes[] = {
+      {.size = 32 * KIB, .keys = 40},      {.size = 64 * KIB, .keys = 120},
+      {.size = 128 * KIB, .keys = 300},    {.size = 1024 * KIB, .keys = 3000},
+      {.size = 8192 * KIB, .keys = 20000}, {.size = 8192 * KIB, .block = 64 * KIB, .keys = 5000},
+  };
+  for (size_t i = 0; i < sizeof volumes / sizeof volumes[0]; i++) assert_bounded(&volumes[i]);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_check_bounds__reads_and_heap_by_blocks)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
