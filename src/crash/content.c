@@ -22,6 +22,17 @@ void content_release(struct content *content) {
   content_init(content, content->mem);
 }
 
+void content_copy(struct content *content, const struct content *from) {
+  void *array = content->bytes;
+  content_clear(content);
+  content->failed = from->failed || !mem_array_grow(content->mem, &array, &content->capacity, from->size, 1);
+  content->bytes = array;
+  if (content->failed || !from->size) return;
+  memcpy(content->bytes, from->bytes, from->size);
+  content->size = from->size;
+  content->count = from->count;
+}
+
 void content_add(struct content *content, struct wodan_slice key, struct wodan_slice value) {
   void *array = content->bytes;
   size_t more = HEADER + key.size + value.size;

@@ -20,6 +20,8 @@ void content_init(struct content *content, struct mem *mem);
 void content_clear(struct content *content);
 void content_release(struct content *content);
 
+/* Replaces what is in it; sets failed when there is no memory. */
+void content_copy(struct content *content, const struct content *from);
 /* Behind the last record; sets failed when there is no memory. */
 void content_add(struct content *content, struct wodan_slice key, struct wodan_slice value);
 /* The record at *at, which moves on; false at the end. */

@@ -13,5 +13,6 @@ int cmd_load(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
 int cmd_compact(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
+int cmd_crash(int argc, char **argv);
 
 #endif

@@ -31,6 +31,7 @@ static const struct verb verbs[] = {
     {"dump", cmd_dump, "print all records, to be loaded again"},
     {"compact", cmd_compact, "move buffered records into leaves, so that scans read leaves only"},
     {"bench", cmd_bench, "measure the image as it stands"},
+    {"crash", cmd_crash, "cut the power of simulated devices in every way and judge what is left; takes no image"},
 };
 
 static void print_usage(FILE *out) {
