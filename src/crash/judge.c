@@ -208,7 +208,7 @@ bool judge_image(struct judge *judge, const struct sim_image *image, uint64_t ha
 }
 
 static bool judge_remount(struct judge *judge, const struct judge_due *due) {
-  size_t version;
+  size_t version = due->least;
   if (judge_open(judge, "after the process died") < 0 || !read_content(judge, "after the process died")) return false;
   if (!find_version(judge, due, &version)) return false;
   judge_drop(judge);
