@@ -16,7 +16,7 @@ static const struct wodan_slice VALUE = {"after the first crash", 21};
 static const char KILL[] = CRASH_KILL;
 static const char *const geometry_end[] = {"", "!"};
 
-static void deep(struct crash_job *job, const struct sim_image *image, size_t version);
+static void deep(struct crash_job *job, const struct sim_state *state, size_t version);
 
 /* ---- lines ------------------------------------------------------------------------------------------------------- */
 
@@ -51,36 +51,35 @@ static uint64_t hash_history(const struct judge_due *due) {
 }
 
 /* Judges an image that was not met yet; false: a violation was told. *version SIZE_MAX: met before. */
-static bool judge_new(struct crash_job *job, unsigned depth, const struct sim_image *image, const struct judge_due *due,
+static bool judge_new(struct crash_job *job, unsigned depth, const struct sim_state *state, const struct judge_due *due,
                       size_t *version) {
   struct judge *judge = &job->judges[job->task->geometry][depth];
-  uint64_t hash = sim_image_hash(image);
+  job->choice[depth] = state->choice;
+  job->choice_size[depth] = state->size;
   *version = SIZE_MAX;
-  if (crash_seen(job->run, hash ^ job->history ^ (uint64_t)depth << 63) == 0) return true;
+  if (crash_seen(job->run, state->hash ^ job->history ^ (uint64_t)depth << 63) == 0) return true;
   uint64_t *counter = depth ? &job->deep_distinct : &job->distinct;
   (*counter)++;
-  if (judge_image(judge, image, hash, due, version)) return true;
+  if (judge_image(judge, state->image, state->hash, due, version)) return true;
   tell(job, depth + 1, judge->why);
   return false;
 }
 
-static bool see_state(void *context, const struct sim_image *image, const uint8_t *choice, size_t size) {
+static bool see_state(void *context, const struct sim_state *state) {
   struct crash_job *job = context;
   size_t version;
   if (crash_over(job->run)) {
     job->cut = true;
     return false;
   }
-  job->choice[0] = choice;
-  job->choice_size[0] = size;
-  if (!judge_new(job, 0, image, &job->due, &version)) return true;
-  if (version != SIZE_MAX && job->run->options.depth > 1) deep(job, image, version);
+  if (!judge_new(job, 0, state, &job->due, &version)) return true;
+  if (version != SIZE_MAX && job->run->options.depth > 1) deep(job, state, version);
   return true;
 }
 
 /* ---- depth 2 ----------------------------------------------------------------------------------------------------- */
 
-static bool see_deep_state(void *context, const struct sim_image *image, const uint8_t *choice, size_t size) {
+static bool see_deep_state(void *context, const struct sim_state *state) {
   struct crash_job *job = context;
   size_t version;
   if (crash_over(job->run)) {
@@ -88,16 +87,14 @@ static bool see_deep_state(void *context, const struct sim_image *image, const u
     return false;
   }
   struct judge_due due = {job->deep, job->deep_least, job->deep_newest};
-  job->choice[1] = choice;
-  job->choice_size[1] = size;
   job->history = hash_history(&due);
-  judge_new(job, 1, image, &due, &version);
+  judge_new(job, 1, state, &due, &version);
   return true;
 }
 
 /* Only the state of the replay line. */
 static void see_wanted(struct crash_job *job, unsigned depth, struct sim *sim,
-                       bool (*state)(void *, const struct sim_image *, const uint8_t *, size_t)) {
+                       bool (*see)(void *, const struct sim_state *)) {
   const struct crash_replay *replay = job->run->replay;
   struct sim_image image;
   if (sim_image_init(&image, sim) < 0) {
@@ -108,19 +105,20 @@ static void see_wanted(struct crash_job *job, unsigned depth, struct sim *sim,
   job->counts.windows++;
   job->counts.states++;
   if (depth + 1 == replay->depth) job->run->visited = true;
-  state(job, &image, replay->choice[depth], replay->size[depth]);
+  struct sim_state state = {&image, sim_image_hash(&image), replay->choice[depth], replay->size[depth]};
+  see(job, &state);
   sim_image_release(&image);
 }
 
 /* The states of a window, or the one that is to be replayed. True: some were left to samples. */
 static bool see_window(struct crash_job *job, unsigned depth, struct sim *sim, const struct wodan_sim_limits *limits,
-                       bool (*state)(void *, const struct sim_image *, const uint8_t *, size_t)) {
+                       bool (*see)(void *, const struct sim_state *)) {
   const struct crash_replay *replay = job->run->replay;
   if (replay && replay->depth > depth) {
-    if (job->windows[depth] == replay->window[depth]) see_wanted(job, depth, sim, state);
+    if (job->windows[depth] == replay->window[depth]) see_wanted(job, depth, sim, see);
     return false;
   }
-  struct sim_window window = {.sim = sim, .limits = limits, .random = job->task->seed, .state = state, .context = job};
+  struct sim_window window = {.sim = sim, .limits = limits, .random = job->task->seed, .state = see, .context = job};
   bool stopped;
   if (sim_window_run(&window, &stopped) < 0) job->run->failed = WODAN_ENOMEM;
   job->counts.windows += window.counts.windows;
@@ -182,14 +180,14 @@ static int deep_commits(struct crash_job *job, struct wodan_db *db) {
   return wodan_put(db, KEYS[2], VALUE, &durable);
 }
 
-static void deep(struct crash_job *job, const struct sim_image *image, size_t version) {
+static void deep(struct crash_job *job, const struct sim_state *state, size_t version) {
   struct judge *judge = &job->judges[job->task->geometry][0];
   uint64_t history = job->history;
-  if (!deep_contents(job, &job->due.versions[version]) || sim_load(judge->sim, image) < 0) {
+  if (!deep_contents(job, &job->due.versions[version]) || sim_load(judge->sim, state->image) < 0) {
     job->run->failed = WODAN_ENOMEM;
     return;
   }
-  judge->random = sim_image_hash(image) + 1;
+  judge->random = state->hash + 1;
   job->deep_least = job->deep_newest = 0;
   job->windows[1] = 0;
   sim_options(judge->sim)->before = before_deep_flush;

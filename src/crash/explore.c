@@ -19,10 +19,10 @@ struct visitor {
   int status;
 };
 
-static bool visit_state(void *context, const struct sim_image *image, const uint8_t *choice, size_t size) {
+static bool visit_state(void *context, const struct sim_state *state) {
   struct visitor *v = context;
-  v->status = sim_load(v->crashed.sim, image);
-  if (v->status == 0 && !sim_choice_print(choice, size, v->text, v->capacity)) v->status = WODAN_ENOMEM;
+  v->status = sim_load(v->crashed.sim, state->image);
+  if (v->status == 0 && !sim_choice_print(state->choice, state->size, v->text, v->capacity)) v->status = WODAN_ENOMEM;
   if (v->status == 0) v->status = v->visit(v->context, &v->crashed, v->text);
   return v->status == 0;
 }

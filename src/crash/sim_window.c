@@ -19,9 +19,10 @@ static int run_sampled(struct sim_window *window, uint32_t samples, bool *stoppe
     size_t size = sim_choice_sample(window->sim, &window->random, i % 3 == 0, choice);
     sim_image_choose(&image, window->sim, choice, size);
     window->counts.states++;
-    if (sim_seen_add(&seen, sim_image_hash(&image)) == 0) continue;
+    struct sim_state state = {&image, sim_image_hash(&image), choice, size};
+    if (sim_seen_add(&seen, state.hash) == 0) continue;
     window->counts.distinct++;
-    *stopped = !window->state(window->context, &image, choice, size);
+    *stopped = !window->state(window->context, &state);
   }
   if (choice) mem_free(&mem, choice, most);
   sim_seen_release(&seen);
@@ -35,7 +36,8 @@ static int run_still(struct sim_window *window, bool *stopped) {
   if (sim_image_init(&image, window->sim) < 0) return WODAN_ENOMEM;
   window->counts.states++;
   window->counts.distinct++;
-  *stopped = !window->state(window->context, &image, choice, sizeof choice);
+  struct sim_state state = {&image, sim_image_hash(&image), choice, sizeof choice};
+  *stopped = !window->state(window->context, &state);
   sim_image_release(&image);
   return 0;
 }
@@ -57,9 +59,9 @@ int sim_window_run(struct sim_window *window, bool *stopped) {
   int status = sim_crash_begin(window->sim, &options, &iter);
   if (status < 0) return status;
   while (!*stopped && sim_crash_next(iter, &image)) {
-    size_t size;
-    const uint8_t *choice = sim_crash_choice(iter, &size);
-    *stopped = !window->state(window->context, image, choice, size);
+    struct sim_state state = {.image = image, .hash = sim_crash_hash(iter)};
+    state.choice = sim_crash_choice(iter, &state.size);
+    *stopped = !window->state(window->context, &state);
   }
   window->counts.states += sim_crash_states(iter);
   window->counts.distinct += sim_crash_images(iter);

@@ -14,14 +14,21 @@ struct wodan_sim {
 /* Copies min(given size, size) bytes of a struct whose first member is its size; 0 means the whole. */
 void sim_take_options(void *to, size_t size, const void *from);
 
+/* One state of a window. */
+struct sim_state {
+  const struct sim_image *image;
+  uint64_t hash; /* of the image */
+  const uint8_t *choice;
+  size_t size; /* of choice */
+};
+
 /* The present window through the limits: struct sim inside, so that nothing is wrapped twice. */
 struct sim_window {
-  struct sim *sim;                       /* looked at */
-  const struct wodan_sim_limits *limits; /* may be NULL */
-  uint64_t random;                       /* of samples */
-  struct wodan_sim_counts counts;        /* of this window */
-  /* The image and its choice (bytes). false stops. */
-  bool (*state)(void *context, const struct sim_image *image, const uint8_t *choice, size_t size);
+  struct sim *sim;                                             /* looked at */
+  const struct wodan_sim_limits *limits;                       /* may be NULL */
+  uint64_t random;                                             /* of samples */
+  struct wodan_sim_counts counts;                              /* of this window */
+  bool (*state)(void *context, const struct sim_state *state); /* false stops */
   void *context;
 };
 /* 0, or WODAN_ENOMEM. *stopped: the state function said so. */
