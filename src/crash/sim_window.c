@@ -69,5 +69,6 @@ int sim_window_run(struct sim_window *window, bool *stopped) {
   sim_crash_end(iter);
   window->counts.families += (skipped & SIM_SECTORS) != 0;
   window->counts.sampled += (skipped & ~(uint32_t)(SIM_SECTORS | SIM_CONTENTS)) != 0;
+  window->left_out = skipped != 0;
   return skipped && limits->samples && !*stopped ? run_sampled(window, limits->samples, stopped) : 0;
 }

@@ -28,6 +28,7 @@ struct sim_window {
   const struct wodan_sim_limits *limits;                       /* may be NULL */
   uint64_t random;                                             /* of samples */
   struct wodan_sim_counts counts;                              /* of this window */
+  bool left_out;                                               /* some family was, and sampled */
   bool (*state)(void *context, const struct sim_state *state); /* false stops */
   void *context;
 };
