@@ -1,12 +1,13 @@
-# What `cmake --install` puts where: libraries, headers, the CMake package wodan::, wodan.pc, man pages and completions.
-# Tools install themselves.
+# What `cmake --install` puts where: libraries, headers, the CMake package wodan::, wodan.pc and wodan-sim.pc, man pages and
+# completions. Tools install themselves.
 include(CMakePackageConfigHelpers)
 
 foreach(kind static shared)
   add_library(wodan::${kind} ALIAS wodan_${kind}) # the names an installed package has, for add_subdirectory too
+  add_library(wodan::sim_${kind} ALIAS wodan_sim_${kind})
 endforeach()
 
-install(TARGETS wodan_static wodan_shared EXPORT wodan-targets
+install(TARGETS wodan_static wodan_shared wodan_sim_static wodan_sim_shared EXPORT wodan-targets
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/wodan DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
 
@@ -27,8 +28,10 @@ foreach(folder LIBDIR INCLUDEDIR)
 endforeach()
 file(RELATIVE_PATH WODAN_PREFIX_FROM_PC /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 string(REGEX REPLACE "/$" "" WODAN_PREFIX_FROM_PC "${WODAN_PREFIX_FROM_PC}")
-configure_file(${CMAKE_CURRENT_LIST_DIR}/wodan.pc.in ${PROJECT_BINARY_DIR}/wodan.pc @ONLY)
-install(FILES ${PROJECT_BINARY_DIR}/wodan.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+foreach(package wodan wodan-sim)
+  configure_file(${CMAKE_CURRENT_LIST_DIR}/${package}.pc.in ${PROJECT_BINARY_DIR}/${package}.pc @ONLY)
+endforeach()
+install(FILES ${PROJECT_BINARY_DIR}/wodan.pc ${PROJECT_BINARY_DIR}/wodan-sim.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES ${PROJECT_SOURCE_DIR}/docs/man/wodan.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3)
 install(FILES ${PROJECT_SOURCE_DIR}/docs/man/wodan.5 DESTINATION ${CMAKE_INSTALL_MANDIR}/man5)

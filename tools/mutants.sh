@@ -101,7 +101,7 @@ PYTHON
 
 lay_out "$@" >"$OUT/list"
 TESTS=$(cut -d' ' -f2- "$OUT/list" | tr ' ' '\n' | sort -u)
-SOURCES=$(find src -name '*.c' ! -path 'src/crash/*'; ls tests/support/*.c)
+SOURCES=$(find src -name '*.c'; ls tests/support/*.c)
 for test in $TESTS; do SOURCES+=" $(ls tests/unit/"$test".c tests/crash/"$test".c 2>/dev/null || true)"; done
 echo "$SOURCES" | tr ' ' '\n' | xargs -P "$JOBS" -I{} bash -c 'compile {}'
 

@@ -49,11 +49,12 @@ tools/setup.sh build test
 build main "wodan_cli wodan_fsck suite" "${SANITIZED[@]}" -DCMAKE_C_COMPILER=gcc -DWODAN_SANITIZE=address,undefined -DWODAN_SUITE=main
 [ -z "$QUICK" ] || exec "${CTEST[@]}" --test-dir build/main
 
-build release "wodan_static wodan_shared wodan_cli wodan_fsck suite" -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=gcc \
+build release "wodan_static wodan_shared wodan_sim_static wodan_sim_shared wodan_cli wodan_fsck suite" -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=gcc \
   -DWODAN_SUITE=release
 build threads suite "${SANITIZED[@]}" -DCMAKE_C_COMPILER=gcc -DWODAN_SANITIZE=thread -DWODAN_SUITE=threads
 build clang all -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang -DWODAN_TESTS=OFF
 tools/lint/check_symbols.sh build/clang/libwodan.so
+tools/lint/check_symbols.sh build/clang/libwodan-sim.so
 build nothreads all -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=gcc -DWODAN_TESTS=OFF -DWODAN_THREADS=OFF
 
 # One run and one summary over all of it: the registered tests of the three builds in one list, each name with its build

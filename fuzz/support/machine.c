@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "support/random.h"
-#include "support/sim_plug.h"
+#include "crash/sim_plug.h"
 
 static const struct geometry {
   uint64_t size;

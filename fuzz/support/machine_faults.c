@@ -4,7 +4,7 @@
 #include <string.h>
 #include "support/image.h"
 #include "support/machine.h"
-#include "support/sim_plug.h"
+#include "crash/sim_plug.h"
 
 enum { CHOICE_MAX = 255, UNIT = 512 };
 

@@ -206,6 +206,7 @@ int sim_crash_begin(struct sim *sim, const struct sim_crash_options *options, st
 bool sim_crash_next(struct sim_crash_iter *iter, const struct sim_image **image);
 /* The present state as a choice string, for the replay line. */
 const uint8_t *sim_crash_choice(const struct sim_crash_iter *iter, size_t *size);
+uint64_t sim_crash_hash(const struct sim_crash_iter *iter);    /* sim_image_hash of the present image, at no cost */
 uint64_t sim_crash_states(const struct sim_crash_iter *iter);  /* before merging */
 uint64_t sim_crash_images(const struct sim_crash_iter *iter);  /* distinct, as returned */
 uint32_t sim_crash_skipped(const struct sim_crash_iter *iter); /* families left out at some segment: sample those */

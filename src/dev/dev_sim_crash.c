@@ -46,8 +46,16 @@ void sim_image_release(struct sim_image *image) {
   *image = (struct sim_image){.size = 0};
 }
 
+/* A sum over the sectors, so that an iterator has to hash only those that change. */
+static uint64_t hash_sector(const struct sim_image *image, size_t s) {
+  uint64_t seed = (s + 1) * 0x9e3779b97f4a7c15u + image->marks[s];
+  return XXH3_64bits_withSeed(image->bytes + s * image->sector, image->sector, seed);
+}
+
 uint64_t sim_image_hash(const struct sim_image *image) {
-  return XXH3_64bits_withSeed(image->marks, sector_count(image), XXH3_64bits(image->bytes, (size_t)image->size));
+  uint64_t hash = 0;
+  for (size_t s = 0; s < sector_count(image); s++) hash += hash_sector(image, s);
+  return hash;
 }
 
 /* ---- the window ------------------------------------------------------------------------------------------------ */
@@ -228,6 +236,7 @@ struct sim_crash_iter {
   unsigned family;      /* index of the bit */
   uint64_t next, total; /* states of this family */
   struct sim_seen seen;
+  uint64_t untouched, hash; /* of the sectors no state changes; of the present image */
   uint64_t states, images;
   uint32_t skipped;
 };
@@ -420,13 +429,15 @@ int sim_crash_begin(struct sim *sim, const struct sim_crash_options *options, st
     sim_crash_end(it);
     return WODAN_ENOMEM;
   }
+  it->untouched = sim_image_hash(&it->base);
+  for (size_t i = 0; i < it->touched_count; i++) it->untouched -= hash_sector(&it->base, (size_t)it->touched[i]);
   enter_family(it, 0);
   *iter = it;
   return 0;
 }
 
-/* The state the choice string names, on the touched sectors only. Returns its hash. */
-static uint64_t materialise(struct sim_crash_iter *it) {
+/* The state the choice string names, on the touched sectors only; it->hash becomes the image's. */
+static void materialise(struct sim_crash_iter *it) {
   size_t sector = it->image.sector;
   for (size_t i = 0; i < it->touched_count; i++) {
     size_t s = (size_t)it->touched[i];
@@ -434,12 +445,8 @@ static uint64_t materialise(struct sim_crash_iter *it) {
     it->image.marks[s] = it->base.marks[s];
   }
   choose_segment(&it->image, it->sim, it->segment, it->choice + HEADER, it->positions);
-  uint64_t hash = 0;
-  for (size_t i = 0; i < it->touched_count; i++) {
-    size_t s = (size_t)it->touched[i];
-    hash = XXH3_64bits_withSeed(it->image.bytes + s * sector, sector, hash + it->image.marks[s]);
-  }
-  return hash;
+  it->hash = it->untouched;
+  for (size_t i = 0; i < it->touched_count; i++) it->hash += hash_sector(&it->image, (size_t)it->touched[i]);
 }
 
 /* To the next family or segment; false at the end. */
@@ -467,7 +474,8 @@ bool sim_crash_next(struct sim_crash_iter *it, const struct sim_image **image) {
     memset(it->choice + HEADER, 0, it->positions);
     family_fill(it, 1u << it->family, it->next++, it->choice + HEADER);
     it->states++;
-    if (sim_seen_add(&it->seen, materialise(it)) == 0) continue; /* no memory: shown once more, never left out */
+    materialise(it);
+    if (sim_seen_add(&it->seen, it->hash) == 0) continue; /* no memory: shown once more, never left out */
     it->images++;
     *image = &it->image;
     return true;
@@ -479,6 +487,7 @@ const uint8_t *sim_crash_choice(const struct sim_crash_iter *it, size_t *size) {
   return it->choice;
 }
 
+uint64_t sim_crash_hash(const struct sim_crash_iter *it) { return it->hash; }
 uint64_t sim_crash_states(const struct sim_crash_iter *it) { return it->states; }
 uint64_t sim_crash_images(const struct sim_crash_iter *it) { return it->images; }
 uint32_t sim_crash_skipped(const struct sim_crash_iter *it) { return it->skipped; }

@@ -7,7 +7,7 @@
 #include <wodan/wodan.h>
 #include "engine/engine.h"
 #include "support/random.h"
-#include "support/sim_plug.h"
+#include "crash/sim_plug.h"
 
 struct rig {
   struct sim *sim;

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "crash/crash_rig.h"
-#include "support/model.h"
+#include "crash/model.h"
 
 enum { SIZE = 32 << 10, SECTOR = 512, BLOCK = 512, OPERATIONS = 69, KEYS = 17 };
 

@@ -14,7 +14,7 @@
 
 #include <wodan/check.h>
 #include "crash/crash_rig.h"
-#include "support/model.h"
+#include "crash/model.h"
 
 enum { SIZE = 128 << 10, SECTOR = 512, BLOCK = 512, NODES = 4, KEYS = 220, MORE_KEYS = 60, OPERATIONS = 90 };
 

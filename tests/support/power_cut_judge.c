@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <wodan/check.h>
+#include "crash/sim_world.h"
 #include "engine/engine.h"
 
 static const struct wodan_slice AFTER = {"~after", 6}, AFTER_VALUE = {"written after the crash", 23};
@@ -216,53 +217,28 @@ static void tell_choice(struct cut_run *run, const uint8_t *choice, size_t size)
     snprintf(run->result->failure + used, sizeof run->result->failure - used, " [state %s]", text);
 }
 
-/* Random states of a window with too many. */
-static bool judge_sampled(const struct cut_victim *victim, uint32_t count) {
-  static uint8_t choice[1 << 16];
-  struct cut_run *run = victim->run;
-  struct sim_image image;
-  if (sim_choice_size_max(victim->sim) > sizeof choice) return cut_fail(run, "the window is too large");
-  if (sim_image_init(&image, victim->sim) < 0) return cut_fail(run, "no memory");
-  bool good = true;
-  for (uint32_t i = 0; i < count && good; i++) {
-    size_t size = sim_choice_sample(victim->sim, &run->random, i % 3 == 0, choice);
-    sim_image_choose(&image, victim->sim, choice, size);
-    run->result->states++;
-    good = judge_image(victim, &image);
-    if (!good) tell_choice(run, choice, size);
-  }
-  sim_image_release(&image);
+static bool see_state(void *context, const struct sim_state *state) {
+  const struct cut_victim *victim = context;
+  bool good = judge_image(victim, state->image);
+  if (!good) tell_choice(victim->run, state->choice, state->size);
   return good;
 }
 
 bool cut_judge_window(const struct cut_victim *victim) {
   struct cut_run *run = victim->run;
   uint32_t most = victim->depth ? run->options->window_states / 4 + 4 : run->options->window_states;
-  struct sim_crash_options options = {.block = 512, .units_max = 10, .sectors_max = 16, .states_max = most};
-  struct sim_crash_iter *iter;
-  const struct sim_image *image;
+  struct wodan_sim_limits limits = {
+      .block = 512, .units_max = 10, .sectors_max = 16, .samples = most, .states_max = most};
+  struct cut_victim own = *victim;
+  struct sim_window window = {
+      .sim = victim->sim, .limits = &limits, .random = random_next(&run->random), .state = see_state, .context = &own};
+  bool stopped;
   if (!cut_ok(run)) return false;
   if (victim->depth == 0) run->result->windows++;
-  if (sim_window_elements(victim->sim) == 0) {
-    struct sim_image still;
-    bool good = sim_image_init(&still, victim->sim) == 0 && judge_image(victim, &still);
-    sim_image_release(&still);
-    return good;
-  }
-  if (sim_crash_begin(victim->sim, &options, &iter) < 0) return cut_fail(run, "no memory");
-  bool good = true;
-  while (good && sim_crash_next(iter, &image)) good = judge_image(victim, image);
-  if (!good) {
-    size_t size;
-    const uint8_t *choice = sim_crash_choice(iter, &size);
-    tell_choice(run, choice, size);
-  }
-  run->result->states += sim_crash_states(iter);
-  bool sample = sim_crash_skipped(iter) != 0;
-  sim_crash_end(iter);
-  if (!good || !sample) return good;
-  run->result->skipped++;
-  return judge_sampled(victim, most);
+  if (sim_window_run(&window, &stopped) < 0) return cut_fail(run, "no memory");
+  run->result->states += window.counts.states;
+  run->result->skipped += window.left_out;
+  return !stopped;
 }
 
 /* ---- the process dies ------------------------------------------------------------------------------------------- */

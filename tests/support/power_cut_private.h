@@ -3,10 +3,10 @@
 #define SUPPORT_POWER_CUT_PRIVATE_H
 
 #include "dev/dev_sim.h"
-#include "support/model.h"
+#include "crash/model.h"
 #include "support/power_cut.h"
 #include "support/random.h"
-#include "support/sim_plug.h"
+#include "crash/sim_plug.h"
 
 enum { CUT_VALUE_MAX = 128, CUT_KEY_MAX = 40, CUT_DEPTHS = 2 };
 

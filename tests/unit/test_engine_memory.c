@@ -1,6 +1,6 @@
 /* Memory: the budget, what comes back at close, and every allocation failing in turn, once and for ever. */
 #include "engine_rig.h"
-#include "support/model.h"
+#include "crash/model.h"
 
 /* ---- the budget ------------------------------------------------------------------------------------------------------ */
 

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "support/kept_device.h"
-#include "support/model.h"
+#include "crash/model.h"
 #include "support/random.h"
 
 struct geometry {

@@ -19,7 +19,7 @@ import tempfile
 
 LINES_MAX = 800
 OS_FOLDERS = ("src/base", "src/dev")
-CODEC_HEADERS = {"xxhash.h": ("src/codec", "src/dev"), "lz4.h": ("src/codec",)}  # the simulated device hashes images
+CODEC_HEADERS = {"xxhash.h": ("src/codec", "src/dev", "src/crash"), "lz4.h": ("src/codec",)}  # simulator and enumerator hash images and contents
 STANDARD = {
     name + ".h"
     for name in (

@@ -20,5 +20,6 @@ int cmd_page(int argc, char **argv);
 int cmd_block(int argc, char **argv);
 int cmd_journal(int argc, char **argv);
 int cmd_map(int argc, char **argv);
+int cmd_crash(int argc, char **argv);
 
 #endif

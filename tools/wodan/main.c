@@ -31,6 +31,7 @@ static const struct verb verbs[] = {
     {"dump", cmd_dump, "print all records, to be loaded again"},
     {"compact", cmd_compact, "move buffered records into leaves, so that scans read leaves only"},
     {"bench", cmd_bench, "measure the image as it stands"},
+    {"crash", cmd_crash, "cut the power of simulated devices in every way and judge what is left; takes no image"},
     {"map", cmd_map, "a picture of all blocks by kind and age"},
     {"tree", cmd_tree, "the nodes of the tree"},
     {"path", cmd_path, "the way of a key, and every version of it"},

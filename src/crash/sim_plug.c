@@ -1,7 +1,7 @@
 /* Owns: the cable between a handle and a simulated device. See sim_plug.h. */
-#include "support/sim_plug.h"
+#include "crash/sim_plug.h"
 
-#include <stdlib.h>
+#include "base/mem.h"
 
 struct plug {
   struct wodan_device base; /* first */
@@ -29,7 +29,9 @@ static int flush(struct wodan_device *device) {
 }
 
 static int unplug(struct wodan_device *device) {
-  free(device);
+  struct mem mem;
+  mem_init(&mem, NULL);
+  mem_free(&mem, plug_of(device), sizeof(struct plug));
   return 0;
 }
 
@@ -37,7 +39,10 @@ static const struct wodan_device_ops ops = {
     .size = sizeof ops, .transfer = transfer, .barrier = barrier, .flush = flush, .close = unplug};
 
 struct wodan_device *sim_plug(struct sim *sim) {
-  struct plug *plug = calloc(1, sizeof *plug);
+  struct mem mem;
+  mem_init(&mem, NULL);
+  struct plug *plug = mem_zalloc(&mem, sizeof *plug);
+  if (!plug) return NULL;
   plug->base.ops = &ops;
   plug->base.geometry = sim_device(sim)->geometry;
   plug->sim = sim;

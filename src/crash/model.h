@@ -1,7 +1,7 @@
 /* Model: an ordered map that keeps its history: the content after every commit can be told again. Keys and values are
  * short byte strings. It is the judge of every random and power-cut test. */
-#ifndef SUPPORT_MODEL_H
-#define SUPPORT_MODEL_H
+#ifndef CRASH_MODEL_H
+#define CRASH_MODEL_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -9,11 +9,14 @@
 #include <wodan/wodan.h>
 
 struct model;
+struct content;
 
+/* NULL: no memory. */
 struct model *model_create(void);
 void model_free(struct model *model);
 
-/* Collects operations of the next commit; then model_commit makes them version `model_version`. */
+/* Collects operations of the next commit; then model_commit makes them version `model_version`. Without memory nothing
+ * matches the model any more, and a sentence says so. */
 void model_put(struct model *model, const void *key, size_t key_size, const void *value, size_t value_size);
 void model_delete(struct model *model, const void *key, size_t key_size);
 void model_commit(struct model *model);
@@ -24,6 +27,8 @@ void model_roll_back(struct model *model, size_t version);
 
 /* The value at the newest version; NULL: absent. */
 const void *model_get(const struct model *model, const void *key, size_t key_size, size_t *value_size);
+/* Replaces *content by what is there at a version. */
+void model_content(const struct model *model, size_t version, struct content *content);
 
 /* The version >= `least` whose content equals the database's (read with a cursor); SIZE_MAX when there is none, and a
  * sentence in `why`. The newest such version is taken. */
