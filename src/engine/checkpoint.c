@@ -188,6 +188,7 @@ static void unfreeze(struct wodan_db *db, const struct table_slot *aside) {
  * its pending records leave no gap. */
 static int drain_both(struct wodan_db *db, struct wodan_error *error) {
   lock_acquire(&db->write);
+  assert(db->frozen_drained);
   struct table_slot aside = db->frozen;
   rwlock_write(&db->state);
   memset(&db->frozen, 0, sizeof db->frozen);
@@ -207,10 +208,17 @@ static int drain_both(struct wodan_db *db, struct wodan_error *error) {
 static bool ring_is_short(struct wodan_db *db) { return db->frozen.table && check_ring(db, NULL) < 0; }
 
 int engine_freeze_and_drain(struct wodan_db *db, struct wodan_error *error) {
-  int status = engine_drain(db, error);
-  lock_acquire(&db->write);
-  bool frozen = db->frozen.table != NULL, more = memtable_count(db->active.table) > 0, is_short = ring_is_short(db);
-  lock_leave(&db->write);
+  bool undrained, frozen, more, is_short;
+  int status;
+  do { /* a writer may freeze one as soon as the last is drained: nothing may take it for a drained one */
+    status = engine_drain(db, error);
+    lock_acquire(&db->write);
+    frozen = db->frozen.table != NULL;
+    undrained = frozen && !db->frozen_drained;
+    more = memtable_count(db->active.table) > 0;
+    is_short = ring_is_short(db);
+    lock_leave(&db->write);
+  } while (status == 0 && undrained);
   if (status < 0 || !more) return status;
   if (is_short) return drain_both(db, error);
   if (frozen) status = engine_checkpoint_tree(db, error);

@@ -7,6 +7,7 @@
  *
  * The library gets an allocator and a device that let other threads go first now and then. Nothing here that the threads
  * share, but for the device's writes, orders them: the thread sanitizer sees only what the library orders itself. */
+#include <dlfcn.h>
 #include <pthread.h>
 #include <sched.h>
 #include <time.h>
@@ -51,12 +52,47 @@ static void pause_for(long microseconds) { nanosleep(&(struct timespec){.tv_nsec
 /* ---- what is below the library -------------------------------------------------------------------------------- */
 
 static _Thread_local uint64_t jitter;
+static _Thread_local bool patient; /* may sleep for long: no writer */
 
-/* Lets others go first, one time in `often`. */
+/* Lets others go first, one time in `often`; now and then for longer, and the patient for so long that a memtable comes and
+ * goes meanwhile. */
 static void jump_aside(uint64_t often) {
   if (jitter == 0) jitter = (uint64_t)(uintptr_t)&jitter;
-  if (random_below(&jitter, often) == 0) sched_yield();
+  uint64_t dice = random_below(&jitter, 128 * often);
+  if (dice < 128 && dice >= 8) sched_yield();
+  if (dice < 8) pause_for(dice < 2 && patient ? 1500 : 10);
 }
+
+#ifndef __SANITIZE_THREAD__ /* it has these functions itself */
+/* Before each lock of the library's and behind it: what is done in two steps shall be seen between them. */
+#define SYSTEMS(name) ((int (*)(void *))dlsym(RTLD_NEXT, name))
+int pthread_rwlock_rdlock(pthread_rwlock_t *lock) {
+  static _Atomic(int (*)(void *)) systems;
+  jump_aside(8);
+  if (!systems) systems = SYSTEMS("pthread_rwlock_rdlock");
+  return systems(lock);
+}
+int pthread_rwlock_wrlock(pthread_rwlock_t *lock) {
+  static _Atomic(int (*)(void *)) systems;
+  jump_aside(8);
+  if (!systems) systems = SYSTEMS("pthread_rwlock_wrlock");
+  return systems(lock);
+}
+int pthread_mutex_unlock(pthread_mutex_t *mutex) {
+  static _Atomic(int (*)(void *)) systems;
+  if (!systems) systems = SYSTEMS("pthread_mutex_unlock");
+  int status = systems(mutex);
+  jump_aside(16);
+  return status;
+}
+int pthread_rwlock_unlock(pthread_rwlock_t *lock) {
+  static _Atomic(int (*)(void *)) systems;
+  if (!systems) systems = SYSTEMS("pthread_rwlock_unlock");
+  int status = systems(lock);
+  jump_aside(8);
+  return status;
+}
+#endif
 
 static void *allocate(void *context, size_t size, size_t alignment) {
   (void)context;
@@ -394,6 +430,7 @@ static void read_by_view(struct worker *worker) {
 
 static void *read_on(void *context) {
   struct worker *worker = context;
+  patient = true;
   while (writers_left(worker->world)) {
     uint64_t dice = random_below(&worker->seed, 100);
     if (dice < 84)
@@ -442,6 +479,7 @@ static void *tend(void *context) {
   struct worker *worker = context;
   struct world *world = worker->world;
   char lower[32], upper[32];
+  patient = true;
   while (writers_left(world)) {
     uint64_t dice = random_below(&worker->seed, 10), started = history_now(world->history);
     uint64_t at = random_below(&worker->seed, world->shape->keys);
@@ -462,6 +500,7 @@ static void *tend(void *context) {
       history_read(worker->log, (struct history_read){
                                     .kind = HISTORY_SYNC, .started = started, .ended = history_now(world->history)});
   }
+  patient = false;
   crash(worker);
   return NULL;
 }
