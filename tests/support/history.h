@@ -12,6 +12,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#if defined(__SANITIZE_THREAD__)
+#define HISTORY_RACES_WATCHED /* by the thread sanitizer */
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define HISTORY_RACES_WATCHED
+#endif
+#endif
+
 enum { HISTORY_ABSENT = 0 };
 #define HISTORY_UNTOLD UINT64_MAX /* nobody told which sequence number a read has seen */
 
@@ -59,7 +67,7 @@ void history_free(struct history *history);
 /* The order in which things happened: grows with each call. Under the thread sanitizer it orders nothing else, so that it
  * hides no race of the library's. */
 static inline uint64_t history_now(struct history *history) {
-#ifdef __SANITIZE_THREAD__
+#ifdef HISTORY_RACES_WATCHED
   return atomic_fetch_add_explicit(&history->clock, 1, memory_order_relaxed) + 1;
 #else
   return atomic_fetch_add(&history->clock, 1) + 1;

@@ -39,8 +39,8 @@ struct shape {
   uint32_t checkpoints_least;
 };
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-enum { SLOWER = 4 }; /* so much less of everything */
+#if defined(HISTORY_RACES_WATCHED) || defined(__SANITIZE_ADDRESS__)
+enum { SLOWER = 5 }; /* so much less of everything */
 #else
 enum { SLOWER = 1 };
 #endif
@@ -52,19 +52,30 @@ static void pause_for(long microseconds) { nanosleep(&(struct timespec){.tv_nsec
 /* ---- what is below the library -------------------------------------------------------------------------------- */
 
 static _Thread_local uint64_t jitter;
-static _Thread_local bool patient; /* may sleep for long: no writer */
+static _Thread_local uint64_t hurry; /* one time in so many the thread sleeps for long behind a lock; 0: never */
 
-/* Lets others go first, one time in `often`; now and then for longer, and the patient for so long that a memtable comes and
- * goes meanwhile. */
+/* Lets others go first, one time in `often`; now and then for longer. */
 static void jump_aside(uint64_t often) {
   if (jitter == 0) jitter = (uint64_t)(uintptr_t)&jitter;
-  uint64_t dice = random_below(&jitter, 128 * often);
-  if (dice < 128 && dice >= 8) sched_yield();
-  if (dice < 8) pause_for(dice < 2 && patient ? 1500 : 10);
+  uint64_t dice = random_below(&jitter, 16 * often);
+  if (dice == 0) pause_for(10);
+  if (dice > 0 && dice < 16) sched_yield();
 }
 
-#ifndef __SANITIZE_THREAD__ /* it has these functions itself */
+#ifndef HISTORY_RACES_WATCHED /* it has these functions itself */
 /* Before each lock of the library's and behind it: what is done in two steps shall be seen between them. */
+static _Thread_local uint64_t
+    unlocks_left;         /* until somebody else commits something while this thread waits; 0: never */
+static atomic_bool asked; /* for that */
+
+static void linger(void) {
+  if (unlocks_left && --unlocks_left == 0) {
+    atomic_store(&asked, true);
+    pause_for(3000);
+  }
+  jump_aside(16);
+  if (hurry && random_below(&jitter, hurry) == 0) pause_for(1500); /* a memtable comes and goes meanwhile */
+}
 #define SYSTEMS(name) ((int (*)(void *))dlsym(RTLD_NEXT, name))
 int pthread_rwlock_rdlock(pthread_rwlock_t *lock) {
   static _Atomic(int (*)(void *)) systems;
@@ -82,14 +93,14 @@ int pthread_mutex_unlock(pthread_mutex_t *mutex) {
   static _Atomic(int (*)(void *)) systems;
   if (!systems) systems = SYSTEMS("pthread_mutex_unlock");
   int status = systems(mutex);
-  jump_aside(16);
+  linger();
   return status;
 }
 int pthread_rwlock_unlock(pthread_rwlock_t *lock) {
   static _Atomic(int (*)(void *)) systems;
   if (!systems) systems = SYSTEMS("pthread_rwlock_unlock");
   int status = systems(lock);
-  jump_aside(8);
+  linger();
   return status;
 }
 #endif
@@ -158,7 +169,8 @@ struct worker {
   struct history_log *log;
   pthread_t thread;
   uint64_t seed;
-  uint32_t number, version;
+  uint32_t version;
+  uint64_t durable; /* of ten commits */
   uint64_t done, refused;
   /* readers: pinned values, looked at again when their turn comes */
   struct wodan_pinned held[HELD];
@@ -214,7 +226,8 @@ static int commit_once(struct worker *worker, struct wodan_batch *batch, const s
 /* Until it is taken: while readers' views hold the space it is refused, and then nothing of it may be seen. */
 static void commit(struct worker *worker, struct wodan_batch *batch, const struct history_pair *pairs, size_t count) {
   struct world *world = worker->world;
-  struct wodan_commit commit = {.durability = random_below(&worker->seed, 10) == 0 ? WODAN_DURABLE : WODAN_BUFFERED};
+  struct wodan_commit commit = {.durability =
+                                    random_below(&worker->seed, 10) < worker->durable ? WODAN_DURABLE : WODAN_BUFFERED};
   uint64_t started;
   for (;;) {
     started = history_now(world->history);
@@ -297,6 +310,10 @@ static void let_go(struct worker *worker, size_t slot) {
   pair->version = HISTORY_ABSENT;
 }
 
+static void let_all_go(struct worker *worker) {
+  for (size_t slot = 0; slot < HELD; slot++) let_go(worker, slot);
+}
+
 /* The version of a key, by one of the three kinds of get. */
 static uint32_t get(struct worker *worker, struct wodan_view *view, uint32_t key) {
   struct wodan_db *db = worker->world->db;
@@ -308,6 +325,7 @@ static uint32_t get(struct worker *worker, struct wodan_view *view, uint32_t key
   void *owned = NULL;
   uint32_t version = HISTORY_ABSENT;
   int status;
+  hurry = 300;
   if (kind == 2) {
     let_go(worker, slot);
     status = wodan_get_pinned(db, view, key_number(key, text), &worker->held[slot]);
@@ -321,6 +339,7 @@ static uint32_t get(struct worker *worker, struct wodan_view *view, uint32_t key
     status = wodan_get(db, view, key_number(key, text), buffer, sizeof buffer, &size);
     if (status == 0) version = version_in(shape, key, (struct wodan_slice){buffer, size});
   }
+  hurry = 0;
   CHECK(status == 0 || status == WODAN_ENOTFOUND, "get of key %u answered %d: %s", key, status, rig_why(db));
   return version;
 }
@@ -397,7 +416,9 @@ static void read_by_cursor(struct worker *worker) {
   struct wodan_cursor *cursor;
   struct notes notes = {0};
   struct history_read read = {.what = "cursor", .started = history_now(history), .sequence = HISTORY_UNTOLD};
+  hurry = 30;
   CHECK(wodan_cursor_open(worker->world->db, NULL, &cursor) == 0, "%s", rig_why(worker->world->db));
+  hurry = 0;
   read.ended = history_now(history);
   walk(worker, cursor, &notes);
   if (random_below(&worker->seed, 2)) walk(worker, cursor, &notes);
@@ -411,7 +432,9 @@ static void read_by_view(struct worker *worker) {
   struct wodan_cursor *cursor;
   struct notes notes = {0};
   struct history_read read = {.what = "view", .started = history_now(world->history)};
+  hurry = 30;
   CHECK(wodan_view_open(world->db, &view) == 0, "%s", rig_why(world->db));
+  hurry = 0;
   read.ended = history_now(world->history);
   read.sequence = wodan_view_sequence(view);
   for (int n = 0; n < 20; n++) {
@@ -430,7 +453,6 @@ static void read_by_view(struct worker *worker) {
 
 static void *read_on(void *context) {
   struct worker *worker = context;
-  patient = true;
   while (writers_left(worker->world)) {
     uint64_t dice = random_below(&worker->seed, 100);
     if (dice < 84)
@@ -442,7 +464,7 @@ static void *read_on(void *context) {
     else
       read_by_view(worker);
   }
-  for (size_t slot = 0; slot < HELD; slot++) let_go(worker, slot);
+  let_all_go(worker);
   return NULL;
 }
 
@@ -479,28 +501,27 @@ static void *tend(void *context) {
   struct worker *worker = context;
   struct world *world = worker->world;
   char lower[32], upper[32];
-  patient = true;
   while (writers_left(world)) {
     uint64_t dice = random_below(&worker->seed, 10), started = history_now(world->history);
     uint64_t at = random_below(&worker->seed, world->shape->keys);
     struct wodan_slice from = key_number(at, lower), to = key_number(at + world->shape->keys / 4, upper);
     uint32_t more;
     int status = 0;
+    hurry = 60;
     if (dice < 3)
       status = dice ? wodan_sync(world->db) : wodan_checkpoint(world->db, NULL);
     else if (dice < 5)
       status = wodan_compact(world->db, dice == 3 ? NULL : &from, dice == 3 ? NULL : &to, 8192, &more);
-    else if (dice == 5)
-      crash(worker);
     else
       pause_for(500);
+    hurry = 0;
+    if (dice == 5) crash(worker);
     CHECK(status == 0 || status == WODAN_ENOSPC || status == WODAN_EPINNED, "%d: %s", status, rig_why(world->db));
     worker->refused += status < 0;
     if (dice < 3 && status == 0)
       history_read(worker->log, (struct history_read){
                                     .kind = HISTORY_SYNC, .started = started, .ended = history_now(world->history)});
   }
-  patient = false;
   crash(worker);
   return NULL;
 }
@@ -542,7 +563,7 @@ static void run_once(const struct shape *shape, uint64_t seed) {
   open_world(&world);
   for (uint32_t t = 0; t < THREADS; t++)
     workers[t] = (struct worker){
-        .world = &world, .log = &world.history->logs[t], .seed = seed * THREADS + t, .number = t, .version = t + 1};
+        .world = &world, .log = &world.history->logs[t], .seed = seed * THREADS + t, .version = t + 1, .durable = 1};
   run_threads(workers);
   struct wodan_stats stats = rig_stats(world.db);
   uint64_t reads = 0, refused = 0;
@@ -612,112 +633,75 @@ static void test_history__default(void **state) {
                       .checkpoints_least = 5});
 }
 
-/* ---- the judge itself ----------------------------------------------------------------------------------------------- */
-
-/* Two keys; batches "1" of both keys, then "2" of both, then key 0 gone. Times are given: 10-20, 30-40, 50-60. */
-static struct history *three_batches(void) {
-  struct history *history = history_create(2, 2);
-  struct history_log *log = &history->logs[0];
-  for (uint32_t version = 1; version <= 2; version++) {
-    for (uint32_t key = 0; key < 2; key++) history_pair(log, key, version);
-    history_batch(log,
-                  (struct history_batch){.started = version * 20 - 10, .ended = version * 20, .sequence = version * 2});
+#ifndef HISTORY_RACES_WATCHED
+static void *commit_when_asked(void *context) {
+  struct worker *worker = context;
+  struct wodan_batch *batch;
+  CHECK(wodan_batch_create(worker->world->db, &batch) == 0, "no batch");
+  while (writers_left(worker->world)) {
+    pause_for(50);
+    if (!atomic_load(&asked)) continue;
+    for (int n = 0; n < 16; n++) write_batch(worker, batch);
+    atomic_store(&asked, false);
   }
-  history_pair(log, 0, HISTORY_ABSENT);
-  history_batch(log, (struct history_batch){.started = 50, .ended = 60, .sequence = 5, .durable = true});
-  return history;
+  wodan_batch_free(batch);
+  return NULL;
 }
 
-static void saw(struct history *history, uint64_t started, uint64_t ended, uint32_t key, uint32_t version) {
-  history_pair(&history->logs[1], key, version);
-  history_read(&history->logs[1],
-               (struct history_read){.what = "get", .started = started, .ended = ended, .sequence = HISTORY_UNTOLD});
+static void checkpoint_disturbed(struct worker *worker) {
+  struct wodan_batch *batch;
+  assert_int_equal(wodan_batch_create(worker->world->db, &batch), 0);
+  for (uint64_t n = random_below(&worker->seed, 40); n > 0; n--) write_batch(worker, batch);
+  wodan_batch_free(batch);
+  unlocks_left = 1 + random_below(&worker->seed, 4);
+  int status = wodan_checkpoint(worker->world->db, NULL);
+  if (status != 0 && status != WODAN_ENOSPC) fail_msg("checkpoint answered %d", status);
+  unlocks_left = 0;
+  while (atomic_load(&asked)) pause_for(50);
+  read_by_cursor(worker);
 }
 
-static void saw_both(struct history *history, struct history_read read, uint32_t first, uint32_t second) {
-  history_pair(&history->logs[1], 0, first);
-  history_pair(&history->logs[1], 1, second);
-  read.what = "view";
-  history_read(&history->logs[1], read);
-}
-
-static void judged(struct history *history, const char *sentence) {
-  char why[600] = "";
-  bool well = history_judge(history, why, sizeof why);
-  history_free(history);
-  if (well != !sentence) fail_msg("judged %s: %s", well ? "right" : "wrong", why);
-  if (sentence && !strstr(why, sentence)) fail_msg("'%s' says nothing of '%s'", why, sentence);
-}
-
-static void test_history__judge_knows_what_can_be(void **state) {
+/* Story: a checkpoint drained the frozen memtable, none there; a writer froze the active one; the checkpoint took that for
+ * the drained one and, because the ring was short, put it aside. Its records were gone. So here somebody commits more than a
+ * memtable holds behind each unlock of a checkpoint, with rings of all lengths. */
+static void test_history__commits_in_the_midst_of_a_checkpoint(void **state) {
   (void)state;
-  struct history *history = three_batches();
-  saw(history, 1, 2, 0, 0);
-  saw(history, 21, 22, 0, 1);
-  saw(history, 31, 32, 1, 1); /* while the second is under way: either */
-  saw(history, 33, 34, 1, 2);
-  saw_both(history, (struct history_read){.started = 35, .ended = 61, .sequence = HISTORY_UNTOLD}, 2, 2);
-  saw_both(history, (struct history_read){.started = 36, .ended = 55, .sequence = 5}, 0, 2);
-  saw_both(history, (struct history_read){.kind = HISTORY_CRASH, .started = 56, .ended = 57, .sequence = 2}, 1, 1);
-  saw_both(history, (struct history_read){.kind = HISTORY_CRASH, .started = 58, .ended = 59, .sequence = 0}, 0, 0);
-  judged(history, NULL);
+  struct shape shape = {.name = "checkpoint",
+                        .size = 1 << 20,
+                        .format = TINY,
+                        .keys = 211,
+                        .batch_most = 8,
+                        .value_most = 100,
+                        .budget = 2};
+  struct world world = {.shape = &shape,
+                        .kept = kept_create(shape.size),
+                        .history = history_create(shape.keys, 2),
+                        .writes = PTHREAD_MUTEX_INITIALIZER,
+                        .writers = 1};
+  struct worker workers[2];
+  struct wodan_error error;
+  char why[600];
+  open_world(&world);
+  for (uint32_t t = 0; t < 2; t++)
+    workers[t] = (struct worker){
+        .world = &world, .log = &world.history->logs[t], .seed = t, .version = t + 1, .durable = t ? 0 : 10};
+  assert_int_equal(pthread_create(&workers[1].thread, NULL, commit_when_asked, &workers[1]), 0);
+  for (int round = 0; round < 120; round++) checkpoint_disturbed(&workers[0]);
+  let_all_go(&workers[0]);
+  atomic_store(&world.writers, 0);
+  pthread_join(workers[1].thread, NULL);
+  if (!history_judge(world.history, why, sizeof why)) fail_msg("%s", why);
+  assert_int_equal(wodan_close(world.db, &error), 0);
+  history_free(world.history);
+  kept_free(world.kept);
 }
-
-static void test_history__judge_knows_what_cannot_be(void **state) {
-  (void)state;
-  struct history *history = three_batches();
-  saw_both(history, (struct history_read){.started = 31, .ended = 39, .sequence = HISTORY_UNTOLD}, 1, 2);
-  judged(history, "never there together"); /* half a batch */
-  history = three_batches();
-  saw(history, 41, 42, 1, 1);
-  judged(history, "never there together"); /* too old */
-  history = three_batches();
-  saw(history, 21, 29, 1, 2);
-  judged(history, "never there together"); /* too early */
-  history = three_batches();
-  saw(history, 31, 32, 1, 2);
-  saw(history, 33, 34, 0, 1);
-  judged(history, "never there together"); /* each may be, not in this order */
-  history = three_batches();
-  saw_both(history, (struct history_read){.started = 31, .ended = 39, .sequence = 3}, 2, 2);
-  judged(history, "told 3"); /* in the middle of a batch */
-  history = three_batches();
-  saw_both(history, (struct history_read){.started = 31, .ended = 39, .sequence = 2}, 2, 2);
-  judged(history, "told 2"); /* not what it says */
-  history = three_batches();
-  history_pair(&history->logs[1], 1, 1);
-  saw(history, 31, 39, 1, 2);
-  judged(history, "and then"); /* a view that moves */
-}
-
-static void test_history__judge_knows_what_must_last(void **state) {
-  (void)state;
-  struct history *history = three_batches();
-  saw_both(history, (struct history_read){.kind = HISTORY_CRASH, .started = 61, .ended = 62, .sequence = 4}, 2, 2);
-  judged(history, "never there together"); /* the third was durable */
-  history = three_batches();
-  history_read(&history->logs[1], (struct history_read){.kind = HISTORY_SYNC, .started = 21, .ended = 25});
-  saw_both(history, (struct history_read){.kind = HISTORY_CRASH, .started = 26, .ended = 27, .sequence = 0}, 0, 0);
-  judged(history, "never there together"); /* the first was synced */
-}
-
-static void test_history__judge_knows_the_order_of_batches(void **state) {
-  (void)state;
-  struct history *history = three_batches();
-  history->logs[0].batches[1].sequence = 5;
-  judged(history, "ends with sequence");
-  history = three_batches();
-  history->logs[0].batches[0].started = 45;
-  history->logs[0].batches[0].ended = 46;
-  judged(history, "started when one of a later sequence had ended");
-}
+#endif
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_history__judge_knows_what_can_be),
-      cmocka_unit_test(test_history__judge_knows_what_cannot_be),
-      cmocka_unit_test(test_history__judge_knows_what_must_last),
-      cmocka_unit_test(test_history__judge_knows_the_order_of_batches),
+#ifndef HISTORY_RACES_WATCHED
+      cmocka_unit_test(test_history__commits_in_the_midst_of_a_checkpoint),
+#endif
       cmocka_unit_test(test_history__tiny),
       cmocka_unit_test(test_history__deep),
       cmocka_unit_test(test_history__default),
