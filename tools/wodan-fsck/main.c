@@ -417,7 +417,10 @@ int main(int argc, char **argv) {
   snprintf(version, sizeof version, "wodan-fsck %s", wodan_version());
   argp_program_version = version;
   argp_err_exit_status = FSCK_USAGE;
-  argp_parse(&ARGP, argc, argv, 0, NULL, &fsck);
+  if (argp_parse(&ARGP, argc, argv, 0, NULL, &fsck) != 0) {
+    fprintf(stderr, "wodan-fsck: not enough memory for the arguments\n");
+    return FSCK_OPERATIONAL;
+  }
   if (fsck.list_roots) return finish(list_roots(&fsck));
   struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
   sigaction(SIGINT, &action, NULL); /* a second Ctrl-C ends the program the usual way */

@@ -276,7 +276,7 @@ static void print_table_row(const struct bench_result *result) {
 
 int cmd_bench(int argc, char **argv) {
   struct bench_options bench = {.num = 1000000, .seed = 1, .key_size = 16, .value_size = 100, .threads = 1};
-  argp_parse(&argp, argc, argv, 0, NULL, &bench);
+  options_parse(&argp, argc, argv, &bench);
   struct bench_result results[WORKLOADS_MAX] = {0};
   bool json = bench.common.json;
   int exit_code = EXIT_CODE_OK;

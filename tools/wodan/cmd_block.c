@@ -101,7 +101,7 @@ static int show_block(struct look *look, const struct block_options *options, ui
 
 static int run(int argc, char **argv, const struct argp *argp, uint32_t view) {
   struct block_options options = {0};
-  argp_parse(argp, argc, argv, 0, NULL, &options);
+  options_parse(argp, argc, argv, &options);
   struct look look;
   int exit_code = look_open(&look, &options.look.common, options.look.generation);
   if (exit_code == EXIT_CODE_OK) exit_code = show_block(&look, &options, view);

@@ -151,7 +151,7 @@ static struct json_object *describe(const struct compaction *compaction) {
 
 int cmd_compact(int argc, char **argv) {
   struct compact_options compact = {0};
-  argp_parse(&argp, argc, argv, 0, NULL, &compact);
+  options_parse(&argp, argc, argv, &compact);
   struct key_range range = {0};
   struct image image = {0};
   struct compaction compaction = {0};

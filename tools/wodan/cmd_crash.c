@@ -183,7 +183,7 @@ static void print_text(const struct wodan_sim_crash_report *report) {
 int cmd_crash(int argc, char **argv) {
   struct crash crash = {.run = {.seconds = SECONDS_DEFAULT, .violation = tell_violation}};
   struct wodan_sim_crash_report report;
-  argp_parse(&argp, argc, argv, 0, NULL, &crash);
+  options_parse(&argp, argc, argv, &crash);
   int status = wodan_sim_crash_run(&crash.run, &report);
   if (status == WODAN_EINVAL && crash.run.replay)
     return report_failure(crash.json, "crash", status, EXIT_CODE_USAGE, "--replay: the line names no state");

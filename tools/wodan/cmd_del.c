@@ -142,7 +142,7 @@ static void print_count(bool json, uint64_t deleted) {
 
 int cmd_del(int argc, char **argv) {
   struct del_options del = {0};
-  argp_parse(&argp, argc, argv, 0, NULL, &del);
+  options_parse(&argp, argc, argv, &del);
   struct buffer bytes = {0};
   struct key_range range = {0};
   struct image image = {0};

@@ -80,7 +80,7 @@ static int dump_records(const struct image *image, const struct text_format *for
 
 int cmd_dump(int argc, char **argv) {
   struct dump_options dump = {0};
-  argp_parse(&argp, argc, argv, 0, NULL, &dump);
+  options_parse(&argp, argc, argv, &dump);
   if (dump.format == NULL) dump.format = text_format_find(dump.common.json ? "jsonl" : "tsv");
   struct image image = {0};
   int exit_code = image_open(&image, &dump.common, false);

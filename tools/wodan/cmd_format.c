@@ -235,7 +235,7 @@ static int describe_result(const struct options *options) {
 
 int cmd_format(int argc, char **argv) {
   struct format_options format = {0};
-  argp_parse(&argp, argc, argv, 0, NULL, &format);
+  options_parse(&argp, argc, argv, &format);
   struct target target = {0};
   int exit_code = prepare_target(&format, &target);
   if (exit_code != EXIT_CODE_OK) return exit_code;

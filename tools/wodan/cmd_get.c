@@ -77,7 +77,7 @@ static int get_key(const struct image *image, struct wodan_slice key) {
 
 int cmd_get(int argc, char **argv) {
   struct get_options get = {0};
-  argp_parse(&argp, argc, argv, 0, NULL, &get);
+  options_parse(&argp, argc, argv, &get);
   struct buffer key = {0};
   struct image image = {0};
   int exit_code = options_decode(&get.common, &get.encoding, "KEY", get.key, &key);

@@ -280,7 +280,7 @@ static int show_info(struct look *look) {
 
 int cmd_info(int argc, char **argv) {
   struct options options = {0};
-  argp_parse(&argp, argc, argv, 0, NULL, &options);
+  options_parse(&argp, argc, argv, &options);
   struct look look;
   int exit_code = look_open(&look, &options, 0);
   if (exit_code == EXIT_CODE_OK) exit_code = show_info(&look);

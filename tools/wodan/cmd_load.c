@@ -261,7 +261,7 @@ static void print_summary(const struct loader *loader) {
 
 int cmd_load(int argc, char **argv) {
   struct load_options load = {.format = text_format_find("tsv"), .batch_lines = LINES_PER_BATCH};
-  argp_parse(&argp, argc, argv, 0, NULL, &load);
+  options_parse(&argp, argc, argv, &load);
   struct loader loader = {.options = &load, .info = {.size = sizeof loader.info}, .source = "standard input"};
   int fd = STDIN_FILENO;
   if (load.file != NULL && strcmp(load.file, "-") != 0) {

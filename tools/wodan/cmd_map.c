@@ -170,7 +170,7 @@ static int show_map(struct look *look, const struct map_options *options) {
 
 int cmd_map(int argc, char **argv) {
   struct map_options options = {0};
-  argp_parse(&argp, argc, argv, 0, NULL, &options);
+  options_parse(&argp, argc, argv, &options);
   struct look look;
   int exit_code = look_open(&look, &options.look.common, options.look.generation);
   if (exit_code == EXIT_CODE_OK) exit_code = show_map(&look, &options);

@@ -193,7 +193,7 @@ static int show_path(struct look *look, const struct path_options *options, stru
 
 int cmd_path(int argc, char **argv) {
   struct path_options options = {0};
-  argp_parse(&argp, argc, argv, 0, NULL, &options);
+  options_parse(&argp, argc, argv, &options);
   struct look look = {0};
   struct buffer key = {0};
   int exit_code = options_decode(&options.look.common, &options.encoding, "KEY", options.key, &key);

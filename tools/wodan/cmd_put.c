@@ -98,7 +98,7 @@ static void print_answer(size_t value_size) {
 
 int cmd_put(int argc, char **argv) {
   struct put_options put = {0};
-  argp_parse(&argp, argc, argv, 0, NULL, &put);
+  options_parse(&argp, argc, argv, &put);
   struct buffer key = {0};
   struct buffer value = {0};
   struct image image = {0};

@@ -160,7 +160,7 @@ static int scan_image(const struct image *image, const struct scan_options *scan
 
 int cmd_scan(int argc, char **argv) {
   struct scan_options scan = {.limit = UINT64_MAX};
-  argp_parse(&argp, argc, argv, 0, NULL, &scan);
+  options_parse(&argp, argc, argv, &scan);
   struct key_range range = {0};
   struct image image = {0};
   int exit_code = build_range(&scan, &range);

@@ -162,7 +162,7 @@ static int show_stats(struct look *look, const struct map_data *data) {
 
 int cmd_stat(int argc, char **argv) {
   struct options options = {0};
-  argp_parse(&argp, argc, argv, 0, NULL, &options);
+  options_parse(&argp, argc, argv, &options);
   struct look look;
   struct map_data data = {0};
   int exit_code = look_open(&look, &options, 0);

@@ -192,7 +192,7 @@ static int show_tree(struct look *look, const struct tree_options *options) {
 
 int cmd_tree(int argc, char **argv) {
   struct tree_options options = {.depth = UINT64_MAX};
-  argp_parse(&argp, argc, argv, 0, NULL, &options);
+  options_parse(&argp, argc, argv, &options);
   struct look look;
   int exit_code = look_open(&look, &options.look.common, options.look.generation);
   if (exit_code == EXIT_CODE_OK) exit_code = show_tree(&look, &options);

@@ -2,12 +2,13 @@
  *
  * Always true: a malformed option ends the program with exit code 2 before an image is opened.
  *
- * Order: options_decode after argp_parse, because --hex may follow the key.
+ * Order: options_decode after options_parse, because --hex may follow the key.
  *
  * See: tests/cli/test_cli.sh. */
 #include "options.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "report.h"
@@ -149,6 +150,11 @@ static error_t parse_encoding(int key, char *argument, struct argp_state *state)
 }
 
 const struct argp options_encoding_argp = {.options = encoding_options, .parser = parse_encoding};
+
+void options_parse(const struct argp *argp, int argc, char **argv, void *options) {
+  int failure = argp_parse(argp, argc, argv, 0, NULL, options);
+  if (failure != 0) exit(report_errno(false, "arguments", failure));
+}
 
 int options_decode(const struct options *options, const struct options_encoding *encoding, const char *what,
                    const char *text, struct buffer *bytes) {

@@ -35,8 +35,11 @@ struct options_encoding {
 /* Child for struct options_encoding: --hex --base64. */
 extern const struct argp options_encoding_argp;
 
+/* argp_parse, which ends the program on wrong usage; also when there is no memory for it. */
+void options_parse(const struct argp *argp, int argc, char **argv, void *options);
+
 /* Decodes an argument into *bytes (released by the caller). 0, or the exit code of the reported failure. Call it after
- * argp_parse: --hex may follow the key. */
+ * options_parse: --hex may follow the key. */
 int options_decode(const struct options *options, const struct options_encoding *encoding, const char *what,
                    const char *text, struct buffer *bytes);
 
