@@ -7,38 +7,31 @@
  * See: DESIGN.md "Reading", tests/unit/test_engine_kv.c and its siblings. */
 #include "engine/engine.h"
 
-/* Of now. Caller holds state. */
+/* Caller holds state. */
 static void capture(struct wodan_db *db, struct wodan_view *view) {
+  view->db = db;
   view->active = db->active.table;
   view->frozen = db->frozen.table;
   view->node = db->node;
   view->sequence = atomic_load_explicit(&db->sequence, memory_order_relaxed);
-}
-
-/* All of a view but its place in the list of views, which others change meanwhile. */
-static void copy_moment(const struct wodan_view *source, struct wodan_view *view) {
-  view->active = source->active;
-  view->frozen = source->frozen;
-  view->node = source->node;
-  view->sequence = source->sequence;
-}
-
-/* Of a view that somebody holds, or with state held. */
-static void take_references(struct wodan_view *view) {
   memtable_ref(view->active);
   if (view->frozen) memtable_ref(view->frozen);
   node_ref(view->node);
 }
 
 void engine_view_init(struct wodan_db *db, struct wodan_view *view, const struct wodan_view *source) {
-  view->db = db;
-  if (source) {
-    copy_moment(source, view);
-    take_references(view);
+  if (source) { /* its links belong to the list of views, which others change meanwhile */
+    view->db = db;
+    view->active = source->active;
+    view->frozen = source->frozen;
+    view->node = source->node;
+    view->sequence = source->sequence;
+    memtable_ref(view->active);
+    if (view->frozen) memtable_ref(view->frozen);
+    node_ref(view->node);
   } else {
     rwlock_read(&db->state);
     capture(db, view);
-    take_references(view);
     rwlock_read_leave(&db->state);
   }
   count(&db->pins, 1);
