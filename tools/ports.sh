@@ -2,7 +2,7 @@
 # The library on other processors: cross-built with Debian's compilers, its tests run in qemu-user (i386: by the kernel), and
 # images exchanged with this machine: written here and there with one seed they are equal byte for byte, and a history whose
 # rounds are written by turns on every machine is, after each round, checked and read in full on all of them.
-# Usage: tools/ports.sh [--seconds N] [i386|s390x]...      default: both; N (900): the tests still to be run then are not
+# Usage: tools/ports.sh [--seconds N] [i386|s390x]...      default: both; N (1800): tests not begun by then are not run
 #
 #   i386    32 bits, little-endian
 #   s390x   64 bits, big-endian
@@ -20,7 +20,7 @@ TESTS="test_wire test_base test_block_ptr test_checkpoint_record test_journal_bl
   test_inspect test_inspect_damage test_content test_format_crash test_crash_run test_faults test_tree_faults test_model"
 ROUNDS=4
 SEED=${SEED:-7} JOBS=${JOBS:-2} MIRROR=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
-BUDGET=900 ARCHES=
+BUDGET=1800 ARCHES=
 while [ $# -gt 0 ]; do
   case $1 in
   --seconds)
