@@ -24,7 +24,9 @@ enum {
   PAUSE_MICROSECONDS = 500,
   PAUSE_BYTES = 1024, /* bytes put for which one pause is due, at most */
   HARD_WAIT_MICROSECONDS = 100000,
-  SETTLE_BYTES = 1 << 20 /* bytes swept before a writer that found no room looks again */
+  SETTLE_BYTES = 1 << 20, /* bytes swept before a writer that found no room looks again */
+  READER_TURNS = 10,      /* so often a writer waits so long for readers that hold the room it needs */
+  READER_MICROSECONDS = 5000
 };
 
 static uint64_t block_bytes(const struct wodan_db *db, uint64_t blocks) { return blocks * db->io.bounds.block_size; }
@@ -40,18 +42,14 @@ static uint64_t reserve_bytes(const struct wodan_db *db) {
   return 3 * ((uint64_t)db->superblock.leaf_size * 3 / 2 + block_bytes(db, path + 2));
 }
 
-/* A byte of a memtable is on the device twice until the first copy goes: in a run and in what that becomes. One way down the
- * tree is swept at a time, so upper copies are gone before there are lower ones. */
-enum { COPIES = 2 };
-
-/* Bytes that all buffers together may hold, so that the rest is more than enough for what admission asks for besides: their
- * bytes once more, all copies of both memtables, the reserve, and what leaves, headers, rounding and a sweep under way take. */
+/* Bytes that all buffers together may hold, so that the rest is enough for what admission asks for besides: their bytes once
+ * more, both memtables twice, the reserve, and what leaves, headers, rounding and a sweep under way take. */
 static uint64_t buffer_room(const struct wodan_db *db) {
   const struct superblock *sb = &db->superblock;
   const struct node_sums *sums = &db->node->sums;
   uint64_t total = block_bytes(db, space_counts(db->space).total), reserve = reserve_bytes(db);
   uint64_t blocks = sums->header_blocks * 3 + sums->leaves * 3 / 2 + sums->runs;
-  uint64_t besides = 2ull * COPIES * sb->memtable_size + 4ull * sb->leaf_size + block_bytes(db, blocks);
+  uint64_t besides = 4ull * sb->memtable_size + 4ull * sb->leaf_size + block_bytes(db, blocks);
   if (besides > total / 6) besides = total / 6; /* a tiny volume has no room for caution */
   uint64_t used = sums->leaf_bytes + reserve + besides;
   return total > used ? (total - used) / 2 : 0;
@@ -133,14 +131,21 @@ static uint64_t sweep_growth(const struct wodan_db *db) {
   return block_bytes(db, db->node->sums.runs || records > leaves ? leaves : records);
 }
 
-/* Bytes of records that memtables may hold in all, given what is free or will be after two checkpoints. Nodes are swept one
+/* Blocks that a full volume needs for headers besides the reserve, so that deletes still go down through all levels: once more
+ * for each level whose nodes change on the way. */
+static uint64_t blocks_for_headers(const struct wodan_db *db) { return db->node->level * db->node->sums.header_blocks; }
+
+/* Bytes of records that memtables may hold in all (a byte is on the device once per level before the first copy goes, and once
+ * more while leaves are merged), given what is free or will be after two checkpoints. Nodes are swept one
  * after the other, so what leaves grow by before runs are freed is the runs of one way down, not of all. */
 static uint64_t admissible(struct wodan_db *db, bool deletes_only) {
   struct space_counts space = space_counts(db->space);
-  uint64_t room = block_bytes(db, space.free + space.deferred), buffered = db->node->sums.run_path + sweep_growth(db);
+  uint64_t blocks = space.free + space.deferred, kept = blocks_for_headers(db);
+  uint64_t room = blocks > kept ? block_bytes(db, blocks - kept) : 0;
+  uint64_t buffered = db->node->sums.run_path + sweep_growth(db);
   uint64_t reserve = deletes_only ? reserve_bytes(db) / 3 : reserve_bytes(db);
   if (deletes_only) buffered = 0;
-  return room > buffered + reserve ? (room - buffered - reserve) / COPIES : 0;
+  return room > buffered + reserve ? (room - buffered - reserve) / (2 + db->node->level) : 0;
 }
 
 static uint64_t held_bytes(const struct wodan_db *db) {
@@ -257,6 +262,21 @@ int engine_settle_when_short(struct wodan_db *db, struct wodan_error *error) {
   return status;
 }
 
+static int settle_once(struct wodan_db *db, uint64_t bytes, bool deletes_only, bool *room, struct wodan_error *error) {
+  lock_leave(&db->write);
+  engine_tree_enter(db);
+  int status = settle(db, bytes, deletes_only, room, error);
+  engine_tree_leave(db);
+  lock_acquire(&db->write);
+  return status == WODAN_ENOSPC && !engine_failed(db) ? 0 : status;
+}
+
+/* Blocks that no view holds, but somebody in the middle of a read: they come back within a moment. */
+static bool readers_hold_blocks(struct wodan_db *db) {
+  uint64_t sequence;
+  return atomic_load(&db->pinned_blocks) && !engine_oldest_view(db, &sequence);
+}
+
 /* Adds what it did to *worked. Caller holds write, which is let go of meanwhile. */
 static int find_room(struct wodan_db *db, uint64_t bytes, bool deletes_only, uint64_t *worked,
                      struct wodan_error *error) {
@@ -267,13 +287,13 @@ static int find_room(struct wodan_db *db, uint64_t bytes, bool deletes_only, uin
     return status_set(error, WODAN_ENEEDSFLUSH, 0, WODAN_NO_BLOCK,
                       "%llu bytes more do not fit before a checkpoint: call wodan_checkpoint and try again",
                       (unsigned long long)bytes);
-  lock_leave(&db->write);
-  engine_tree_enter(db);
-  int status = settle(db, bytes, deletes_only, &room, error);
-  engine_tree_leave(db);
-  lock_acquire(&db->write);
+  int status = settle_once(db, bytes, deletes_only, &room, error);
+  for (int turn = 0; status == 0 && !room && readers_hold_blocks(db) && turn < READER_TURNS; turn++) {
+    condition_wait_for(&db->progress, &db->write, READER_MICROSECONDS);
+    status = settle_once(db, bytes, deletes_only, &room, error);
+  }
   *worked += atomic_load(&db->worked) - before;
-  if (status < 0 && status != WODAN_ENOSPC) return status;
+  if (status < 0) return status;
   if (!room) db->full_at[deletes_only] = full_mark(db);
   return room ? 0 : no_space(db, bytes, error);
 }

@@ -20,8 +20,12 @@ static void capture(struct wodan_db *db, struct wodan_view *view) {
 }
 
 void engine_view_init(struct wodan_db *db, struct wodan_view *view, const struct wodan_view *source) {
-  if (source) {
-    *view = *source;
+  if (source) { /* its links belong to the list of views, which others change meanwhile */
+    view->db = db;
+    view->active = source->active;
+    view->frozen = source->frozen;
+    view->node = source->node;
+    view->sequence = source->sequence;
     memtable_ref(view->active);
     if (view->frozen) memtable_ref(view->frozen);
     node_ref(view->node);

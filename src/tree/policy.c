@@ -264,10 +264,18 @@ static uint64_t owed_for_freeing(const struct node *node, const struct tree_poli
   return owed;
 }
 
+/* A node to be cut has the time of so many memtables, while its parent has room to buffer them. */
+static uint64_t patience(const struct node *parent, const struct tree_policy *policy) {
+  enum { MOST = 4 };
+  if (!parent) return 1;
+  uint64_t by_bytes = per_1024(parent->run_bytes, node_buffer_limit(parent, policy) + 1);
+  uint64_t by_runs = per_1024(parent->run_count, runs_max(parent)), full = by_bytes > by_runs ? by_bytes : by_runs;
+  return full < 1024 ? MOST - full * (MOST - 1) / 1024 : 1;
+}
+
 /* Bytes written to bring a node's buffer below its limit: an inner level passes each byte on once, down to the leaves; a
  * bottom node rewrites all of its leaves for what its buffer holds. */
-static uint64_t owed_by(const struct node *node, const struct tree_policy *policy) {
-  enum { DRAIN_SHARE = 4 }; /* a node to be cut has the time of some memtables, for its parent buffers them */
+static uint64_t owed_by(const struct node *node, const struct node *parent, const struct tree_policy *policy) {
   uint64_t limit = node_buffer_limit(node, policy) / 8 * DUE_EIGHTHS, behind = node->unabsorbed, alpha = policy->alpha;
   uint32_t at;
   if (node->run_count == 0 || behind == 0 || !due(node, policy) || !next_entry(node, policy, &at)) return 0;
@@ -288,11 +296,14 @@ static uint64_t owed_by(const struct node *node, const struct tree_policy *polic
   }
   if (times > 64 * 1024) times = 64 * 1024;
   uint64_t owed = excess / 1024 * times + excess % 1024;
-  return cut ? owed / DRAIN_SHARE : owed;
+  return cut ? owed / patience(parent, policy) : owed;
 }
 
-uint64_t tree_owed(const struct node *root, const struct tree_policy *policy) {
-  uint64_t owed = owed_by(root, policy) + owed_for_freeing(root, policy);
-  for (uint32_t i = 0; root->level && i < root->entry_count; i++) owed += tree_owed(root->entries[i].child, policy);
+static uint64_t owed_below(const struct node *node, const struct node *parent, const struct tree_policy *policy) {
+  uint64_t owed = owed_by(node, parent, policy) + owed_for_freeing(node, policy);
+  for (uint32_t i = 0; node->level && i < node->entry_count; i++)
+    owed += owed_below(node->entries[i].child, node, policy);
   return owed;
 }
+
+uint64_t tree_owed(const struct node *root, const struct tree_policy *policy) { return owed_below(root, NULL, policy); }

@@ -110,7 +110,7 @@ static const struct cut_scenario SCENARIOS[] = {
      STEPS(PUT(300, 80), OVERWRITE(90, 100), SYNC, PUT(30, 60), OVERWRITE(60, 20))},
     {"three levels", &TALL, .quiet = 1, .every = 3, .rise = 3, STEPS(PUT(700, 100), OVERWRITE(60, 100), DURABLE(3, 50), OVERWRITE(40, 90))},
     {"three levels, deep", &TALL, .quiet = 1, .every = 3, .rise = 3, .deep = true,
-     STEPS(PUT(700, 100), DELETE(20), CHECKPOINT, DURABLE(2, 60), POWER, OVERWRITE(20, 90))},
+     STEPS(PUT(900, 100), DELETE(20), CHECKPOINT, DURABLE(2, 60), POWER, OVERWRITE(20, 90))},
     {"nodes join, the root goes", &TREE, .quiet = 2, .every = 4, .rise = 2, .fall = 1,
      STEPS(PUT(320, 90), CHECKPOINT, DELETE_ALL, COMPACT(0), PUT(5, 60), SYNC)},
     {"compact in steps", &TREE, .quiet = 1, .rise = 2, .deep = true,

@@ -183,6 +183,8 @@ static void load_within(const struct geometry *g, uint64_t budget, uint32_t flag
       .rig = rig, .keys = g->keys, .operations = g->operations, .seed = budget ^ g->size, .value_size = g->value_size};
   run_load_beside_readers(&load);
   print_and_judge(g, rig, budget);
+  print_message("  %llu of %llu operations refused\n", (unsigned long long)load.full,
+                (unsigned long long)g->operations);
   assert_true(load.full < g->operations / 4);
   rig_end(rig);
   free(rig);

@@ -140,14 +140,14 @@ static void reopen_with(struct rig *rig, uint32_t flags) {
   rig_open_with(rig, &options);
 }
 
-/* Puts key i; where it asks for a checkpoint nothing has changed, and one (or its successor) is enough. */
+/* Puts key i; where it asks for a checkpoint nothing has changed, and one (or its successor) is enough. What the background
+ * thread does meanwhile is its own affair. */
 static int put_with_checkpoints(struct rig *rig, uint64_t i, uint64_t *asked) {
   for (int attempt = 0; attempt < 3; attempt++) {
-    uint64_t sequence = rig_info(rig->db).sequence, checkpoints = rig_stats(rig->db).checkpoints;
+    uint64_t sequence = rig_info(rig->db).sequence;
     int status = put_number(rig->db, i, 1, VALUE);
     if (status != WODAN_ENEEDSFLUSH) return status;
     assert_int_equal(rig_info(rig->db).sequence, sequence);
-    assert_int_equal(rig_stats(rig->db).checkpoints, checkpoints);
     assert_why(rig->db, WODAN_ENEEDSFLUSH, "wodan_checkpoint");
     ++*asked;
     assert_done(rig->db, wodan_checkpoint(rig->db, NULL));
