@@ -1,10 +1,12 @@
 #!/bin/sh
-# Installs the Debian packages that are missing. Usage: tools/setup.sh [build|test|data|bench]...   (default: build test)
+# Installs the Debian packages that are missing. Usage: tools/setup.sh [build|test|data|bench|coverage|ports]...   (default: build test)
 #
 #   build  compilers and libraries for the library and the tools
 #   test   what tools/test.sh needs beyond that
 #   data   word list and Unicode tables, inputs for demonstrations and benchmarks
 #   bench  other engines, to be measured beside this one
+#   coverage  what tools/coverage.sh needs
+#   ports  cross compilers and an emulator, for tools/ports.sh
 #
 # When nothing is missing it neither needs the network nor root.
 set -eu
@@ -13,6 +15,8 @@ BUILD="gcc libc6-dev cmake ninja-build pkg-config libxxhash-dev libjson-c-dev"
 TEST="g++ clang libclang-rt-14-dev clang-format libcmocka-dev python3 binutils mandoc"
 DATA="wamerican-huge unicode-data"
 BENCH="librocksdb-dev liblmdb-dev"
+COVERAGE="gcovr libcmocka-dev"
+PORTS="gcc-i686-linux-gnu libc6-dev-i386-cross gcc-s390x-linux-gnu libc6-dev-s390x-cross qemu-user libcmocka-dev python3"
 
 packages=
 for group in "${@:-}"; do
@@ -21,9 +25,11 @@ for group in "${@:-}"; do
   test) packages="$packages $TEST" ;;
   data) packages="$packages $DATA" ;;
   bench) packages="$packages $BENCH" ;;
+  coverage) packages="$packages $COVERAGE" ;;
+  ports) packages="$packages $PORTS" ;;
   "") packages="$BUILD $TEST" ;;
   *)
-    echo "usage: $0 [build|test|data|bench]..." >&2
+    echo "usage: $0 [build|test|data|bench|coverage|ports]..." >&2
     exit 2
     ;;
   esac

@@ -40,9 +40,9 @@ static void *part_allocate(void *context, size_t size, size_t alignment) {
 
 static void part_release(void *context, void *memory, size_t size) { mem_free(context, memory, size); }
 
-void mem_init_part(struct mem *part, struct mem *whole, size_t limit) {
+void mem_init_part(struct mem *part, struct mem *whole, uint64_t limit) {
   mem_init(part, &(struct wodan_allocator){.context = whole, .allocate = part_allocate, .release = part_release});
-  part->limit = limit;
+  part->limit = limit < SIZE_MAX ? (size_t)limit : SIZE_MAX;
 }
 
 /* Counts `size` bytes more, unless they pass the limit. */
@@ -59,8 +59,9 @@ static bool take_room(struct mem *mem, size_t size, size_t *used) {
   return true;
 }
 
-void *mem_alloc_aligned(struct mem *mem, size_t size, size_t alignment) {
-  if (size == 0) size = 1;
+void *mem_alloc_aligned(struct mem *mem, uint64_t wanted, size_t alignment) {
+  if (wanted > SIZE_MAX) return NULL;
+  size_t size = wanted ? (size_t)wanted : 1;
   size_t used;
   if (!take_room(mem, size, &used)) return NULL;
   void *memory = mem->hooks.allocate(mem->hooks.context, size, alignment);
@@ -75,17 +76,17 @@ void *mem_alloc_aligned(struct mem *mem, size_t size, size_t alignment) {
   return memory;
 }
 
-void *mem_alloc(struct mem *mem, size_t size) { return mem_alloc_aligned(mem, size, 16); }
+void *mem_alloc(struct mem *mem, uint64_t size) { return mem_alloc_aligned(mem, size, 16); }
 
-void *mem_zalloc(struct mem *mem, size_t size) {
+void *mem_zalloc(struct mem *mem, uint64_t size) {
   void *memory = mem_alloc(mem, size);
-  if (memory) memset(memory, 0, size ? size : 1);
+  if (memory) memset(memory, 0, size ? (size_t)size : 1);
   return memory;
 }
 
-void mem_free(struct mem *mem, void *memory, size_t size) {
+void mem_free(struct mem *mem, void *memory, uint64_t taken) {
   if (!memory) return;
-  if (size == 0) size = 1;
+  size_t size = taken ? (size_t)taken : 1; /* was granted, so it fits */
   mem->hooks.release(mem->hooks.context, memory, size);
   atomic_fetch_sub_explicit(&mem->used, size, memory_order_relaxed);
 }
@@ -101,12 +102,12 @@ void mem_advise_huge(void *memory, size_t size) {
 #endif
 }
 
-void *mem_array(struct mem *mem, size_t count, size_t size) {
+void *mem_array(struct mem *mem, uint64_t count, size_t size) {
   if (size && count > SIZE_MAX / size) return NULL;
   return mem_alloc(mem, count * size);
 }
 
-void mem_array_free(struct mem *mem, void *memory, size_t count, size_t size) { mem_free(mem, memory, count * size); }
+void mem_array_free(struct mem *mem, void *memory, uint64_t count, size_t size) { mem_free(mem, memory, count * size); }
 
 bool mem_array_grow(struct mem *mem, void **array, size_t *capacity, size_t count, size_t size) {
   if (count <= *capacity) return true;

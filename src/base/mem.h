@@ -1,5 +1,6 @@
 /* Memory of one database: the user's allocator hooks, counted. Every allocation of the library goes through here;
- * libc's malloc family appears only in mem.c. Sizes are given back at release, so no headers are needed. */
+ * libc's malloc family appears only in mem.c. Sizes are given back at release, so no headers are needed. They have 64 bits
+ * because many come from an image: where the address space has 32, what is larger is refused, never cut off. */
 #ifndef BASE_MEM_H
 #define BASE_MEM_H
 
@@ -21,7 +22,7 @@ struct mem {
 void mem_init(struct mem *mem, const struct wodan_allocator *hooks);
 /* A part of `whole` with an account and a limit of its own (0: none); what it takes counts there too. `whole` stays where
  * it is and outlives the part. */
-void mem_init_part(struct mem *part, struct mem *whole, size_t limit);
+void mem_init_part(struct mem *part, struct mem *whole, uint64_t limit);
 static inline size_t mem_used(const struct mem *mem) { return atomic_load_explicit(&mem->used, memory_order_relaxed); }
 /* Changes when an allocation was refused for the limit of this very account. */
 static inline uint64_t mem_refused(const struct mem *mem) {
@@ -29,19 +30,19 @@ static inline uint64_t mem_refused(const struct mem *mem) {
 }
 
 /* NULL when there is none. Size 0 is taken as 1. Aligned to 16 bytes. */
-void *mem_alloc(struct mem *mem, size_t size);
-void *mem_zalloc(struct mem *mem, size_t size);
-void *mem_alloc_aligned(struct mem *mem, size_t size, size_t alignment);
+void *mem_alloc(struct mem *mem, uint64_t size);
+void *mem_zalloc(struct mem *mem, uint64_t size);
+void *mem_alloc_aligned(struct mem *mem, uint64_t size, size_t alignment);
 /* memory NULL is allowed. size as it was asked for. */
-void mem_free(struct mem *mem, void *memory, size_t size);
+void mem_free(struct mem *mem, void *memory, uint64_t size);
 
 /* Advice for a large, long-lived region of an allocation: back it with huge pages where the system can. Inside it only
  * whole pages are advised; nothing else changes. */
 void mem_advise_huge(void *memory, size_t size);
 
 /* count * size with overflow checked; NULL when it overflows or there is none. */
-void *mem_array(struct mem *mem, size_t count, size_t size);
-void mem_array_free(struct mem *mem, void *memory, size_t count, size_t size);
+void *mem_array(struct mem *mem, uint64_t count, size_t size);
+void mem_array_free(struct mem *mem, void *memory, uint64_t count, size_t size);
 
 /* Grows *array (of *capacity elements of `size` bytes) to hold at least `count`; doubles. Contents kept. Returns false
  * when there is no memory; the array is then as it was. */

@@ -2,9 +2,9 @@
 #include "base/random.h"
 
 #include <errno.h>
-#include <stdint.h>
 #include <sys/random.h>
 #include <wodan/status.h>
+#include "base/wire.h"
 
 int random_fill(const struct wodan_hooks *hooks, void *buffer, size_t size) {
   if (hooks && hooks->random) return hooks->random(hooks->context, buffer, size) ? WODAN_EIO : 0;
@@ -17,4 +17,11 @@ int random_fill(const struct wodan_hooks *hooks, void *buffer, size_t size) {
     size -= (size_t)n;
   }
   return 0;
+}
+
+int random_number(const struct wodan_hooks *hooks, uint64_t *number) {
+  uint8_t bytes[8];
+  int status = random_fill(hooks, bytes, sizeof bytes);
+  if (status == 0) *number = load_u64(bytes);
+  return status;
 }

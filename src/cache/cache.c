@@ -99,7 +99,7 @@ uint64_t cache_memory(size_t frame_size, size_t frames) {
 
 size_t cache_frames_within(size_t frame_size, uint64_t bytes) {
   size_t low = CACHE_FRAMES_MIN,
-         high = frame_size && bytes / frame_size < SIZE_MAX / 2 ? bytes / frame_size : SIZE_MAX / 2;
+         high = frame_size && bytes / frame_size < SIZE_MAX / 2 ? (size_t)(bytes / frame_size) : SIZE_MAX / 2;
   if (cache_memory(frame_size, low) > bytes) return 0;
   while (low < high) { /* low fits, what lies above high does not */
     size_t middle = high - (high - low) / 2;

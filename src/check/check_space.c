@@ -15,11 +15,11 @@
 
 static bool bit_get(const uint8_t *map, uint64_t i) { return map[i / 8] >> (i % 8) & 1; }
 static void bit_set(uint8_t *map, uint64_t i) { map[i / 8] = (uint8_t)(map[i / 8] | 1u << (i % 8)); }
-static size_t map_size(const struct check_space *space) { return (size_t)(space->blocks / 8 + 1); }
+static uint64_t map_size(const struct check_space *space) { return space->blocks / 8 + 1; }
 
 int check_space_init(struct check *check, uint64_t blocks) {
   struct check_space *space = &check->space;
-  assert(space->live == NULL && blocks / 8 < SIZE_MAX);
+  assert(space->live == NULL);
   space->blocks = blocks;
   space->live = mem_zalloc(&check->mem, map_size(space));
   space->previous = mem_zalloc(&check->mem, map_size(space));
@@ -31,7 +31,7 @@ void check_space_release(struct check *check) {
   struct check_space *space = &check->space;
   mem_free(&check->mem, space->live, map_size(space));
   mem_free(&check->mem, space->previous, map_size(space));
-  mem_array_free(&check->mem, space->objects, (size_t)space->object_slots, sizeof *space->objects);
+  mem_array_free(&check->mem, space->objects, space->object_slots, sizeof *space->objects);
   memset(space, 0, sizeof *space);
 }
 
@@ -45,7 +45,7 @@ static struct space_object *slot(const struct check_space *space, uint64_t first
 /* All slots empty; objects NULL: no memory. */
 static void slots_make(struct check *check, struct check_space *space, uint64_t slots) {
   space->object_slots = slots;
-  space->objects = slots > SIZE_MAX ? NULL : mem_array(&check->mem, (size_t)slots, sizeof *space->objects);
+  space->objects = mem_array(&check->mem, slots, sizeof *space->objects);
   if (space->objects) memset(space->objects, 0, (size_t)slots * sizeof *space->objects);
 }
 
@@ -61,7 +61,7 @@ int check_space_expect(struct check *check, uint64_t objects) {
   if (!larger.objects) return status_nomem(check->error);
   for (uint64_t i = 0; i < space->object_slots; i++)
     if (space->objects[i].generation) *slot(&larger, space->objects[i].first) = space->objects[i];
-  mem_array_free(&check->mem, space->objects, (size_t)space->object_slots, sizeof *space->objects);
+  mem_array_free(&check->mem, space->objects, space->object_slots, sizeof *space->objects);
   *space = larger;
   return 0;
 }

@@ -64,12 +64,12 @@ static int memory_resize(struct wodan_device *device, uint64_t size) {
   struct memory_device *memory = memory_of(device);
   if (size == 0 || size % device->geometry.sector || size > INT64_MAX) return WODAN_EINVAL;
   if (size > SIZE_MAX) return WODAN_ENOMEM;
-  uint8_t *bytes = mem_zalloc(&memory->mem, (size_t)size);
+  uint8_t *bytes = mem_zalloc(&memory->mem, size);
   if (!bytes) return WODAN_ENOMEM;
   rwlock_write(&memory->lock);
   uint64_t old = device->geometry.size;
   memcpy(bytes, memory->bytes, (size_t)(old < size ? old : size));
-  mem_free(&memory->mem, memory->bytes, (size_t)old);
+  mem_free(&memory->mem, memory->bytes, old);
   memory->bytes = bytes;
   device->geometry.size = size;
   rwlock_write_leave(&memory->lock);
@@ -79,7 +79,7 @@ static int memory_resize(struct wodan_device *device, uint64_t size) {
 static void memory_free(struct memory_device *memory) {
   struct mem mem;
   mem_init(&mem, NULL); /* the struct's own accounting goes away with it */
-  mem_free(&memory->mem, memory->bytes, (size_t)memory->device.geometry.size);
+  mem_free(&memory->mem, memory->bytes, memory->device.geometry.size);
   mem_free(&mem, memory, sizeof *memory);
 }
 
@@ -118,7 +118,7 @@ int wodan_memory_device(uint64_t size, uint32_t sector, struct wodan_device **de
                                                       .memory_alignment = 1,
                                                       .discard_granularity = sector,
                                                       .ordering = WODAN_ORDER_NATIVE}};
-  memory->bytes = mem_zalloc(&memory->mem, (size_t)size);
+  memory->bytes = mem_zalloc(&memory->mem, size);
   if (!memory->bytes || rwlock_init(&memory->lock)) {
     memory_free(memory);
     return WODAN_ENOMEM;

@@ -100,7 +100,7 @@ static void distort(const struct sim *sim, const struct sim_fault *f, uint64_t o
   }
 }
 
-static int do_read(struct sim *sim, uint64_t offset, uint64_t size, uint8_t *data) {
+static int do_read(struct sim *sim, uint64_t offset, size_t size, uint8_t *data) {
   memcpy(data, sim->content + offset, size);
   int status = 0;
   for (uint64_t s = 0; sim->marked && s < size / sim->sector; s++) {
@@ -170,10 +170,10 @@ static bool take_quota(struct sim *sim, uint64_t offset, uint64_t size) {
   return true;
 }
 
-static int do_write(struct sim *sim, uint64_t offset, uint64_t size, const uint8_t *data) {
+static int do_write(struct sim *sim, uint64_t offset, size_t size, const uint8_t *data) {
   const struct sim_fault *f = struck_by(sim, SIM_WRITE_EIO, offset, size);
   if (f) {
-    uint64_t taken = f->argument < size ? f->argument - f->argument % sim->sector : size;
+    size_t taken = f->argument < size ? (size_t)(f->argument - f->argument % sim->sector) : size;
     take_write(sim, offset, data, taken);
     return WODAN_EIO;
   }
@@ -298,9 +298,9 @@ static bool powered(struct sim *sim, uint8_t kind) {
 static int perform(struct sim *sim, const struct sim_operation *op, void *data) {
   switch (op->kind) {
   case SIM_READ:
-    return do_read(sim, op->offset, op->size, data);
+    return do_read(sim, op->offset, (size_t)op->size, data);
   case SIM_WRITE:
-    return do_write(sim, op->offset, op->size, data);
+    return do_write(sim, op->offset, (size_t)op->size, data);
   case SIM_DISCARD:
     return do_discard(sim, op->offset, op->size);
   case SIM_BARRIER:

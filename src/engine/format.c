@@ -58,7 +58,7 @@ static int write_ring(struct formatting *f, const struct wodan_hooks *hooks, str
   int status = journal_init(&journal, &setup, error);
   if (status < 0) return status;
   journal.epoch.number = 1;
-  if (random_fill(hooks, &journal.epoch.random, sizeof journal.epoch.random) < 0)
+  if (random_number(hooks, &journal.epoch.random) < 0)
     status = status_set(error, WODAN_EIO, 0, WODAN_NO_BLOCK, "no random bytes for the epoch");
   if (status == 0) status = journal_format(&journal, error);
   first.tail = first.previous = journal.head;

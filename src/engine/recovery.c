@@ -253,7 +253,7 @@ int engine_recover(struct wodan_db *db, uint32_t flags, struct wodan_error *erro
   db->epoch = epoch.number;
   if (db->read_only) return 0;
   epoch.number = ++db->epoch;
-  if (random_fill(&db->hooks, &epoch.random, sizeof epoch.random) < 0)
+  if (random_number(&db->hooks, &epoch.random) < 0)
     return status_set(error, WODAN_EIO, 0, WODAN_NO_BLOCK, "no random bytes for the epoch");
   db->env.epoch = epoch;
   journal_continue(&db->journal, &mounted, epoch);

@@ -19,7 +19,7 @@ struct map {
   bool previous;             /* the tree being walked */
 };
 
-static size_t bits_size(const struct map *map) { return (size_t)(map->blocks / 8 + 1); }
+static uint64_t bits_size(const struct map *map) { return map->blocks / 8 + 1; }
 static bool bit_get(const uint8_t *bits, uint64_t i) { return bits[i / 8] >> (i % 8) & 1; }
 static void bit_set(uint8_t *bits, uint64_t i) { bits[i / 8] = (uint8_t)(bits[i / 8] | 1u << (i % 8)); }
 

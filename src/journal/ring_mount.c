@@ -391,8 +391,8 @@ int journal_replay(struct journal *journal, const struct journal_replay *replay,
       uint64_t wanted = (uint64_t)b->fragments * journal_payload_max(journal);
       if (b->fragments > journal->blocks) wanted = 0;
       if (wanted > capacity) {
-        mem_free(journal->mem, joined, (size_t)capacity);
-        joined = mem_alloc(journal->mem, (size_t)wanted);
+        mem_free(journal->mem, joined, capacity);
+        joined = mem_alloc(journal->mem, wanted);
         capacity = joined ? wanted : 0;
       }
       if (!joined) {
@@ -410,6 +410,6 @@ int journal_replay(struct journal *journal, const struct journal_replay *replay,
     if (b->fragment + 1 == b->fragments)
       status = apply_record(journal, replay, &tip, joined, filled, q - b->fragment, error);
   }
-  mem_free(journal->mem, joined, (size_t)capacity);
+  mem_free(journal->mem, joined, capacity);
   return status;
 }

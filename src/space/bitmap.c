@@ -24,7 +24,7 @@ bool bitmap_init(struct bitmap *map, struct mem *mem, uint64_t size) {
   map->size = size;
   map->bits = mem_array(mem, all_words(size), 8);
   if (!map->bits) return false;
-  memset(map->bits, 0, 8 * all_words(size));
+  memset(map->bits, 0, (size_t)bitmap_memory(size));
   map->touched = map->bits + words_of(size);
   return true;
 }
@@ -86,5 +86,5 @@ uint64_t bitmap_take_touched(struct bitmap *map, uint64_t region) {
 
 void bitmap_empty_region(struct bitmap *map, uint64_t region) {
   uint64_t first = region * BITMAP_REGION_WORDS, words = words_of(map->size) - first;
-  memset(map->bits + first, 0, 8 * (words < BITMAP_REGION_WORDS ? words : BITMAP_REGION_WORDS));
+  memset(map->bits + first, 0, 8 * (size_t)(words < BITMAP_REGION_WORDS ? words : BITMAP_REGION_WORDS));
 }

@@ -30,7 +30,7 @@ bool free_map_init(struct free_map *map, struct mem *mem, uint64_t size) {
     bitmap_release(&map->used, mem);
     return false;
   }
-  memset(map->tree, 0, 2 * map->leaves * sizeof *map->tree);
+  memset(map->tree, 0, (size_t)(2 * map->leaves) * sizeof *map->tree);
   if (size) bitmap_touch(&map->used, 0, size);
   map->stale = size > 0;
   return true;

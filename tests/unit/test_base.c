@@ -100,6 +100,25 @@ static void test_mem__array_overflow_is_no_memory(void **state) {
   assert_int_equal(mem.used, 0);
 }
 
+/* Sizes that an image tells have 64 bits. Cut to a size_t of 32, 4 GiB and 8 bytes were 8 bytes, granted and overrun. */
+static void test_mem__sizes_are_refused_not_cut(void **state) {
+  (void)state;
+  struct hooked h = {0};
+  struct mem mem = hooked_mem(&h);
+  mem.limit = 1 << 20;
+  assert_null(mem_alloc(&mem, (1ull << 32) + 8));
+  assert_null(mem_zalloc(&mem, (1ull << 40) + 8));
+  assert_null(mem_alloc_aligned(&mem, 1ull << 63, 4096));
+  assert_null(mem_array(&mem, (1ull << 32) + 1, 8));
+  struct mem part;
+  mem_init_part(&part, &mem, (1ull << 32) + 8); /* a limit of 8 bytes, cut */
+  void *memory = mem_alloc(&part, 100);
+  assert_non_null(memory);
+  mem_free(&part, memory, 100);
+  assert_int_equal(mem.used, 0);
+  assert_int_equal(h.live, 0);
+}
+
 static void test_mem__failure_is_not_counted(void **state) {
   (void)state;
   struct hooked h = {.fail_from = 1};
@@ -247,6 +266,7 @@ int main(void) {
       cmocka_unit_test(test_mem__aligned),
       cmocka_unit_test(test_mem__hooks_get_the_sizes_back),
       cmocka_unit_test(test_mem__array_overflow_is_no_memory),
+      cmocka_unit_test(test_mem__sizes_are_refused_not_cut),
       cmocka_unit_test(test_mem__failure_is_not_counted),
       cmocka_unit_test(test_mem__grow_keeps_contents),
       cmocka_unit_test(test_mem__grow_failure_leaves_the_array),

@@ -89,6 +89,38 @@ static void test_inspect_damage__both_superblocks_count(void **state) {
   store_free(&image);
 }
 
+static void *little_memory(void *context, size_t size, size_t alignment) {
+  return size > 1 << 20 ? NULL : rig_allocate(context, size, alignment);
+}
+
+/* A bit a block of a volume that says it has 2^35 of them is 4 GiB and a byte. Where a size_t has 32 bits that was cut to
+ * the one byte, and the map written far behind it. The ring is gone, so that the superblock is believed. */
+static void test_inspect_damage__a_volume_too_large_to_map(void **state) {
+  (void)state;
+  struct store store = rig_image();
+  struct rig_memory memory = {0};
+  struct superblock sb;
+  assert_int_equal(superblock_decode(store.bytes, &sb, NULL), 0);
+  memset(store.bytes + sb.block_size, 0, (size_t)(sb.journal_blocks * sb.block_size));
+  sb.device_blocks = 1ull << 35;
+  sb.journal_block_size = 4096; /* the least, and 8 of them, of such a volume */
+  sb.journal_blocks = 64;
+  superblock_encode(&sb, store.bytes);
+  struct wodan_inspect_options options = {.size = sizeof options};
+  options.allocator = (struct wodan_allocator){.context = &memory, .allocate = little_memory, .release = rig_release};
+  struct wodan_inspect *inspect = NULL;
+  struct wodan_error error = {0};
+  struct wodan_device *device = store_open(&store);
+  if (wodan_inspect_open(device, &options, &inspect, &error) != 0) fail_msg("open: %s", error.message);
+  struct wodan_map_cell cells[16];
+  uint64_t per_cell;
+  assert_int_equal(wodan_inspect_map(inspect, cells, 16, &per_cell, &error), WODAN_ENOMEM);
+  wodan_inspect_close(inspect);
+  wodan_device_close(device);
+  assert_int_equal(memory.live, 0);
+  store_free(&store);
+}
+
 static void test_inspect_damage__no_memory_at_any_point(void **state) {
   (void)state;
   struct store image = rig_image();
@@ -445,6 +477,7 @@ int main(void) {
       cmocka_unit_test(test_inspect_damage__shorter_and_shorter_devices),
       cmocka_unit_test(test_inspect_damage__unreadable_sectors),
       cmocka_unit_test(test_inspect_damage__both_superblocks_count),
+      cmocka_unit_test(test_inspect_damage__a_volume_too_large_to_map),
       cmocka_unit_test(test_inspect_damage__no_memory_at_any_point),
       cmocka_unit_test(test_inspect_damage__probes_tell_what_they_found),
       cmocka_unit_test(test_inspect_damage__a_damaged_run_makes_what_is_below_unsure),
