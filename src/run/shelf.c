@@ -118,15 +118,16 @@ static struct shelf_item *take_filter(struct run *run) {
   return filter ? &filter->item : NULL;
 }
 
-/* The part under the hand goes when nobody uses its run; else the hand moves on. */
-static void evict_or_pass(struct run_shelf *shelf) {
+/* The part under the hand goes when nobody uses its run and, unless by force, nobody did since the hand was here; else the hand
+ * moves on. */
+static void evict_or_pass(struct run_shelf *shelf, bool force) {
   struct shelf_item *item = shelf->hand;
   struct run *run = item->run;
   struct run_filter *loaded = atomic_load_explicit(&run->filter, memory_order_relaxed);
   bool filter = loaded && item == &loaded->item;
   _Atomic bool *used = filter ? &run->filter_used : &run->index_used;
   uint32_t pins = atomic_load_explicit(&run->pins, memory_order_relaxed);
-  bool again = pins == 0 && atomic_load_explicit(used, memory_order_relaxed);
+  bool again = pins == 0 && !force && atomic_load_explicit(used, memory_order_relaxed);
   if (again) atomic_store_explicit(used, false, memory_order_relaxed);
   if (pins || again ||
       !atomic_compare_exchange_strong_explicit(&run->pins, &pins, RUN_CLAIMED, memory_order_acq_rel,
@@ -143,9 +144,11 @@ static void evict_or_pass(struct run_shelf *shelf) {
 
 static bool make_room(struct run_shelf *shelf, uint64_t bytes) {
   if (bytes > shelf->bytes_max) return false;
-  for (uint64_t left = 2 * shelf->items; !shelf_has_room(shelf, bytes); left--) {
+  /* Twice round; and once more by force, for readers may have marked all of them as used again meanwhile. */
+  uint64_t items = shelf->items;
+  for (uint64_t left = 3 * items; !shelf_has_room(shelf, bytes); left--) {
     if (!left || !shelf->hand) return false;
-    evict_or_pass(shelf);
+    evict_or_pass(shelf, left <= items);
   }
   return true;
 }
