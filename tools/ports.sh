@@ -55,7 +55,7 @@ runner() {
 # The target's cmocka and xxHash, from lists of packages of our own.
 fetch() {
   local arch=$1 folder=$OUT/$1/packages codename options deb
-  [ ! -e "$OUT/$arch/root/usr" ] || return 0
+  [ ! -e "$OUT/$arch/sysroot/usr" ] || return 0
   rm -rf "$folder"
   mkdir -p "$folder"/{lists,cache,debs}/partial
   codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
@@ -67,7 +67,7 @@ fetch() {
   apt-get "${options[@]}" update
   (cd "$folder/debs" && apt-get "${options[@]}" download libcmocka-dev libcmocka0 libxxhash-dev libxxhash0)
   for deb in "$folder"/debs/*.deb; do dpkg-deb -x "$deb" "$OUT/$arch/unpacked"; done
-  mv "$OUT/$arch/unpacked" "$OUT/$arch/root"
+  mv "$OUT/$arch/unpacked" "$OUT/$arch/sysroot"
 }
 
 # build FOLDER TARGETS CMAKE-OPTION...
@@ -117,7 +117,7 @@ for arch in $ARCHES; do
   fetch "$arch"
   # shellcheck disable=SC2086
   build "$OUT/$arch/build" "port_image $(echo $TESTS)" -DCMAKE_TOOLCHAIN_FILE="$PWD/cmake/ports.cmake" -DWODAN_PORT_PROCESSOR="$arch" \
-    -DWODAN_PORT_MACHINE="$(machine "$arch")" -DWODAN_PORT_ROOT="$OUT/$arch/root" "-DWODAN_PORT_RUN=$(runner "$arch")"
+    -DWODAN_PORT_MACHINE="$(machine "$arch")" -DWODAN_PORT_ROOT="$OUT/$arch/sysroot" "-DWODAN_PORT_RUN=$(runner "$arch")"
   PROGRAM[$arch]="$(runner "$arch");$OUT/$arch/build/tests/port_image"
 done
 exchange
