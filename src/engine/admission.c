@@ -3,11 +3,11 @@
  * Always true:
  *  - records are admitted only while the tree could take them, the buffered runs of one way down and both memtables once more;
  *    deletes may use the reserve as well. A write is refused before anything of it changed.
- *  - a write waits in proportion to its size, slice by slice, never for all that is owed, but where the volume is nearly
- *    full.
+ *  - a write waits in proportion to its size, slice by slice, never for all that is owed; one that finds no room on the
+ *    device, for what makes it fit.
  *
- * Pacing: what is owed has to be done by the time 7/8 of the active memtable are full, so each byte put owes (bytes owed) /
- * (bytes of room left) bytes of work. Writers may be a little ahead of maintenance; beyond, each KiB put waits for a moment,
+ * Pacing: what is owed has to be done by the time 7/8 of the active memtable are full or the room on the device is used up, so
+ * each byte put owes (bytes owed) / (bytes of room left) bytes of work. Writers may be a little ahead of maintenance; beyond, each KiB put waits for a moment,
  * whatever the background thread is at, or does a slice. So a writer is slowed down and never stopped: what a moment is too
  * short for, later commits wait for.
  *
@@ -135,9 +135,9 @@ static uint64_t sweep_growth(const struct wodan_db *db) {
  * for each level whose nodes change on the way. */
 static uint64_t blocks_for_headers(const struct wodan_db *db) { return db->node->level * db->node->sums.header_blocks; }
 
-/* Bytes of records that memtables may hold in all (a byte is on the device once per level before the first copy goes, and once
- * more while leaves are merged), given what is free or will be after two checkpoints. Nodes are swept one
- * after the other, so what leaves grow by before runs are freed is the runs of one way down, not of all. */
+/* Bytes of records that memtables may hold in all (a byte is on the device once per level before the first copy goes, and
+ * twice more while leaves are merged), given what is free or will be after two checkpoints. Nodes are swept one after the
+ * other, so what leaves grow by before runs are freed is the runs of one way down, not of all. */
 static uint64_t admissible(struct wodan_db *db, bool deletes_only) {
   struct space_counts space = space_counts(db->space);
   uint64_t blocks = space.free + space.deferred, kept = blocks_for_headers(db);
