@@ -131,8 +131,8 @@ static uint64_t sweep_growth(const struct wodan_db *db) {
   return block_bytes(db, db->node->sums.runs || records > leaves ? leaves : records);
 }
 
-/* Blocks that a full volume needs for headers besides the reserve, so that deletes still go down through all levels: once more
- * for each level whose nodes change on the way. */
+/* Blocks that puts leave for headers besides the reserve, so that deletes still go down through all levels of a full volume:
+ * once more for each level whose nodes change on the way. */
 static uint64_t blocks_for_headers(const struct wodan_db *db) { return db->node->level * db->node->sums.header_blocks; }
 
 /* Bytes of records that memtables may hold in all (a byte is on the device once per level before the first copy goes, and
@@ -140,7 +140,7 @@ static uint64_t blocks_for_headers(const struct wodan_db *db) { return db->node-
  * other, so what leaves grow by before runs are freed is the runs of one way down, not of all. */
 static uint64_t admissible(struct wodan_db *db, bool deletes_only) {
   struct space_counts space = space_counts(db->space);
-  uint64_t blocks = space.free + space.deferred, kept = blocks_for_headers(db);
+  uint64_t blocks = space.free + space.deferred, kept = deletes_only ? 0 : blocks_for_headers(db);
   uint64_t room = blocks > kept ? block_bytes(db, blocks - kept) : 0;
   uint64_t buffered = db->node->sums.run_path + sweep_growth(db);
   uint64_t reserve = deletes_only ? reserve_bytes(db) / 3 : reserve_bytes(db);
