@@ -252,10 +252,10 @@ static int settle(struct wodan_db *db, uint64_t bytes, bool deletes_only, bool *
 int engine_settle_when_short(struct wodan_db *db, struct wodan_error *error) {
   uint64_t bytes = record_encoded_size(db->superblock.page_size / 8, db->superblock.page_size / 4);
   lock_acquire(&db->write);
-  bool room = fits(db, bytes, false) || db->full_at[0] == full_mark(db);
+  bool idle, room = fits(db, bytes, false) || db->full_at[0] == full_mark(db);
   lock_leave(&db->write);
   int status = room ? 0 : settle(db, bytes, false, &room, error);
-  if (status == 0 && room) status = engine_end_sweep(db, error);
+  if (status == 0 && room) status = unless_final(db, engine_end_sweep(db, error), &idle);
   lock_acquire(&db->write);
   if (!room && status == 0) db->full_at[0] = full_mark(db);
   lock_leave(&db->write);

@@ -214,7 +214,7 @@ int engine_maintain(struct wodan_db *db, const struct tree_policy *policy, uint6
 int engine_tend(struct wodan_db *db, struct wodan_error *error);
 /* The frozen memtable, if there is one that is not drained, into the tree. */
 int engine_drain(struct wodan_db *db, struct wodan_error *error);
-/* The sweep under way, if there is one, to its end. */
+/* The sweep under way, if there is one, to its end; one that fails has been given up. */
 int engine_end_sweep(struct wodan_db *db, struct wodan_error *error);
 /* Buffered records into leaves, as far as space goes: what is spared for deletes included, when for them. About `budget` bytes
  * of it; *idle: no more can be done. */

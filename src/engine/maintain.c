@@ -350,7 +350,7 @@ int engine_tend(struct wodan_db *db, struct wodan_error *error) {
 int engine_end_sweep(struct wodan_db *db, struct wodan_error *error) {
   int status = 0;
   while (status == 0 && db->sweep) status = sweep_some(db, UINT64_MAX, error);
-  return status == WODAN_ENOSPC && !engine_failed(db) ? 0 : status; /* then it has been given up */
+  return status;
 }
 
 /* Where a run for the next level finds no room, the levels below go first: deletes die there and give space. */
