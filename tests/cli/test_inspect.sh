@@ -2,7 +2,7 @@
 # What: the verbs of inspection from outside: info, stat, tree, path, node, page, block, journal and map, on whole and on
 # damaged images.
 #
-# Always true: a line "ok NAME" or "FAIL NAME: why" a check; exit code 1 when anything failed; no run changes an image.
+# Always true: a line "FAIL NAME: why" a failed check, with WODAN_VERBOSE=1 "ok NAME" for the others; exit code 1 when anything failed; no run changes an image.
 #
 # Order: one image is made with the `wodan` command; every damage is done to a copy.
 #
@@ -17,7 +17,7 @@ COUNT=0
 trap 'rm -rf "$T"' EXIT
 cd "$T"
 
-ok() { COUNT=$((COUNT + 1)); echo "ok $1"; }
+ok() { COUNT=$((COUNT + 1)); [ -z "${WODAN_VERBOSE:-}" ] || echo "ok $1"; }
 fail() { FAILED=$((FAILED + 1)); echo "FAIL $1: $2"; }
 check() { if eval "$2"; then ok "$1"; else fail "$1" "not so: $2 (out: $(head -c 300 out); err: $(head -c 300 err))"; fi; }
 
