@@ -119,15 +119,19 @@ static int key_take(struct run_check *run, const struct page *page, uint32_t i, 
   return 0;
 }
 
-/* The first or last key of a page against the header's range and that of its place. */
-static void check_bounds(struct run_check *run, struct wodan_slice key, uint64_t offset) {
+/* What is wrong with the first or last key of a page, a bit each. */
+enum { FLAW_RANGE = 1, FLAW_PLACE = 2 };
+
+/* Against the header's range and that of its place. */
+static unsigned bound_flaws(const struct run_check *run, struct wodan_slice key) {
   const struct run_place *place = run->place;
   struct wodan_slice low = run->header.low, high = run->header.high;
-  if ((low.size && key_compare(key, low) < 0) || (high.size && key_compare(key, high) > 0))
-    run_found(run, FOUND_KEY_RANGE, offset, "of this page");
+  unsigned flaws = 0;
+  if ((low.size && key_compare(key, low) < 0) || (high.size && key_compare(key, high) > 0)) flaws |= FLAW_RANGE;
   if ((place->has_lower && key_compare(key, place->lower) < 0) ||
       (place->has_upper && key_compare(key, place->upper) >= 0))
-    run_found(run, place->leaf ? FOUND_KEY_PIVOT : FOUND_RUN_RANGE, offset, "in this page");
+    flaws |= FLAW_PLACE;
+  return flaws;
 }
 
 /* The page's keys between those of the index around it. */
@@ -135,7 +139,7 @@ static int check_keys(struct run_check *run, const struct page *page, uint32_t a
   struct wodan_slice key, bound;
   int status = key_take(run, page, 0, &run->check->key, &key);
   if (status < 0) return status;
-  check_bounds(run, key, offset);
+  unsigned flaws = bound_flaws(run, key);
   if (at > 0) {
     status = key_take(run, &run->index, at - 1, &run->check->bound, &bound);
     if (status < 0) return status;
@@ -145,7 +149,9 @@ static int check_keys(struct run_check *run, const struct page *page, uint32_t a
   status = key_take(run, page, page->count - 1, &run->check->key, &key);
   if (status == 0) status = key_take(run, &run->index, at, &run->check->bound, &bound);
   if (status < 0) return status;
-  if (page->count > 1) check_bounds(run, key, offset);
+  flaws |= bound_flaws(run, key);
+  if (flaws & FLAW_RANGE) run_found(run, FOUND_KEY_RANGE, offset, "of this page");
+  if (flaws & FLAW_PLACE) run_found(run, run->place->leaf ? FOUND_KEY_PIVOT : FOUND_RUN_RANGE, offset, "in this page");
   if (key_compare(key, bound) != 0) run_found(run, FOUND_KEY_ORDER, offset, "the page ends with another key");
   return 0;
 }
