@@ -31,6 +31,10 @@ void image_walk(struct image *image, uint8_t *bytes, size_t size, bool repairs);
  * and its new checksum put into the pointer. r stands on the pointer, in memory that may be written, and moves behind it. */
 void image_walk_pointer(struct image *image, struct wire_reader *r, unsigned depth);
 
+/* The checksum of the journal block `sequence` made right, and the chain behind it; what the block itself says of those
+ * before it stays. */
+void image_seal_ring(struct image *image, uint8_t *bytes, size_t size, uint64_t sequence);
+
 /* A mutator of whole images. */
 size_t image_mutate(uint8_t *data, size_t size, size_t size_max, unsigned seed);
 

@@ -14,6 +14,14 @@ enum wodan_severity {
   WODAN_DAMAGE = 2,  /* acknowledged data is, or may be, lost or wrong */
 };
 
+/* What repair.h can do about a finding. Numbers never change. */
+enum wodan_repair_action {
+  WODAN_REPAIR_NOTHING = 0, /* nothing has to be done */
+  WODAN_REPAIR_SAFE = 1,    /* repaired in place (wodan-fsck -p): no record that could be read is dropped */
+  WODAN_REPAIR_LOSSY = 2,   /* repaired in place only when asked (-y): what cannot be read is given up */
+  WODAN_REPAIR_SALVAGE = 3, /* not in place: salvage into a new image (-o) saves what can be read */
+};
+
 struct wodan_finding {
   uint32_t id;         /* stable number, printed as WF0001 */
   uint32_t severity;   /* enum wodan_severity */
@@ -24,6 +32,7 @@ struct wodan_finding {
   uint32_t has_range;              /* 0: not known, or none in particular */
   uint32_t has_lower, has_upper;   /* 0: open end */
   struct wodan_slice lower, upper; /* the user's keys, valid during the call */
+  uint32_t repair;                 /* enum wodan_repair_action */
 };
 
 struct wodan_check_options {

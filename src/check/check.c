@@ -73,9 +73,16 @@ void check_found(struct check *check, enum finding_id id, uint64_t block, uint64
   vsnprintf(filled, sizeof filled, detail, arguments);
   va_end(arguments);
   compose(message, sizeof message, check->previous ? "previous root: " : "", row->sentence, filled);
-  struct wodan_finding finding = {
-      .id = row->id, .severity = row->severity, .block = block, .generation = generation, .message = message};
-  if (check->previous && finding.severity == WODAN_DAMAGE) finding.severity = WODAN_WARNING;
+  struct wodan_finding finding = {.id = row->id,
+                                  .severity = row->severity,
+                                  .repair = row->repair,
+                                  .block = block,
+                                  .generation = generation,
+                                  .message = message};
+  if (check->previous && finding.severity == WODAN_DAMAGE) {
+    finding.severity = WODAN_WARNING;
+    finding.repair = WODAN_REPAIR_SAFE;
+  }
   tell_range(check, &finding);
   count_finding(check->report, finding.severity);
   if (check->options->finding) check->options->finding(check->options->context, &finding);

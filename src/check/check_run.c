@@ -12,34 +12,22 @@
 #include <inttypes.h>
 #include <string.h>
 #include "check/check_private.h"
+#include "check/run_reader.h"
 #include "codec/checksum.h"
-#include "format/node_header.h"
-#include "format/page.h"
 #include "run/filter.h"
-
-enum { ATTEMPTS = 2 };
 
 /* The object being looked into. */
 struct run_check {
   struct check *check;
   const struct block_ptr *ptr;
   const struct run_place *place;
-  struct object_header header;
-  const struct section *pages;
-  uint8_t *header_bytes, *index_bytes, *filter;
-  size_t index_size, filter_size;
-  uint32_t filter_lines; /* 0: no filter, or none that can be used */
-  struct page index;
+  struct run_reader reader;
+  uint8_t *filter;
+  size_t filter_size;
+  uint32_t filter_lines;     /* 0: no filter, or none that can be used */
   uint64_t records, deletes; /* seen */
   bool whole;                /* every page could be read */
 };
-
-static void run_release(struct run_check *run) {
-  struct mem *mem = &run->check->mem;
-  if (run->header_bytes) mem_free(mem, run->header_bytes, run->ptr->header_length);
-  if (run->index_bytes) mem_free(mem, run->index_bytes, run->index_size);
-  if (run->filter) mem_free(mem, run->filter, run->filter_size);
-}
 
 static uint64_t run_block(const struct run_check *run, uint64_t offset) {
   return block_io_locate(&run->check->io, run->ptr->extents, run->ptr->extent_count, offset);
@@ -61,42 +49,36 @@ static int run_failed(const struct run_check *run, const struct wodan_error *fai
 
 /* *usable: sections as this version knows them. */
 static int read_header(struct run_check *run, bool *usable) {
+  struct check *check = run->check;
+  struct run_reader *reader = &run->reader;
   struct wodan_error failure = {.block = WODAN_NO_BLOCK};
   *usable = false;
-  if (block_io_read_header(&run->check->io, run->ptr, OBJECT_RUN, &run->header, &run->header_bytes, &failure) < 0)
+  if (run_reader_open(reader, &check->io, check->superblock.page_size, run->ptr, &failure) < 0)
     return run_failed(run, &failure, FOUND_RUN_HEADER, 0);
-  run->pages = object_section(&run->header, SECTION_PAGES);
-  const struct section *index = object_section(&run->header, SECTION_INDEX);
-  uint32_t known = 2u + (object_section(&run->header, SECTION_FILTER) != NULL);
-  if (!run->pages || !index || run->header.section_count != known) {
+  uint32_t known = 2u + (object_section(&reader->header, SECTION_FILTER) != NULL);
+  if (!reader->pages || reader->header.section_count != known) {
     run_found(run, FOUND_RUN_SECTIONS, 0, "it has other sections than pages, index and filter");
     return 0;
   }
-  if (!run->header.low.size || !run->header.high.size) run_found(run, FOUND_KEY_RANGE, 0, "its header tells none");
+  if (!reader->header.low.size || !reader->header.high.size)
+    run_found(run, FOUND_KEY_RANGE, 0, "its header tells none");
   *usable = true;
   return 0;
 }
 
 static int read_index(struct run_check *run, bool *usable) {
   struct wodan_error failure = {.block = WODAN_NO_BLOCK};
-  const struct section *index = object_section(&run->header, SECTION_INDEX);
-  *usable = false;
-  if (block_io_read_section(&run->check->io, run->ptr, index, &run->index_bytes, &failure) < 0)
-    return run_failed(run, &failure, FOUND_RUN_INDEX, index->offset);
-  run->index_size = (size_t)index->length;
-  *usable = page_validate(run->index_bytes, run->index_size);
-  if (*usable)
-    run->index = page_view(run->index_bytes);
-  else
-    run_found(run, FOUND_RUN_INDEX, index->offset, "it is no valid page");
+  uint64_t offset = object_section(&run->reader.header, SECTION_INDEX)->offset;
+  if (run_reader_index(&run->reader, usable, &failure) < 0) return run_failed(run, &failure, FOUND_RUN_INDEX, offset);
+  if (!*usable) run_found(run, FOUND_RUN_INDEX, offset, "it is no valid page");
   return 0;
 }
 
 static int read_filter(struct run_check *run) {
   struct wodan_error failure = {.block = WODAN_NO_BLOCK};
-  const struct section *filter = object_section(&run->header, SECTION_FILTER);
+  const struct section *filter = object_section(&run->reader.header, SECTION_FILTER);
   if (!filter) return 0;
-  uint32_t lines = filter_lines(run->header.record_count);
+  uint32_t lines = filter_lines(run->reader.header.record_count);
   if (!lines || filter->length != (uint64_t)lines * FILTER_LINE_SIZE) {
     run_found(run, FOUND_FILTER_DAMAGED, filter->offset, "its size is not what the count of records asks for");
     return 0;
@@ -119,15 +101,19 @@ static int key_take(struct run_check *run, const struct page *page, uint32_t i, 
   return 0;
 }
 
-/* The first or last key of a page against the header's range and that of its place. */
-static void check_bounds(struct run_check *run, struct wodan_slice key, uint64_t offset) {
+/* What is wrong with the first or last key of a page, a bit each. */
+enum { FLAW_RANGE = 1, FLAW_PLACE = 2 };
+
+/* Against the header's range and that of its place. */
+static unsigned bound_flaws(const struct run_check *run, struct wodan_slice key) {
   const struct run_place *place = run->place;
-  struct wodan_slice low = run->header.low, high = run->header.high;
-  if ((low.size && key_compare(key, low) < 0) || (high.size && key_compare(key, high) > 0))
-    run_found(run, FOUND_KEY_RANGE, offset, "of this page");
+  struct wodan_slice low = run->reader.header.low, high = run->reader.header.high;
+  unsigned flaws = 0;
+  if ((low.size && key_compare(key, low) < 0) || (high.size && key_compare(key, high) > 0)) flaws |= FLAW_RANGE;
   if ((place->has_lower && key_compare(key, place->lower) < 0) ||
       (place->has_upper && key_compare(key, place->upper) >= 0))
-    run_found(run, place->leaf ? FOUND_KEY_PIVOT : FOUND_RUN_RANGE, offset, "in this page");
+    flaws |= FLAW_PLACE;
+  return flaws;
 }
 
 /* The page's keys between those of the index around it. */
@@ -135,17 +121,19 @@ static int check_keys(struct run_check *run, const struct page *page, uint32_t a
   struct wodan_slice key, bound;
   int status = key_take(run, page, 0, &run->check->key, &key);
   if (status < 0) return status;
-  check_bounds(run, key, offset);
+  unsigned flaws = bound_flaws(run, key);
   if (at > 0) {
-    status = key_take(run, &run->index, at - 1, &run->check->bound, &bound);
+    status = key_take(run, &run->reader.index, at - 1, &run->check->bound, &bound);
     if (status < 0) return status;
     if (key_compare(key, bound) <= 0)
       run_found(run, FOUND_KEY_ORDER, offset, "the page starts at or below the end of the page before");
   }
   status = key_take(run, page, page->count - 1, &run->check->key, &key);
-  if (status == 0) status = key_take(run, &run->index, at, &run->check->bound, &bound);
+  if (status == 0) status = key_take(run, &run->reader.index, at, &run->check->bound, &bound);
   if (status < 0) return status;
-  if (page->count > 1) check_bounds(run, key, offset);
+  flaws |= bound_flaws(run, key);
+  if (flaws & FLAW_RANGE) run_found(run, FOUND_KEY_RANGE, offset, "of this page");
+  if (flaws & FLAW_PLACE) run_found(run, run->place->leaf ? FOUND_KEY_PIVOT : FOUND_RUN_RANGE, offset, "in this page");
   if (key_compare(key, bound) != 0) run_found(run, FOUND_KEY_ORDER, offset, "the page ends with another key");
   return 0;
 }
@@ -156,7 +144,7 @@ enum { FLAW_SEQUENCE = 1, FLAW_KIND = 2, FLAW_DELETE = 4, FLAW_SIZE = 8, FLAW_FI
 static unsigned record_flaws(struct run_check *run, const struct page_record *record, struct wodan_slice key) {
   const struct superblock *sb = &run->check->superblock;
   unsigned flaws = 0;
-  if (record->sequence > run->header.sequence_max || record->sequence > run->place->sequence_max)
+  if (record->sequence > run->reader.header.sequence_max || record->sequence > run->place->sequence_max)
     flaws |= FLAW_SEQUENCE;
   if (record->kind > RECORD_DELETE) flaws |= FLAW_KIND;
   if (run->place->leaf && record->kind == RECORD_DELETE) flaws |= FLAW_DELETE;
@@ -191,62 +179,33 @@ static int check_records(struct run_check *run, const struct page *page, uint64_
   return 0;
 }
 
-/* The bytes of a page in check->page; *good when they are what the index says. */
-static int read_page(struct run_check *run, const struct index_entry *entry, bool *good) {
+static int check_page(struct run_check *run, uint32_t at, const struct index_entry *entry) {
   struct check *check = run->check;
   struct wodan_error failure = {.block = WODAN_NO_BLOCK};
-  bool wrong = false;
-  *good = false;
   int status = check_buffer_reserve(check, &check->page, entry->length);
   if (status < 0) return status;
-  for (int attempt = 0; attempt < ATTEMPTS && !*good; attempt++) {
-    status = block_io_read(&check->io, run->ptr->extents, run->ptr->extent_count, entry->offset, check->page.data,
-                           entry->length, &failure);
-    *good = status == 0 && checksum(check->io.seed, check->page.data, entry->length) == entry->checksum;
-    wrong = status == 0 && !*good;
-  }
-  if (*good) return 0;
-  run->whole = false;
-  if (!wrong) return run_failed(run, &failure, FOUND_PAGE_UNREADABLE, entry->offset);
-  run_found(run, FOUND_PAGE_CHECKSUM, entry->offset, "this page");
-  return 0;
-}
-
-static int check_page(struct run_check *run, uint32_t at, const struct index_entry *entry) {
-  bool good;
-  int status = read_page(run, entry, &good);
-  if (status < 0 || !good) return status;
-  if (!page_validate(run->check->page.data, entry->length)) {
-    run->whole = false;
-    run_found(run, FOUND_PAGE_MALFORMED, entry->offset, "this page");
-    return 0;
-  }
-  struct page page = page_view(run->check->page.data);
+  enum run_page_state state = run_reader_page(&run->reader, entry, check->page.data, &failure);
+  if (state != RUN_PAGE_GOOD) run->whole = false;
+  if (state == RUN_PAGE_UNREADABLE) return run_failed(run, &failure, FOUND_PAGE_UNREADABLE, entry->offset);
+  if (state == RUN_PAGE_CHECKSUM) run_found(run, FOUND_PAGE_CHECKSUM, entry->offset, "this page");
+  if (state == RUN_PAGE_MALFORMED) run_found(run, FOUND_PAGE_MALFORMED, entry->offset, "this page");
+  if (state != RUN_PAGE_GOOD) return 0;
+  struct page page = page_view(check->page.data);
   status = check_keys(run, &page, at, entry->offset);
   if (status == 0) status = check_records(run, &page, entry->offset);
-  if (status < 0 || run->check->previous) return status;
-  run->check->report->pages++;
-  run->check->report->records += page.count;
+  if (status < 0 || check->previous) return status;
+  check->report->pages++;
+  check->report->records += page.count;
   return 0;
-}
-
-/* The next entry, when it names the page that comes next. */
-static bool next_entry(const struct run_check *run, uint32_t at, uint64_t offset, struct index_entry *entry) {
-  struct page_record record = page_record(&run->index, at);
-  uint64_t end = run->pages->offset + run->pages->length;
-  return record.kind == RECORD_PUT && record.sequence == 0 &&
-         index_entry_decode(record.value.data, record.value.size, entry) && entry->offset == offset &&
-         entry->length <= end - offset && entry->length <= run->check->superblock.page_size &&
-         entry->length >= PAGE_HEADER_SIZE;
 }
 
 static int check_pages(struct run_check *run) {
-  const struct section *index = object_section(&run->header, SECTION_INDEX);
-  uint64_t offset = run->pages->offset, base = run->check->done;
+  const struct section *index = object_section(&run->reader.header, SECTION_INDEX);
+  uint64_t offset = run->reader.pages->offset, base = run->check->done;
   int status = 0;
-  for (uint32_t at = 0; at < run->index.count && status == 0; at++) {
+  for (uint32_t at = 0; at < run->reader.index.count && status == 0; at++) {
     struct index_entry entry;
-    if (!next_entry(run, at, offset, &entry)) {
+    if (!run_reader_entry(&run->reader, at, &entry) || entry.offset != offset) {
       run->whole = false;
       run_found(run, FOUND_RUN_INDEX, index->offset, "an entry does not name the page behind the one before");
       return 0;
@@ -255,7 +214,7 @@ static int check_pages(struct run_check *run) {
     offset += entry.length;
     if (status == 0) status = check_progress(run->check, base + offset / run->check->superblock.block_size);
   }
-  if (status == 0 && offset != run->pages->offset + run->pages->length)
+  if (status == 0 && offset != run->reader.pages->offset + run->reader.pages->length)
     run_found(run, FOUND_RUN_INDEX, index->offset, "it ends before the pages do");
   return status;
 }
@@ -269,13 +228,13 @@ static int check_totals(struct run_check *run) {
                 "%s of generation %" PRIu64 ": %" PRIu64 " records with %" PRIu64 " deletes instead of %" PRIu64
                 " with %" PRIu64,
                 place->what, run->ptr->generation, run->records, run->deletes, place->records, place->deletes);
-  if (run->records != run->header.record_count)
+  if (run->records != run->reader.header.record_count)
     check_found(run->check, FOUND_RECORD_COUNT, run_block(run, 0), run->ptr->generation,
                 "%s of generation %" PRIu64 ": %" PRIu64 " instead of %" PRIu64, run->place->what, run->ptr->generation,
-                run->records, run->header.record_count);
+                run->records, run->reader.header.record_count);
   struct wodan_slice last;
-  int status = key_take(run, &run->index, run->index.count - 1, &run->check->bound, &last);
-  if (status == 0 && run->header.high.size && key_compare(last, run->header.high) != 0)
+  int status = key_take(run, &run->reader.index, run->reader.index.count - 1, &run->check->bound, &last);
+  if (status == 0 && run->reader.header.high.size && key_compare(last, run->reader.header.high) != 0)
     run_found(run, FOUND_KEY_RANGE, 0, "its last key is not the greatest that it tells");
   return status;
 }
@@ -288,6 +247,7 @@ int check_run(struct check *check, const struct block_ptr *ptr, const struct run
   if (status == 0 && usable) status = read_filter(&run);
   if (status == 0 && usable) status = check_pages(&run);
   if (status == 0 && usable) status = check_totals(&run);
-  run_release(&run);
+  run_reader_release(&run.reader);
+  if (run.filter) mem_free(&check->mem, run.filter, run.filter_size);
   return status;
 }

@@ -266,7 +266,9 @@ int engine_open(struct wodan_device *raw, const struct wodan_open_options *optio
 int engine_close(struct wodan_db *db, struct wodan_error *error);
 /* Recovery of a volume whose superblock is known (recovery.c): fills journal, space, node, active. */
 int engine_recover(struct wodan_db *db, uint32_t flags, struct wodan_error *error);
-/* Superblock of a device, from block 0 or the copy. */
+/* Superblock of a device, from block 0 or the copy; and the same of one that the volume fits on. */
+int engine_find_superblock(struct device *device, struct mem *mem, struct superblock *superblock,
+                           struct wodan_error *error);
 int engine_read_superblock(struct device *device, struct mem *mem, struct superblock *superblock,
                            struct wodan_error *error);
 

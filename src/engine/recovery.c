@@ -32,7 +32,7 @@ static bool find_copy(struct device *device, uint8_t *buffer, struct superblock 
   return false;
 }
 
-int engine_read_superblock(struct device *device, struct mem *mem, struct superblock *superblock,
+int engine_find_superblock(struct device *device, struct mem *mem, struct superblock *superblock,
                            struct wodan_error *error) {
   const struct wodan_geometry *geometry = &device->raw->geometry;
   size_t room = SUPERBLOCK_SIZE + 2u * geometry->sector;
@@ -44,6 +44,13 @@ int engine_read_superblock(struct device *device, struct mem *mem, struct superb
   int status = read_superblock_at(device, buffer, 0, superblock, error);
   if (status < 0 && status != WODAN_EVERSION && find_copy(device, buffer, superblock)) status = 0;
   mem_free(mem, buffer, room);
+  return status;
+}
+
+int engine_read_superblock(struct device *device, struct mem *mem, struct superblock *superblock,
+                           struct wodan_error *error) {
+  const struct wodan_geometry *geometry = &device->raw->geometry;
+  int status = engine_find_superblock(device, mem, superblock, error);
   if (status < 0) return status;
   uint64_t volume = superblock->device_blocks * superblock->block_size;
   if (volume > geometry->size)

@@ -678,7 +678,7 @@ static void test_check__each_lack_of_memory_ends_cleanly(void **state) {
 
 static void test_check__findings_are_numbered_once_and_hold_one_gap(void **state) {
   (void)state;
-#define ROW(name, number, severity, sentence) {number, severity, sentence},
+#define ROW(name, number, severity, repair, sentence) {number, severity, repair, sentence},
   static const struct finding_row rows[] = {CHECK_FINDINGS_TABLE(ROW)};
 #undef ROW
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

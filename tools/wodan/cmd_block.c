@@ -17,36 +17,9 @@
 enum { HEX_BYTES = 8, HEX_BYTES_JSON = 64 };
 
 struct block_options {
-  struct look_options look;
+  struct options common;
   uint64_t block;
-  bool given;
 };
-
-static const struct argp_child children[] = {{&look_argp, 0, NULL, 0}, {0}};
-
-static error_t parse(int key, char *argument, struct argp_state *state) {
-  struct block_options *options = state->input;
-  switch (key) {
-  case ARGP_KEY_INIT:
-    state->child_inputs[0] = &options->look;
-    return 0;
-  case ARGP_KEY_ARG:
-    if (state->arg_num == 0) {
-      options->look.common.image = argument;
-    } else if (state->arg_num == 1) {
-      options->block = options_count(state, "BLOCK", argument, 0);
-      options->given = true;
-    } else {
-      argp_error(state, "one block is enough");
-    }
-    return 0;
-  case ARGP_KEY_END:
-    if (!options->given) argp_error(state, "image and block are needed");
-    return 0;
-  default:
-    return ARGP_ERR_UNKNOWN;
-  }
-}
 
 /* The first bytes as hexadecimal digits; "..." when there are more. */
 static void hex_text(char *text, const struct wodan_field *field, uint32_t most) {
@@ -88,7 +61,7 @@ static int on_field(void *context, const struct wodan_field *field) {
 static int show_block(struct look *look, const struct block_options *options, uint32_t view) {
   struct json_object *json = NULL, *fields = NULL;
   struct wodan_error error;
-  if (options->look.common.json) {
+  if (options->common.json) {
     json = json_object_new_object();
     look_add_number(json, "block", options->block);
     json_object_object_add(json, "fields", fields = json_object_new_array());
@@ -99,15 +72,20 @@ static int show_block(struct look *look, const struct block_options *options, ui
   return look_fail(look, status, &error);
 }
 
-static int run(int argc, char **argv, const struct argp *argp, uint32_t view) {
+static int run(int argc, char **argv, const struct options_verb *verb, uint32_t view) {
   struct block_options options = {0};
-  options_parse(argp, argc, argv, &options);
+  options_parse(verb, argc, argv, &options);
   struct look look;
-  int exit_code = look_open(&look, &options.look.common, options.look.generation);
+  int exit_code = look_open(&look, &options.common);
   if (exit_code == EXIT_CODE_OK) exit_code = show_block(&look, &options, view);
   look_close(&look);
   return exit_code;
 }
+
+/* What the three verbs take. */
+#define BLOCK_VERB                                                                                                     \
+  .arguments = "IMAGE BLOCK", .shared = OPTIONS_LOOK,                                                                  \
+  .operands = {OPTIONS_IMAGE, {"block", OPTIONS_COUNT, offsetof(struct block_options, block), false}}
 
 #define COLUMNS                                                                                                        \
   "The columns are: offset on the device and size in bytes, the bytes (hexadecimal, the first of them), the field, "   \
@@ -115,30 +93,23 @@ static int run(int argc, char **argv, const struct argp *argp, uint32_t view) {
   "value. Reads only, damaged images too; exit code 1 when there is no such thing in the block."
 
 int cmd_node(int argc, char **argv) {
-  static const struct argp argp = {
-      .parser = parse,
-      .args_doc = "IMAGE BLOCK",
-      .doc = "Decodes the node that holds the block: header, leaves or children, buffered runs. " COLUMNS,
-      .children = children};
-  return run(argc, argv, &argp, WODAN_VIEW_NODE);
+  static const struct options_verb verb = {
+      BLOCK_VERB, .doc = "Decodes the node that holds the block: header, leaves or children, buffered runs. " COLUMNS};
+  return run(argc, argv, &verb, WODAN_VIEW_NODE);
 }
 
 int cmd_page(int argc, char **argv) {
-  static const struct argp argp = {
-      .parser = parse,
-      .args_doc = "IMAGE BLOCK",
+  static const struct options_verb verb = {
+      BLOCK_VERB,
       .doc =
           "Decodes the pages, the index or the filter of the run or leaf that holds the block, as far as they lie in "
-          "it. " COLUMNS,
-      .children = children};
-  return run(argc, argv, &argp, WODAN_VIEW_PAGE);
+          "it. " COLUMNS};
+  return run(argc, argv, &verb, WODAN_VIEW_PAGE);
 }
 
 int cmd_block(int argc, char **argv) {
-  static const struct argp argp = {
-      .parser = parse,
-      .args_doc = "IMAGE BLOCK",
-      .doc = "Decodes whatever is in the block: superblock, journal, node, run, or what is left of one. " COLUMNS,
-      .children = children};
-  return run(argc, argv, &argp, WODAN_VIEW_ANY);
+  static const struct options_verb verb = {
+      BLOCK_VERB,
+      .doc = "Decodes whatever is in the block: superblock, journal, node, run, or what is left of one. " COLUMNS};
+  return run(argc, argv, &verb, WODAN_VIEW_ANY);
 }

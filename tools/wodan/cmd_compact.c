@@ -15,72 +15,35 @@
 #include "progress.h"
 #include "report.h"
 
-enum { KEY_FROM = 0x2000, KEY_TO, KEY_BUDGET };
 enum { STEP_BYTES = 16 * 1024 * 1024 }; /* between two looks at the terminal */
 
 struct compact_options {
   struct options common;
-  struct options_encoding encoding;
   const char *from, *to;
   uint64_t budget; /* 0: none */
 };
 
-static const struct argp_option option_list[] = {
-    {"from", KEY_FROM, "A", 0, "Only keys from A on", 0},
-    {"to", KEY_TO, "B", 0, "Only keys before B", 0},
-    {"budget", KEY_BUDGET, "SIZE", 0, "Stop when about SIZE was written, with suffix K, M, G or T (default: when done)",
-     0},
-    {0}};
-
-static const struct argp_child children[] = {
-    {&options_write_argp, 0, NULL, 0}, {&options_encoding_argp, 0, NULL, 0}, {0}};
-
-static error_t parse(int key, char *argument, struct argp_state *state) {
-  struct compact_options *compact = state->input;
-  switch (key) {
-  case ARGP_KEY_INIT:
-    state->child_inputs[0] = &compact->common;
-    state->child_inputs[1] = &compact->encoding;
-    return 0;
-  case KEY_FROM:
-    compact->from = argument;
-    return 0;
-  case KEY_TO:
-    compact->to = argument;
-    return 0;
-  case KEY_BUDGET:
-    compact->budget = options_size(state, "--budget", argument);
-    if (compact->budget == 0) argp_error(state, "--budget: 0 is too small");
-    return 0;
-  case ARGP_KEY_ARG:
-    if (state->arg_num > 0) argp_error(state, "one image is enough");
-    compact->common.image = argument;
-    return 0;
-  case ARGP_KEY_NO_ARGS:
-    argp_error(state, "the image is missing");
-    return 0;
-  default:
-    return ARGP_ERR_UNKNOWN;
-  }
-}
-
-static const struct argp argp = {
-    .options = option_list,
-    .parser = parse,
-    .args_doc = "IMAGE",
+static const struct options_verb verb = {
+    .arguments = "IMAGE",
     .doc =
         "Moves the buffered records of a key range (default: all) into leaves and joins small leaves, so that a scan "
         "reads leaves only. Tells leaves, runs and space before and after, and the bytes written. `complete false' "
         "means that --budget came first: run it again to go on.",
-    .children = children};
+    .shared = OPTIONS_WRITE | OPTIONS_ENCODING,
+    .rows = {{"from", 0, "A", OPTIONS_TEXT, offsetof(struct compact_options, from), 0, 0, "Only keys from A on"},
+             {"to", 0, "B", OPTIONS_TEXT, offsetof(struct compact_options, to), 0, 0, "Only keys before B"},
+             {"budget", 0, "SIZE", OPTIONS_SIZE, offsetof(struct compact_options, budget), 1, 0,
+              "Stop when about SIZE was written, with suffix K, M, G or T (default: when done)"}},
+    .operands = {OPTIONS_IMAGE},
+};
 
 static int build_range(const struct compact_options *compact, struct key_range *range) {
   int exit_code = EXIT_CODE_OK;
   if (compact->from != NULL) {
-    exit_code = options_decode(&compact->common, &compact->encoding, "--from", compact->from, &range->from);
+    exit_code = options_decode(&compact->common, "--from", compact->from, &range->from);
   }
   if (compact->to != NULL && exit_code == EXIT_CODE_OK) {
-    exit_code = options_decode(&compact->common, &compact->encoding, "--to", compact->to, &range->to);
+    exit_code = options_decode(&compact->common, "--to", compact->to, &range->to);
     range->bounded = true;
   }
   return exit_code;
@@ -151,7 +114,7 @@ static struct json_object *describe(const struct compaction *compaction) {
 
 int cmd_compact(int argc, char **argv) {
   struct compact_options compact = {0};
-  options_parse(&argp, argc, argv, &compact);
+  options_parse(&verb, argc, argv, &compact);
   struct key_range range = {0};
   struct image image = {0};
   struct compaction compaction = {0};

@@ -16,32 +16,13 @@
 #include "look.h"
 #include "report.h"
 
-static const struct argp_child children[] = {{&options_read_argp, 0, NULL, 0}, {0}};
-
-static error_t parse(int key, char *argument, struct argp_state *state) {
-  struct options *options = state->input;
-  switch (key) {
-  case ARGP_KEY_INIT:
-    state->child_inputs[0] = options;
-    return 0;
-  case ARGP_KEY_ARG:
-    if (state->arg_num > 0) argp_error(state, "one image is enough");
-    options->image = argument;
-    return 0;
-  case ARGP_KEY_NO_ARGS:
-    argp_error(state, "the image is missing");
-    return 0;
-  default:
-    return ARGP_ERR_UNKNOWN;
-  }
-}
-
-static const struct argp argp = {
-    .parser = parse,
-    .args_doc = "IMAGE",
+static const struct options_verb verb = {
+    .arguments = "IMAGE",
     .doc = "Tells what the image is: superblock, geometry, settings and where they come from, both "
            "roots, the journal, and the state an open finds. Reads only, damaged images too.",
-    .children = children};
+    .shared = OPTIONS_READ,
+    .operands = {OPTIONS_IMAGE},
+};
 
 /* ---- what only an open tells ------------------------------------------------------------------------------------ */
 
@@ -280,9 +261,9 @@ static int show_info(struct look *look) {
 
 int cmd_info(int argc, char **argv) {
   struct options options = {0};
-  options_parse(&argp, argc, argv, &options);
+  options_parse(&verb, argc, argv, &options);
   struct look look;
-  int exit_code = look_open(&look, &options, 0);
+  int exit_code = look_open(&look, &options);
   if (exit_code == EXIT_CODE_OK) exit_code = show_info(&look);
   look_close(&look);
   return exit_code;

@@ -14,48 +14,22 @@
 #include "look.h"
 #include "report.h"
 
-enum { KEY_ALL = 'a' };
-
 struct journal_options {
-  struct look_options look;
+  struct options common;
   bool all;
 };
 
-static const struct argp_option option_list[] = {
-    {"all", KEY_ALL, NULL, 0, "A line for every block, also for those that nothing needs any more", 0}, {0}};
-
-static const struct argp_child children[] = {{&look_argp, 0, NULL, 0}, {0}};
-
-static error_t parse(int key, char *argument, struct argp_state *state) {
-  struct journal_options *journal = state->input;
-  switch (key) {
-  case ARGP_KEY_INIT:
-    state->child_inputs[0] = &journal->look;
-    return 0;
-  case KEY_ALL:
-    journal->all = true;
-    return 0;
-  case ARGP_KEY_ARG:
-    if (state->arg_num > 0) argp_error(state, "one image is enough");
-    journal->look.common.image = argument;
-    return 0;
-  case ARGP_KEY_NO_ARGS:
-    argp_error(state, "the image is missing");
-    return 0;
-  default:
-    return ARGP_ERR_UNKNOWN;
-  }
-}
-
-static const struct argp argp = {
-    .options = option_list,
-    .parser = parse,
-    .args_doc = "IMAGE",
+static const struct options_verb verb = {
+    .arguments = "IMAGE",
     .doc =
         "Shows the journal: sequence, place and epoch of each block, records with their operations, checkpoints with "
         "their generations; '-' stands before blocks of the newest root's replay, '|' where the chain is whole. "
         "Reads only, damaged images too.",
-    .children = children};
+    .shared = OPTIONS_LOOK,
+    .rows = {{"all", 'a', NULL, OPTIONS_FLAG, offsetof(struct journal_options, all), 0, 0,
+              "A line for every block, also for those that nothing needs any more"}},
+    .operands = {OPTIONS_IMAGE},
+};
 
 /* Neighbours of one kind that share a line. */
 struct stretch {
@@ -199,7 +173,7 @@ static int show_journal(struct look *look, const struct journal_options *options
   struct showing showing = {.all = options->all};
   struct json_object *json = NULL;
   struct wodan_error error;
-  if (options->look.common.json) {
+  if (options->common.json) {
     json = json_object_new_object();
     look_add_number(json, "ring", s->ring);
     look_add_number(json, "journal_block_size", s->journal_block_size);
@@ -224,9 +198,9 @@ static int show_journal(struct look *look, const struct journal_options *options
 
 int cmd_journal(int argc, char **argv) {
   struct journal_options options = {0};
-  options_parse(&argp, argc, argv, &options);
+  options_parse(&verb, argc, argv, &options);
   struct look look;
-  int exit_code = look_open(&look, &options.look.common, options.look.generation);
+  int exit_code = look_open(&look, &options.common);
   if (exit_code == EXIT_CODE_OK) exit_code = show_journal(&look, &options);
   look_close(&look);
   return exit_code;

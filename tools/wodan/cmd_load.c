@@ -22,11 +22,12 @@
 #include "report.h"
 #include "text_format.h"
 
-enum { KEY_BATCH = 'b', KEY_ACK = 0x2000, KEY_STATS, LINES_PER_BATCH = 1000 };
+enum { LINES_PER_BATCH = 1000 };
 enum { RECORD_OVERHEAD = 64 }; /* at least what a batch adds to the bytes of a key and its value */
 
 struct load_options {
   struct options common;
+  const char *format_name;
   const struct text_format *format;
   const char *file; /* NULL or "-": standard input */
   uint64_t batch_lines;
@@ -34,61 +35,31 @@ struct load_options {
   bool stats;
 };
 
-static const struct argp_option option_list[] = {
-    {"format", 'f', "FORMAT", 0, "tsv (default), base64 (as MirageOS wodanc writes it) or jsonl", 0},
-    {"batch", KEY_BATCH, "N", 0, "Commit durably every N lines (default 1000)", 0},
-    {"ack", KEY_ACK, NULL, 0, "After each commit print `acked LINES': that many input lines are durable", 0},
-    {"stats", KEY_STATS, NULL, 0,
-     "At the end checkpoint, and tell lines, batches, what the device was asked to write and the delays of commits", 0},
-    {0}};
-
-static const struct argp_child children[] = {{&options_put_argp, 0, NULL, 0}, {0}};
-
-static error_t parse(int key, char *argument, struct argp_state *state) {
-  struct load_options *load = state->input;
-  switch (key) {
-  case ARGP_KEY_INIT:
-    state->child_inputs[0] = &load->common;
-    return 0;
-  case 'f':
-    load->format = text_format_find(argument);
-    if (load->format == NULL) argp_error(state, "--format: '%s' is none of tsv, base64, jsonl", argument);
-    return 0;
-  case KEY_BATCH:
-    load->batch_lines = options_count(state, "--batch", argument, 1);
-    return 0;
-  case KEY_ACK:
-    load->ack = true;
-    return 0;
-  case KEY_STATS:
-    load->stats = true;
-    return 0;
-  case ARGP_KEY_ARG:
-    if (state->arg_num == 0) {
-      load->common.image = argument;
-    } else if (state->arg_num == 1) {
-      load->file = argument;
-    } else {
-      argp_error(state, "one file is enough");
-    }
-    return 0;
-  case ARGP_KEY_NO_ARGS:
-    argp_error(state, "the image is missing");
-    return 0;
-  default:
-    return ARGP_ERR_UNKNOWN;
-  }
+static void check(const struct argp_state *state, void *options) {
+  struct load_options *load = options;
+  load->format = text_format_find(load->format_name);
+  if (load->format == NULL) argp_error(state, "--format: '%s' is none of tsv, base64, jsonl", load->format_name);
 }
 
-static const struct argp argp = {
-    .options = option_list,
-    .parser = parse,
-    .args_doc = "IMAGE [FILE]",
+static const struct options_verb verb = {
+    .arguments = "IMAGE [FILE]",
     .doc = "Loads records, one a line, from FILE or standard input, in a format of `wodan dump'. A batch that is too "
            "big for the image is committed earlier. A malformed line ends the load with exit code 1 and its number; "
            "the lines before it are loaded. With --json the acknowledgements are objects {\"acked\":LINES}, and the "
            "last line is {\"lines\":N,\"batches\":M}.",
-    .children = children};
+    .shared = OPTIONS_PUT,
+    .rows = {{"format", 'f', "FORMAT", OPTIONS_TEXT, offsetof(struct load_options, format_name), 0, 0,
+              "tsv (default), base64 (as MirageOS wodanc writes it) or jsonl"},
+             {"batch", 'b', "N", OPTIONS_COUNT, offsetof(struct load_options, batch_lines), 1, 0,
+              "Commit durably every N lines (default 1000)"},
+             {"ack", 0, NULL, OPTIONS_FLAG, offsetof(struct load_options, ack), 0, 0,
+              "After each commit print `acked LINES': that many input lines are durable"},
+             {"stats", 0, NULL, OPTIONS_FLAG, offsetof(struct load_options, stats), 0, 0,
+              "At the end checkpoint, and tell lines, batches, what the device was asked to write and the delays of "
+              "commits"}},
+    .operands = {OPTIONS_IMAGE, {"file", OPTIONS_TEXT, offsetof(struct load_options, file), true}},
+    .check = check,
+};
 
 struct loader {
   const struct load_options *options;
@@ -260,8 +231,8 @@ static void print_summary(const struct loader *loader) {
 }
 
 int cmd_load(int argc, char **argv) {
-  struct load_options load = {.format = text_format_find("tsv"), .batch_lines = LINES_PER_BATCH};
-  options_parse(&argp, argc, argv, &load);
+  struct load_options load = {.format_name = "tsv", .batch_lines = LINES_PER_BATCH};
+  options_parse(&verb, argc, argv, &load);
   struct loader loader = {.options = &load, .info = {.size = sizeof loader.info}, .source = "standard input"};
   int fd = STDIN_FILENO;
   if (load.file != NULL && strcmp(load.file, "-") != 0) {

@@ -17,72 +17,39 @@
 #include "map_data.h"
 #include "report.h"
 
-enum { KEY_ANSI = 0x3300, KEY_LETTERS, KEY_WIDTH, KEY_CELLS };
 enum { WIDTH_LEAST = 20, WIDTH_MOST = 1000, ROWS_DEFAULT = 24, CELLS_MOST = 1 << 20 };
 
 struct map_options {
-  struct look_options look;
+  struct options common;
   const char *out;
   bool ansi, letters;
   uint64_t width, cells;
 };
 
-static const struct argp_option option_list[] = {
-    {"ansi", KEY_ANSI, NULL, 0, "Colours for a terminal, two cells a character (the default without OUT.svg)", 0},
-    {"letters", KEY_LETTERS, NULL, 0, "Letters for a terminal without colours or a log", 0},
-    {"width", KEY_WIDTH, "N", 0, "Columns of --ansi and --letters (default: the terminal's, or 80)", 0},
-    {"cells", KEY_CELLS, "N", 0, "With --json: at most N cells (default 4096)", 0},
-    {0}};
-
-static const struct argp_child children[] = {{&look_argp, 0, NULL, 0}, {0}};
-
-static error_t parse(int key, char *argument, struct argp_state *state) {
-  struct map_options *map = state->input;
-  switch (key) {
-  case ARGP_KEY_INIT:
-    state->child_inputs[0] = &map->look;
-    return 0;
-  case KEY_ANSI:
-    map->ansi = true;
-    return 0;
-  case KEY_LETTERS:
-    map->letters = true;
-    return 0;
-  case KEY_WIDTH:
-    map->width = options_count(state, "--width", argument, WIDTH_LEAST);
-    if (map->width > WIDTH_MOST) argp_error(state, "--width: at most %d", WIDTH_MOST);
-    return 0;
-  case KEY_CELLS:
-    map->cells = options_count(state, "--cells", argument, 1);
-    if (map->cells > CELLS_MOST) argp_error(state, "--cells: at most %d", CELLS_MOST);
-    return 0;
-  case ARGP_KEY_ARG:
-    if (state->arg_num == 0)
-      map->look.common.image = argument;
-    else if (state->arg_num == 1)
-      map->out = argument;
-    else
-      argp_error(state, "one picture is enough");
-    return 0;
-  case ARGP_KEY_END:
-    if (map->look.common.image == NULL) argp_error(state, "the image is missing");
-    if (map->out != NULL && (map->ansi || map->letters || map->look.common.json))
-      argp_error(state, "OUT.svg excludes --ansi, --letters and --json");
-    return 0;
-  default:
-    return ARGP_ERR_UNKNOWN;
-  }
+static void check(const struct argp_state *state, void *options) {
+  const struct map_options *map = options;
+  if (map->out != NULL && (map->ansi || map->letters || map->common.json))
+    argp_error(state, "OUT.svg excludes --ansi, --letters and --json");
 }
 
-static const struct argp argp = {
-    .options = option_list,
-    .parser = parse,
-    .args_doc = "IMAGE [OUT.svg]",
+static const struct options_verb verb = {
+    .arguments = "IMAGE [OUT.svg]",
     .doc =
         "Draws a map: a cell for each block, or group of blocks, coloured by kind (superblock, journal, node, buffered "
         "run, leaf, what only the previous root has, free) and shaded by age (generation), with a legend and how full "
         "each level is. OUT.svg '-' is standard output. Reads the image only, damaged ones too.",
-    .children = children};
+    .shared = OPTIONS_LOOK,
+    .rows = {{"ansi", 0, NULL, OPTIONS_FLAG, offsetof(struct map_options, ansi), 0, 0,
+              "Colours for a terminal, two cells a character (the default without OUT.svg)"},
+             {"letters", 0, NULL, OPTIONS_FLAG, offsetof(struct map_options, letters), 0, 0,
+              "Letters for a terminal without colours or a log"},
+             {"width", 0, "N", OPTIONS_COUNT, offsetof(struct map_options, width), WIDTH_LEAST, WIDTH_MOST,
+              "Columns of --ansi and --letters (default: the terminal's, or 80)"},
+             {"cells", 0, "N", OPTIONS_COUNT, offsetof(struct map_options, cells), 1, CELLS_MOST,
+              "With --json: at most N cells (default 4096)"}},
+    .operands = {OPTIONS_IMAGE, {"picture", OPTIONS_TEXT, offsetof(struct map_options, out), true}},
+    .check = check,
+};
 
 static struct json_object *describe(const struct map_data *data) {
   struct json_object *json = json_object_new_object(), *sums = json_object_new_object();
@@ -113,7 +80,7 @@ static struct json_object *describe(const struct map_data *data) {
 /* The file is the image itself, under whatever name. */
 static bool is_image(const struct map_options *options) {
   struct stat image, out;
-  return stat(options->look.common.image, &image) == 0 && stat(options->out, &out) == 0 && image.st_dev == out.st_dev &&
+  return stat(options->common.image, &image) == 0 && stat(options->out, &out) == 0 && image.st_dev == out.st_dev &&
          image.st_ino == out.st_ino;
 }
 
@@ -147,11 +114,11 @@ static int show_map(struct look *look, const struct map_options *options) {
   size_t rows = how.colours ? 2 * ROWS_DEFAULT : ROWS_DEFAULT, most = how.width * rows;
   struct json_object *json = NULL;
   struct map_data data;
-  if (options->out != NULL || options->look.common.json) most = MAP_SVG_CELLS;
-  if (options->look.common.json && options->cells) most = (size_t)options->cells;
+  if (options->out != NULL || options->common.json) most = MAP_SVG_CELLS;
+  if (options->common.json && options->cells) most = (size_t)options->cells;
   int exit_code = map_data_gather(look, most, &data);
   if (exit_code == EXIT_CODE_OK) {
-    if (options->look.common.json)
+    if (options->common.json)
       json = describe(&data);
     else if (options->out != NULL)
       exit_code = write_svg(options, &data);
@@ -170,9 +137,9 @@ static int show_map(struct look *look, const struct map_options *options) {
 
 int cmd_map(int argc, char **argv) {
   struct map_options options = {0};
-  options_parse(&argp, argc, argv, &options);
+  options_parse(&verb, argc, argv, &options);
   struct look look;
-  int exit_code = look_open(&look, &options.look.common, options.look.generation);
+  int exit_code = look_open(&look, &options.common);
   if (exit_code == EXIT_CODE_OK) exit_code = show_map(&look, &options);
   look_close(&look);
   return exit_code;

@@ -13,55 +13,23 @@
 #include "look.h"
 #include "report.h"
 
-enum { KEY_PREVIOUS = 0x3200 };
-
 struct path_options {
-  struct look_options look;
-  struct options_encoding encoding;
+  struct options common;
   const char *key;
   bool previous;
 };
 
-static const struct argp_option option_list[] = {
-    {"previous", KEY_PREVIOUS, NULL, 0, "In the tree of the root before the newest, without the journal", 0}, {0}};
-
-static const struct argp_child children[] = {{&look_argp, 0, NULL, 0}, {&options_encoding_argp, 0, NULL, 0}, {0}};
-
-static error_t parse(int key, char *argument, struct argp_state *state) {
-  struct path_options *path = state->input;
-  switch (key) {
-  case ARGP_KEY_INIT:
-    state->child_inputs[0] = &path->look;
-    state->child_inputs[1] = &path->encoding;
-    return 0;
-  case KEY_PREVIOUS:
-    path->previous = true;
-    return 0;
-  case ARGP_KEY_ARG:
-    if (state->arg_num == 0)
-      path->look.common.image = argument;
-    else if (state->arg_num == 1)
-      path->key = argument;
-    else
-      argp_error(state, "one key is enough");
-    return 0;
-  case ARGP_KEY_END:
-    if (path->key == NULL) argp_error(state, "image and key are needed");
-    return 0;
-  default:
-    return ARGP_ERR_UNKNOWN;
-  }
-}
-
-static const struct argp argp = {
-    .options = option_list,
-    .parser = parse,
-    .args_doc = "IMAGE KEY",
+static const struct options_verb verb = {
+    .arguments = "IMAGE KEY",
     .doc = "Shows the way of a key: the operations of the journal, the nodes it passes, each buffered run and the leaf "
            "with what probing it gave (its filter said no, a page was read, a version was found), newest first. '=>' "
            "marks what a lookup answers; exit code 1 when that is nothing. Reads only, damaged images too."
            "\vThe key is taken as it is, or with --hex or --base64.",
-    .children = children};
+    .shared = OPTIONS_LOOK | OPTIONS_ENCODING,
+    .rows = {{"previous", 0, NULL, OPTIONS_FLAG, offsetof(struct path_options, previous), 0, 0,
+              "In the tree of the root before the newest, without the journal"}},
+    .operands = {OPTIONS_IMAGE, {"key", OPTIONS_TEXT, offsetof(struct path_options, key), false}},
+};
 
 struct showing {
   struct json_object *steps; /* with --json */
@@ -166,7 +134,7 @@ static int show_path(struct look *look, const struct path_options *options, stru
   struct showing showing = {0};
   struct json_object *json = NULL;
   struct wodan_error error;
-  if (options->look.common.json) {
+  if (options->common.json) {
     json = json_object_new_object();
     look_add_bytes(json, "key", key);
     json_object_object_add(json, "steps", showing.steps = json_object_new_array());
@@ -193,11 +161,11 @@ static int show_path(struct look *look, const struct path_options *options, stru
 
 int cmd_path(int argc, char **argv) {
   struct path_options options = {0};
-  options_parse(&argp, argc, argv, &options);
+  options_parse(&verb, argc, argv, &options);
   struct look look = {0};
   struct buffer key = {0};
-  int exit_code = options_decode(&options.look.common, &options.encoding, "KEY", options.key, &key);
-  if (exit_code == EXIT_CODE_OK) exit_code = look_open(&look, &options.look.common, options.look.generation);
+  int exit_code = options_decode(&options.common, "KEY", options.key, &key);
+  if (exit_code == EXIT_CODE_OK) exit_code = look_open(&look, &options.common);
   if (exit_code == EXIT_CODE_OK) exit_code = show_path(&look, &options, buffer_slice(&key));
   look_close(&look);
   buffer_release(&key);

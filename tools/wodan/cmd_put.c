@@ -15,50 +15,19 @@
 
 struct put_options {
   struct options common;
-  struct options_encoding encoding;
   const char *key;
   const char *value; /* NULL: standard input */
 };
 
-static const struct argp_child children[] = {
-    {&options_put_argp, 0, NULL, 0}, {&options_encoding_argp, 0, NULL, 0}, {0}};
-
-static error_t parse(int key, char *argument, struct argp_state *state) {
-  struct put_options *put = state->input;
-  switch (key) {
-  case ARGP_KEY_INIT:
-    state->child_inputs[0] = &put->common;
-    state->child_inputs[1] = &put->encoding;
-    return 0;
-  case ARGP_KEY_ARG:
-    switch (state->arg_num) {
-    case 0:
-      put->common.image = argument;
-      return 0;
-    case 1:
-      put->key = argument;
-      return 0;
-    case 2:
-      put->value = argument;
-      return 0;
-    default:
-      argp_error(state, "too many arguments");
-      return 0;
-    }
-  case ARGP_KEY_END:
-    if (state->arg_num < 2) argp_error(state, state->arg_num == 0 ? "the image is missing" : "the key is missing");
-    return 0;
-  default:
-    return ARGP_ERR_UNKNOWN;
-  }
-}
-
-static const struct argp argp = {.parser = parse,
-                                 .args_doc = "IMAGE KEY [VALUE]",
-                                 .doc =
-                                     "Sets KEY to VALUE, durably. Without VALUE it is read from standard input, as it "
-                                     "is to the last byte (--hex and --base64 are for the command line only).",
-                                 .children = children};
+static const struct options_verb verb = {
+    .arguments = "IMAGE KEY [VALUE]",
+    .doc = "Sets KEY to VALUE, durably. Without VALUE it is read from standard input, as it "
+           "is to the last byte (--hex and --base64 are for the command line only).",
+    .shared = OPTIONS_PUT | OPTIONS_ENCODING,
+    .operands = {OPTIONS_IMAGE,
+                 {"key", OPTIONS_TEXT, offsetof(struct put_options, key), false},
+                 {"value", OPTIONS_TEXT, offsetof(struct put_options, value), true}},
+};
 
 /* Reads standard input to its end, but no more than limit + 1 bytes. */
 static int read_value(const struct options *options, uint64_t limit, struct buffer *value) {
@@ -98,13 +67,13 @@ static void print_answer(size_t value_size) {
 
 int cmd_put(int argc, char **argv) {
   struct put_options put = {0};
-  options_parse(&argp, argc, argv, &put);
+  options_parse(&verb, argc, argv, &put);
   struct buffer key = {0};
   struct buffer value = {0};
   struct image image = {0};
-  int exit_code = options_decode(&put.common, &put.encoding, "KEY", put.key, &key);
+  int exit_code = options_decode(&put.common, "KEY", put.key, &key);
   if (exit_code == EXIT_CODE_OK && put.value != NULL) {
-    exit_code = options_decode(&put.common, &put.encoding, "VALUE", put.value, &value);
+    exit_code = options_decode(&put.common, "VALUE", put.value, &value);
   }
   if (exit_code == EXIT_CODE_OK) exit_code = image_open(&image, &put.common, true);
   if (exit_code == EXIT_CODE_OK) exit_code = put_key(&image, &put, buffer_slice(&key), &value);

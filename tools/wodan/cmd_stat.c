@@ -17,33 +17,15 @@
 #include "map_data.h"
 #include "report.h"
 
-static const struct argp_child children[] = {{&options_read_argp, 0, NULL, 0}, {0}};
-
-static error_t parse(int key, char *argument, struct argp_state *state) {
-  struct options *options = state->input;
-  switch (key) {
-  case ARGP_KEY_INIT:
-    state->child_inputs[0] = options;
-    return 0;
-  case ARGP_KEY_ARG:
-    if (state->arg_num > 0) argp_error(state, "one image is enough");
-    options->image = argument;
-    return 0;
-  case ARGP_KEY_NO_ARGS:
-    argp_error(state, "the image is missing");
-    return 0;
-  default:
-    return ARGP_ERR_UNKNOWN;
-  }
-}
-
-static const struct argp argp = {.parser = parse,
-                                 .args_doc = "IMAGE",
-                                 .doc = "Tells space, memory and the counters since this open (which tell what opening "
-                                        "the image costs), space by class, how full each level of the tree is and how "
-                                        "many buffered runs its nodes have. Sizes are in bytes. Reads only, damaged "
-                                        "images too.",
-                                 .children = children};
+static const struct options_verb verb = {
+    .arguments = "IMAGE",
+    .doc = "Tells space, memory and the counters since this open (which tell what opening "
+           "the image costs), space by class, how full each level of the tree is and how "
+           "many buffered runs its nodes have. Sizes are in bytes. Reads only, damaged "
+           "images too.",
+    .shared = OPTIONS_READ,
+    .operands = {OPTIONS_IMAGE},
+};
 
 /* clang-format off */
 #define STAT_COUNTERS(X) \
@@ -162,10 +144,10 @@ static int show_stats(struct look *look, const struct map_data *data) {
 
 int cmd_stat(int argc, char **argv) {
   struct options options = {0};
-  options_parse(&argp, argc, argv, &options);
+  options_parse(&verb, argc, argv, &options);
   struct look look;
   struct map_data data = {0};
-  int exit_code = look_open(&look, &options, 0);
+  int exit_code = look_open(&look, &options);
   if (exit_code == EXIT_CODE_OK) exit_code = map_data_gather(&look, 1, &data);
   if (exit_code == EXIT_CODE_OK) exit_code = show_stats(&look, &data);
   map_data_release(&data);

@@ -14,61 +14,27 @@
 #include "look.h"
 #include "report.h"
 
-enum { KEY_DEPTH = 'd', KEY_RUNS = 0x3100, KEY_LEAVES, KEY_PREVIOUS };
-
 struct tree_options {
-  struct look_options look;
+  struct options common;
   uint64_t depth; /* levels shown */
   bool runs, leaves, previous;
 };
 
-static const struct argp_option option_list[] = {
-    {"depth", KEY_DEPTH, "N", 0, "Only the first N levels from the root down", 0},
-    {"runs", KEY_RUNS, NULL, 0, "Show the buffered runs of each node too", 0},
-    {"leaves", KEY_LEAVES, NULL, 0, "Show the leaves too", 0},
-    {"previous", KEY_PREVIOUS, NULL, 0, "The tree of the root before the newest", 0},
-    {0}};
-
-static const struct argp_child children[] = {{&look_argp, 0, NULL, 0}, {0}};
-
-static error_t parse(int key, char *argument, struct argp_state *state) {
-  struct tree_options *tree = state->input;
-  switch (key) {
-  case ARGP_KEY_INIT:
-    state->child_inputs[0] = &tree->look;
-    return 0;
-  case KEY_DEPTH:
-    tree->depth = options_count(state, "--depth", argument, 1);
-    return 0;
-  case KEY_RUNS:
-    tree->runs = true;
-    return 0;
-  case KEY_LEAVES:
-    tree->leaves = true;
-    return 0;
-  case KEY_PREVIOUS:
-    tree->previous = true;
-    return 0;
-  case ARGP_KEY_ARG:
-    if (state->arg_num > 0) argp_error(state, "one image is enough");
-    tree->look.common.image = argument;
-    return 0;
-  case ARGP_KEY_NO_ARGS:
-    argp_error(state, "the image is missing");
-    return 0;
-  default:
-    return ARGP_ERR_UNKNOWN;
-  }
-}
-
-static const struct argp argp = {
-    .options = option_list,
-    .parser = parse,
-    .args_doc = "IMAGE",
+static const struct options_verb verb = {
+    .arguments = "IMAGE",
     .doc = "Shows the nodes of the tree: level, first block, generation, leaves or children, buffered runs with their "
            "records and bytes, how full the node is (of the entries at which it splits), and its range of keys. Reads "
            "only, damaged images too.",
-    .children = children};
+    .shared = OPTIONS_LOOK,
+    .rows = {{"depth", 'd', "N", OPTIONS_COUNT, offsetof(struct tree_options, depth), 1, 0,
+              "Only the first N levels from the root down"},
+             {"runs", 0, NULL, OPTIONS_FLAG, offsetof(struct tree_options, runs), 0, 0,
+              "Show the buffered runs of each node too"},
+             {"leaves", 0, NULL, OPTIONS_FLAG, offsetof(struct tree_options, leaves), 0, 0, "Show the leaves too"},
+             {"previous", 0, NULL, OPTIONS_FLAG, offsetof(struct tree_options, previous), 0, 0,
+              "The tree of the root before the newest"}},
+    .operands = {OPTIONS_IMAGE},
+};
 
 struct showing {
   const struct tree_options *options;
@@ -151,7 +117,7 @@ static int on_object(void *context, const struct wodan_object *object) {
   if (object->kind == WODAN_OBJECT_RUN && !options->runs) return 0;
   if (object->kind == WODAN_OBJECT_LEAF && !options->leaves) return 0;
   showing->count++;
-  if (options->look.common.json) {
+  if (options->common.json) {
     struct json_object *list = object->kind == WODAN_OBJECT_NODE  ? showing->nodes
                                : object->kind == WODAN_OBJECT_RUN ? showing->runs
                                                                   : showing->leaves;
@@ -169,7 +135,7 @@ static int show_tree(struct look *look, const struct tree_options *options) {
   const struct wodan_root *root = options->previous ? &look->summary.older : &look->summary.newest;
   struct json_object *json = NULL;
   struct wodan_error error;
-  if (options->look.common.json) {
+  if (options->common.json) {
     json = json_object_new_object();
     json_object_object_add(json, "root", look_describe_root(root));
     json_object_object_add(json, "nodes", showing.nodes = json_object_new_array());
@@ -192,9 +158,9 @@ static int show_tree(struct look *look, const struct tree_options *options) {
 
 int cmd_tree(int argc, char **argv) {
   struct tree_options options = {.depth = UINT64_MAX};
-  options_parse(&argp, argc, argv, &options);
+  options_parse(&verb, argc, argv, &options);
   struct look look;
-  int exit_code = look_open(&look, &options.look.common, options.look.generation);
+  int exit_code = look_open(&look, &options.common);
   if (exit_code == EXIT_CODE_OK) exit_code = show_tree(&look, &options);
   look_close(&look);
   return exit_code;

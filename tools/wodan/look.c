@@ -16,33 +16,7 @@
 #include "encoding.h"
 #include "report.h"
 
-enum { DAMAGE_MAX = 1000, KEY_ROOT = 0x3000, KEY_JSON, KEY_DIRECT };
-
-static const struct argp_option option_list[] = {
-    {"json", KEY_JSON, NULL, 0, "Answer in JSON on standard output, errors too", 1},
-    {"direct", KEY_DIRECT, NULL, 0, "Bypass the system's page cache (O_DIRECT)", 1},
-    {"root", KEY_ROOT, "GENERATION", 0, "Look at this older root as if it were the newest (wodan-fsck --list-roots)",
-     1},
-    {0}};
-
-static error_t parse(int key, char *argument, struct argp_state *state) {
-  struct look_options *options = state->input;
-  switch (key) {
-  case KEY_JSON:
-    options->common.json = true;
-    return 0;
-  case KEY_DIRECT:
-    options->common.direct = true;
-    return 0;
-  case KEY_ROOT:
-    options->generation = options_count(state, "--root", argument, 1);
-    return 0;
-  default:
-    return ARGP_ERR_UNKNOWN;
-  }
-}
-
-const struct argp look_argp = {.options = option_list, .parser = parse};
+enum { DAMAGE_MAX = 1000 };
 
 /* Several walks meet the same damage. */
 static bool known(const struct look *look, const struct wodan_damage *damage) {
@@ -65,13 +39,13 @@ static void on_damage(void *context, const struct wodan_damage *damage) {
   json_object_array_add(look->damage, object);
 }
 
-int look_open(struct look *look, const struct options *options, uint64_t generation) {
+int look_open(struct look *look, const struct options *options) {
   *look = (struct look){.options = options, .damage = json_object_new_array()};
   struct wodan_error error = {.block = WODAN_NO_BLOCK};
   unsigned flags = WODAN_PATH_READ_ONLY | (options->direct ? WODAN_PATH_DIRECT : 0u);
   int status = wodan_path_device(options->image, flags, 0, &look->device, &error);
   const struct wodan_inspect_options how = {
-      .size = sizeof how, .generation = generation, .context = look, .damage = on_damage};
+      .size = sizeof how, .generation = options->generation, .context = look, .damage = on_damage};
   if (status == 0) status = wodan_inspect_open(look->device, &how, &look->inspect, &error);
   if (status < 0) {
     error.code = status;

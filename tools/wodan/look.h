@@ -9,13 +9,6 @@
 
 struct json_object;
 
-/* Options of these verbs; child input of look_argp. */
-struct look_options {
-  struct options common;
-  uint64_t generation; /* 0: the newest root */
-};
-extern const struct argp look_argp; /* --json --direct --root GENERATION */
-
 struct look {
   const struct options *options;
   struct wodan_device *device;
@@ -26,7 +19,7 @@ struct look {
 };
 
 /* 0, or the exit code of the reported failure; look_close in any case. */
-int look_open(struct look *look, const struct options *options, uint64_t generation);
+int look_open(struct look *look, const struct options *options);
 /* Prints the object (freed) with --json, with member "damage"; without it (object NULL) the damage as lines. Then the one
  * sentence on standard error when there was any. Returns the exit code. */
 int look_end(struct look *look, struct json_object *object, int exit_code);
