@@ -299,7 +299,7 @@ static int end_json(struct fsck *fsck, int code) {
   json_close(&fsck->answer, '}');
   buffer_append_byte(text, '\n');
   if (text->failed) {
-    fprintf(stderr, "wodan-fsck: %s: not enough memory for the answer\n", fsck->image);
+    if (!(code & FSCK_OPERATIONAL)) fprintf(stderr, "wodan-fsck: %s: not enough memory for the answer\n", fsck->image);
     code |= FSCK_OPERATIONAL;
   } else {
     fwrite(text->data, 1, text->size, stdout);
@@ -377,14 +377,32 @@ static int on_root(void *context, const struct wodan_root *root) {
   return 0;
 }
 
+/* What hides roots from the list: that of its own walk. */
+struct hidden {
+  bool walking;
+  char why[320]; /* "" as long as there is none */
+};
+
+static void on_hidden(void *context, const struct wodan_damage *damage) {
+  struct hidden *hidden = context;
+  if (hidden->walking && !hidden->why[0]) snprintf(hidden->why, sizeof hidden->why, "%s", damage->message);
+}
+
 static int walk_roots(struct fsck *fsck, struct wodan_error *error) {
   struct wodan_device *device = NULL;
   struct wodan_inspect *inspect = NULL;
+  struct hidden hidden = {0};
+  const struct wodan_inspect_options options = {.size = sizeof options, .context = &hidden, .damage = on_hidden};
   int status = wodan_path_device(fsck->image, WODAN_PATH_READ_ONLY, 0, &device, error);
   if (status < 0) return status;
-  status = wodan_inspect_open(device, NULL, &inspect, error);
+  status = wodan_inspect_open(device, &options, &inspect, error);
+  hidden.walking = true;
   if (status == 0 && !fsck->json) printf("%12s %14s %14s %12s\n", "generation", "operation", "journal block", "blocks");
   if (status == 0) status = wodan_inspect_roots(inspect, on_root, fsck, error);
+  if (status == 0 && hidden.why[0]) {
+    status = error->code = WODAN_EIO;
+    snprintf(error->message, sizeof error->message, "the list may not be whole: %.200s", hidden.why);
+  }
   wodan_inspect_close(inspect);
   wodan_device_close(device);
   return status;

@@ -15,7 +15,7 @@
 
 #include "report.h"
 
-enum { DAMAGE_MAX = 1000, KEY_ROOT = 0x3000, KEY_JSON, KEY_DIRECT };
+enum { DAMAGE_MAX = 1000, MESSAGE_MAX = 320, KEY_ROOT = 0x3000, KEY_JSON, KEY_DIRECT };
 
 static const struct argp_option option_list[] = {
     {"json", KEY_JSON, NULL, 0, "Answer in JSON on standard output, errors too", 1},
@@ -45,7 +45,7 @@ const struct argp look_argp = {.options = option_list, .parser = parse};
 
 struct look_damage {
   uint64_t block, generation;
-  char message[sizeof((struct wodan_error *)0)->message];
+  char message[MESSAGE_MAX];
 };
 
 static size_t told(const struct look *look) { return look->damage.size / sizeof(struct look_damage); }
