@@ -22,7 +22,7 @@
 struct owner {
   uint64_t block;
   bool found, node;
-  const char *where;
+  const char *where;    /* what names it */
   struct block_ptr ptr; /* checksum 0 with header's own word */
 };
 
@@ -180,7 +180,6 @@ static void match_header(const struct object_header *header, uint64_t block, str
   if (header->extents[0].first != block || !covers(header->extents, header->extent_count, owner->block)) return;
   if (owner->found && owner->ptr.generation > header->generation) return;
   owner->found = true;
-  owner->where = "of no tree any more";
   owner->node = header->type == OBJECT_NODE;
   owner->ptr = (struct block_ptr){.generation = header->generation,
                                   .checksum = header->checksum,
@@ -223,13 +222,17 @@ static int scan_headers(struct wodan_inspect *inspect, struct owner *owner, stru
 static int find_owner(struct wodan_inspect *inspect, uint64_t block, struct owner *owner, struct wodan_error *error) {
   static const char *const WHERE[] = {"of the newest tree", "of the previous tree only"};
   *owner = (struct owner){.block = block};
-  const struct inspect_walk walk = {.inspect = inspect, .object = match, .context = owner};
+  /* Damage on the way is told: what lies behind it may well own the block. */
+  const struct inspect_walk walk = {.inspect = inspect, .object = match, .context = owner, .tell_damage = true};
+  uint64_t damages = inspect->damages;
   for (uint32_t which = WODAN_NEWEST_ROOT; which <= WODAN_OLDER_ROOT; which++) {
+    bool whole = inspect->damages == damages;
     int status = inspect_walk(&walk, which, error);
     if (status < 0) return status;
-    owner->where = WHERE[which];
+    owner->where = whole ? WHERE[which] : "of the previous tree; the newest cannot be read whole";
     if (owner->found) return 0;
   }
+  owner->where = inspect->damages == damages ? "of no tree any more" : "of no tree that can be read";
   inspect_root(inspect, WODAN_NEWEST_ROOT);
   return scan_headers(inspect, owner, error);
 }

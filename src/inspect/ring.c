@@ -1,12 +1,13 @@
 /* Owns: the ring block by block, and the roots that stand in it.
  *
  * Always true: every position is shown once; a block that is not valid for its place is shown as invalid with nothing
- * else; what a block says of itself is told, and what the ring makes of it (roles) is derived from the roots found at open.
+ * else, and told as damage when it cannot be read; what a block says of itself is told, and what the ring makes of it (roles) is derived from the roots found at open.
  *
  * Order: from the head's place on, so that sequences rise; the block before the first is not known, so it is not chained.
  *
  * See: include/wodan/inspect.h; journal/journal.h; tests/unit/test_inspect.c. */
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include "base/wire.h"
 #include "inspect/inspect_private.h"
@@ -47,8 +48,11 @@ static const uint8_t *pass_bytes(struct ring_pass *pass, uint64_t position) {
   }
   if (pass->readable) return pass->buffer + (position - pass->first) * size;
   /* One bad block must not hide its neighbours. */
-  int status = device_read(&inspect->device, start + position * size, pass->buffer, size, NULL);
-  return status == 0 ? pass->buffer : NULL;
+  struct wodan_error failure;
+  if (device_read(&inspect->device, start + position * size, pass->buffer, size, &failure) == 0) return pass->buffer;
+  inspect_damage(inspect, inspect_ring_place(inspect, position), 0, "position %" PRIu64 " of the journal: %s", position,
+                 failure.message);
+  return NULL;
 }
 
 static bool follows(const struct journal_block *a, const struct journal_block *b) {

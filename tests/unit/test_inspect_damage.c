@@ -254,6 +254,69 @@ static void test_inspect_damage__a_damaged_node_is_shown_where_it_should_be(void
   craft_end(&c);
 }
 
+static int keep_heading(void *context, const struct wodan_field *field) {
+  char *heading = context;
+  if (field->size == 0 && field->depth == 0) snprintf(heading, 160, "%s", field->text);
+  return 0;
+}
+
+/* A read that failed once hid the node above a leaf, which then was "of no tree any more" (or "of the previous tree only")
+ * without a word of the damage. */
+static void test_inspect_damage__what_lies_behind_damage_is_not_said_to_be_of_no_tree(void **state) {
+  (void)state;
+  struct craft c;
+  struct first first = {0};
+  struct wodan_device *device;
+  char heading[160] = "";
+  lay(&c);
+  struct wodan_inspect *inspect = craft_look(&c, &first, &device);
+  assert_int_equal(wodan_inspect_tree(inspect, 0, first_object, &first, NULL), 0);
+  assert_int_equal(wodan_inspect_block(inspect, first.leaf, WODAN_VIEW_ANY, keep_heading, heading, NULL), 0);
+  assert_non_null(strstr(heading, "of the newest tree"));
+  assert_int_equal(first.told, 0);
+  c.store.bytes[first.node * SECTOR + 40] ^= 1;
+  assert_int_equal(wodan_inspect_block(inspect, first.leaf, WODAN_VIEW_ANY, keep_heading, heading, NULL), 0);
+  assert_non_null(strstr(heading, "of no tree that can be read"));
+  assert_int_equal(first.told, 1);
+  wodan_inspect_close(inspect);
+  wodan_device_close(device);
+  craft_end(&c);
+}
+
+static int any_root(void *context, const struct wodan_root *root) {
+  *(unsigned *)context += root->generation > 0;
+  return 0;
+}
+
+static int any_block(void *context, const struct wodan_journal_block *block) {
+  *(unsigned *)context += block->kind == WODAN_JOURNAL_INVALID;
+  return 0;
+}
+
+/* A journal that could not be read at all gave an empty list of roots, and nothing else. */
+static void test_inspect_damage__an_unreadable_journal_block_is_told(void **state) {
+  (void)state;
+  struct craft c;
+  struct first first = {0};
+  struct wodan_device *device;
+  unsigned roots = 0, before = 0, invalid = 0, invalid_before = 0;
+  lay(&c);
+  struct wodan_inspect *inspect = craft_look(&c, &first, &device);
+  assert_int_equal(wodan_inspect_roots(inspect, any_root, &before, NULL), 0);
+  assert_int_equal(wodan_inspect_journal(inspect, any_block, &invalid_before, NULL), 0);
+  assert_int_equal(first.told, 0);
+  c.store.broken = SECTOR;
+  c.store.broken_end = 3 * SECTOR;
+  assert_int_equal(wodan_inspect_roots(inspect, any_root, &roots, NULL), 0);
+  assert_int_equal(first.told, 2);
+  assert_int_equal(wodan_inspect_journal(inspect, any_block, &invalid, NULL), 0);
+  assert_int_equal(first.told, 4);
+  assert_true(before > 0 && roots <= before && invalid >= invalid_before);
+  wodan_inspect_close(inspect);
+  wodan_device_close(device);
+  craft_end(&c);
+}
+
 /* ---- what the check says of the same damage ------------------------------------------------------------------------- */
 
 enum { RANGES_MAX = 256 };
@@ -482,6 +545,8 @@ int main(void) {
       cmocka_unit_test(test_inspect_damage__probes_tell_what_they_found),
       cmocka_unit_test(test_inspect_damage__a_damaged_run_makes_what_is_below_unsure),
       cmocka_unit_test(test_inspect_damage__a_damaged_node_is_shown_where_it_should_be),
+      cmocka_unit_test(test_inspect_damage__what_lies_behind_damage_is_not_said_to_be_of_no_tree),
+      cmocka_unit_test(test_inspect_damage__an_unreadable_journal_block_is_told),
       cmocka_unit_test(test_inspect_damage__findings_tell_the_keys_concerned),
       cmocka_unit_test(test_inspect_damage__a_block_owned_twice_is_counted_once),
       cmocka_unit_test(test_inspect_damage__a_node_named_many_times_ends_the_walk),

@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <json-c/json.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -21,6 +20,8 @@
 #include <string.h>
 #include <unistd.h>
 #include <wodan/wodan.h>
+
+#include "json.h"
 
 /* fsck(8); numbers never change. */
 enum { FSCK_OK = 0, FSCK_UNCORRECTED = 4, FSCK_OPERATIONAL = 8, FSCK_USAGE = 16, FSCK_CANCELLED = 32 };
@@ -35,7 +36,7 @@ struct fsck {
   bool bar_shown;
   int percent; /* shown last */
   bool cancelled;
-  struct json_object *findings; /* with json */
+  struct json answer; /* with json: the object, open in its list of findings or roots */
 };
 
 static volatile sig_atomic_t interrupted;
@@ -172,10 +173,6 @@ static int on_progress(void *context, uint64_t done, uint64_t total) {
   return fsck->cancelled;
 }
 
-static struct json_object *json_block(uint64_t block) {
-  return block == WODAN_NO_BLOCK ? NULL : json_object_new_uint64(block); /* NULL is JSON's null */
-}
-
 /* A key in quotes, \xHH for what does not print, cut after 40 characters. */
 static void key_text(char out[64], struct wodan_slice key) {
   const unsigned char *at = key.data;
@@ -203,18 +200,19 @@ static void range_text(char out[160], const struct wodan_finding *finding) {
 }
 
 /* A bound as a string when it is ASCII, else as an object {"hex":...}; null: open. */
-static struct json_object *json_bound(uint32_t there, struct wodan_slice key) {
+static void add_bound(struct json *json, const char *name, uint32_t there, struct wodan_slice key) {
   const unsigned char *at = key.data;
   bool plain = true;
-  if (!there) return NULL;
   for (size_t i = 0; i < key.size; i++) plain = plain && at[i] < 0x80;
-  if (plain) return json_object_new_string_len(key.size ? key.data : "", (int)key.size);
-  struct json_object *object = json_object_new_object();
-  char *hex = calloc(key.size + 1, 2);
-  for (size_t i = 0; i < key.size && hex; i++) snprintf(hex + 2 * i, 3, "%02x", at[i]);
-  json_object_object_add(object, "hex", hex ? json_object_new_string(hex) : NULL);
-  free(hex);
-  return object;
+  if (!there) {
+    json_text(json, name, NULL);
+  } else if (plain) {
+    json_bytes(json, name, key);
+  } else {
+    json_open(json, name, '{');
+    json_hex(json, "hex", key);
+    json_close(json, '}');
+  }
 }
 
 static void on_finding(void *context, const struct wodan_finding *finding) {
@@ -231,19 +229,22 @@ static void on_finding(void *context, const struct wodan_finding *finding) {
              range);
     return;
   }
-  struct json_object *object = json_object_new_object();
-  json_object_object_add(object, "id", json_object_new_string(id));
-  json_object_object_add(object, "severity", json_object_new_string(severity_name(finding->severity)));
-  json_object_object_add(object, "block", json_block(finding->block));
-  json_object_object_add(object, "generation", json_object_new_uint64(finding->generation));
-  json_object_object_add(object, "message", json_object_new_string(finding->message));
-  struct json_object *keys = finding->has_range ? json_object_new_object() : NULL;
-  if (keys) {
-    json_object_object_add(keys, "lower", json_bound(finding->has_lower, finding->lower));
-    json_object_object_add(keys, "upper", json_bound(finding->has_upper, finding->upper));
+  struct json *json = &fsck->answer;
+  json_open(json, NULL, '{');
+  json_text(json, "id", id);
+  json_text(json, "severity", severity_name(finding->severity));
+  json_block(json, "block", finding->block);
+  json_number(json, "generation", finding->generation);
+  json_text(json, "message", finding->message);
+  if (finding->has_range) {
+    json_open(json, "keys", '{');
+    add_bound(json, "lower", finding->has_lower, finding->lower);
+    add_bound(json, "upper", finding->has_upper, finding->upper);
+    json_close(json, '}');
+  } else {
+    json_text(json, "keys", NULL);
   }
-  json_object_object_add(object, "keys", keys);
-  json_object_array_add(fsck->findings, object);
+  json_close(json, '}');
 }
 
 /* ---- the summary ------------------------------------------------------------------------------------------------ */
@@ -283,31 +284,53 @@ static const char *state_of(const struct fsck *fsck, const struct wodan_check_re
   return fsck->cancelled ? "cancelled" : "clean";
 }
 
-static void print_json(const struct fsck *fsck, const struct wodan_check_report *report, int status,
-                       const struct wodan_error *error, int exit_code) {
-  struct figure figures[FIGURES];
-  figures_of(report, figures);
-  struct json_object *root = json_object_new_object(), *summary = json_object_new_object(), *failure = NULL;
-  if (status < 0) {
-    failure = json_object_new_object();
-    json_object_object_add(failure, "code", json_object_new_string(status_name(status)));
-    json_object_object_add(failure, "message", json_object_new_string(error->message));
-    json_object_object_add(failure, "block", json_block(error->block));
+static void begin_json(struct fsck *fsck, const char *schema, const char *list) {
+  if (!fsck->json) return;
+  json_open(&fsck->answer, NULL, '{');
+  json_text(&fsck->answer, "schema", schema);
+  json_number(&fsck->answer, "version", JSON_VERSION);
+  json_text(&fsck->answer, "image", fsck->image);
+  json_open(&fsck->answer, list, '[');
+}
+
+/* The code, with what becomes of the answer. */
+static int end_json(struct fsck *fsck, int code) {
+  struct buffer *text = &fsck->answer.text;
+  json_close(&fsck->answer, '}');
+  buffer_append_byte(text, '\n');
+  if (text->failed) {
+    if (!(code & FSCK_OPERATIONAL)) fprintf(stderr, "wodan-fsck: %s: not enough memory for the answer\n", fsck->image);
+    code |= FSCK_OPERATIONAL;
+  } else {
+    fwrite(text->data, 1, text->size, stdout);
   }
-  json_object_object_add(summary, "state", json_object_new_string(state_of(fsck, report, status)));
-  json_object_object_add(summary, "complete", json_object_new_boolean(status == 0 && report->complete));
-  json_object_object_add(summary, "cancelled", json_object_new_boolean(fsck->cancelled));
-  for (size_t i = 0; i < FIGURES; i++)
-    json_object_object_add(summary, figures[i].name, json_object_new_uint64(figures[i].value));
-  json_object_object_add(summary, "error", failure);
-  json_object_object_add(summary, "exit_code", json_object_new_int(exit_code));
-  json_object_object_add(root, "schema", json_object_new_string("wodan-fsck"));
-  json_object_object_add(root, "version", json_object_new_int(JSON_VERSION));
-  json_object_object_add(root, "image", json_object_new_string(fsck->image));
-  json_object_object_add(root, "findings", json_object_get(fsck->findings));
-  json_object_object_add(root, "summary", summary);
-  puts(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
-  json_object_put(root);
+  json_release(&fsck->answer);
+  return code;
+}
+
+static int print_json(struct fsck *fsck, const struct wodan_check_report *report, int status,
+                      const struct wodan_error *error, int exit_code) {
+  struct figure figures[FIGURES];
+  struct json *json = &fsck->answer;
+  figures_of(report, figures);
+  json_close(json, ']');
+  json_open(json, "summary", '{');
+  json_text(json, "state", state_of(fsck, report, status));
+  json_bool(json, "complete", status == 0 && report->complete);
+  json_bool(json, "cancelled", fsck->cancelled);
+  for (size_t i = 0; i < FIGURES; i++) json_number(json, figures[i].name, figures[i].value);
+  if (status < 0) {
+    json_open(json, "error", '{');
+    json_text(json, "code", status_name(status));
+    json_text(json, "message", error->message);
+    json_block(json, "block", error->block);
+    json_close(json, '}');
+  } else {
+    json_text(json, "error", NULL);
+  }
+  json_number(json, "exit_code", (uint64_t)exit_code);
+  json_close(json, '}');
+  return end_json(fsck, exit_code);
 }
 
 static void print_lines(const struct fsck *fsck, const struct wodan_check_report *r) {
@@ -343,24 +366,43 @@ static int on_root(void *context, const struct wodan_root *root) {
            root->journal_block, root->blocks);
     return 0;
   }
-  struct json_object *object = json_object_new_object();
-  json_object_object_add(object, "generation", json_object_new_uint64(root->generation));
-  json_object_object_add(object, "sequence", json_object_new_uint64(root->sequence));
-  json_object_object_add(object, "journal_block", json_object_new_uint64(root->journal_block));
-  json_object_object_add(object, "tail", json_object_new_uint64(root->tail));
-  json_object_object_add(object, "blocks", json_object_new_uint64(root->blocks));
-  json_object_array_add(fsck->findings, object);
+  struct json *json = &fsck->answer;
+  json_open(json, NULL, '{');
+  json_number(json, "generation", root->generation);
+  json_number(json, "sequence", root->sequence);
+  json_number(json, "journal_block", root->journal_block);
+  json_number(json, "tail", root->tail);
+  json_number(json, "blocks", root->blocks);
+  json_close(json, '}');
   return 0;
+}
+
+/* What hides roots from the list: that of its own walk. */
+struct hidden {
+  bool walking;
+  char why[320]; /* "" as long as there is none */
+};
+
+static void on_hidden(void *context, const struct wodan_damage *damage) {
+  struct hidden *hidden = context;
+  if (hidden->walking && !hidden->why[0]) snprintf(hidden->why, sizeof hidden->why, "%s", damage->message);
 }
 
 static int walk_roots(struct fsck *fsck, struct wodan_error *error) {
   struct wodan_device *device = NULL;
   struct wodan_inspect *inspect = NULL;
+  struct hidden hidden = {0};
+  const struct wodan_inspect_options options = {.size = sizeof options, .context = &hidden, .damage = on_hidden};
   int status = wodan_path_device(fsck->image, WODAN_PATH_READ_ONLY, 0, &device, error);
   if (status < 0) return status;
-  status = wodan_inspect_open(device, NULL, &inspect, error);
+  status = wodan_inspect_open(device, &options, &inspect, error);
+  hidden.walking = true;
   if (status == 0 && !fsck->json) printf("%12s %14s %14s %12s\n", "generation", "operation", "journal block", "blocks");
   if (status == 0) status = wodan_inspect_roots(inspect, on_root, fsck, error);
+  if (status == 0 && hidden.why[0]) {
+    status = error->code = WODAN_EIO;
+    snprintf(error->message, sizeof error->message, "the list may not be whole: %.200s", hidden.why);
+  }
   wodan_inspect_close(inspect);
   wodan_device_close(device);
   return status;
@@ -368,22 +410,13 @@ static int walk_roots(struct fsck *fsck, struct wodan_error *error) {
 
 static int list_roots(struct fsck *fsck) {
   struct wodan_error error = {.block = WODAN_NO_BLOCK};
-  fsck->findings = json_object_new_array();
-  int status = walk_roots(fsck, &error);
+  begin_json(fsck, "wodan-fsck-roots", "roots");
+  int status = walk_roots(fsck, &error), code = status < 0 ? FSCK_OPERATIONAL : FSCK_OK;
   if (status < 0) fprintf(stderr, "wodan-fsck: %s: %s\n", fsck->image, error.message);
-  if (fsck->json) {
-    struct json_object *root = json_object_new_object(), *failure = NULL;
-    if (status < 0) failure = json_object_new_string(status_name(status));
-    json_object_object_add(root, "schema", json_object_new_string("wodan-fsck-roots"));
-    json_object_object_add(root, "version", json_object_new_int(JSON_VERSION));
-    json_object_object_add(root, "image", json_object_new_string(fsck->image));
-    json_object_object_add(root, "roots", json_object_get(fsck->findings));
-    json_object_object_add(root, "error", failure);
-    puts(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
-    json_object_put(root);
-  }
-  json_object_put(fsck->findings);
-  return status < 0 ? FSCK_OPERATIONAL : FSCK_OK;
+  if (!fsck->json) return code;
+  json_close(&fsck->answer, ']');
+  json_text(&fsck->answer, "error", status < 0 ? status_name(status) : NULL);
+  return end_json(fsck, code);
 }
 
 /* ---- the run ---------------------------------------------------------------------------------------------------- */
@@ -426,13 +459,12 @@ int main(int argc, char **argv) {
   sigaction(SIGINT, &action, NULL); /* a second Ctrl-C ends the program the usual way */
   struct wodan_check_report report = {0};
   struct wodan_error error = {.block = WODAN_NO_BLOCK};
-  fsck.findings = json_object_new_array();
+  begin_json(&fsck, "wodan-fsck", "findings");
   int status = check(&fsck, &report, &error), code = exit_code_of(&fsck, &report, status);
   if (status < 0) fprintf(stderr, "wodan-fsck: %s: %s\n", fsck.image, error.message);
   if (fsck.json)
-    print_json(&fsck, &report, status, &error, code);
+    code = print_json(&fsck, &report, status, &error, code);
   else if (status == 0)
     print_lines(&fsck, &report);
-  json_object_put(fsck.findings);
   return finish(code);
 }

@@ -6,7 +6,6 @@
  * Order: work, time, settle, counters, close.
  *
  * See: bench_work.c, bench_records.c; tests/cli/test_cli.sh. */
-#include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -15,6 +14,7 @@
 #include "commands.h"
 #include "delays.h"
 #include "image.h"
+#include "json.h"
 #include "progress.h"
 #include "report.h"
 
@@ -165,55 +165,47 @@ static double per_second(const struct bench_result *result) {
   return result->seconds_ns == 0 ? 0 : (double)result->operations * 1e9 / (double)result->seconds_ns;
 }
 
-static void add_number(struct json_object *object, const char *name, uint64_t value) {
-  json_object_object_add(object, name, json_object_new_uint64(value));
-}
-
-static void add_real(struct json_object *object, const char *name, double value) {
-  char text[64];
-  snprintf(text, sizeof text, "%.3f", value);
-  json_object_object_add(object, name, json_object_new_double_s(value, text));
-}
-
 static double delay_us(const struct wodan_stats *stats, double percent) {
   return (double)wodan_delay_percentile(stats, percent) / 1e3;
 }
 
-static void add_delays(struct json_object *object, const struct wodan_stats *stats) {
-  add_real(object, "engine_delay_p50_us", delay_us(stats, 50));
-  add_real(object, "engine_delay_p99_us", delay_us(stats, 99));
-  add_real(object, "engine_delay_p999_us", delay_us(stats, 99.9));
-  add_real(object, "engine_delay_max_us", (double)stats->put_delay_max / 1e3);
-  add_number(object, "put_work_max_bytes", stats->put_work_max);
-  json_object_object_add(object, "engine_delays", delays_describe(stats));
+static void add_delays(struct json *json, const struct wodan_stats *stats) {
+  json_real(json, "engine_delay_p50_us", delay_us(stats, 50));
+  json_real(json, "engine_delay_p99_us", delay_us(stats, 99));
+  json_real(json, "engine_delay_p999_us", delay_us(stats, 99.9));
+  json_real(json, "engine_delay_max_us", (double)stats->put_delay_max / 1e3);
+  json_number(json, "put_work_max_bytes", stats->put_work_max);
+  delays_add(json, "engine_delays", stats);
 }
 
-static struct json_object *describe(const struct bench_result *result) {
-  struct json_object *object = json_object_new_object();
-  json_object_object_add(object, "workload", json_object_new_string(result->workload->name));
-  add_number(object, "num", result->operations);
-  add_number(object, "threads", result->threads);
-  add_real(object, "seconds", (double)result->seconds_ns / 1e9);
-  add_real(object, "settle_seconds", (double)result->settle_ns / 1e9);
-  add_real(object, "ops_per_second", per_second(result));
-  add_real(object, "p50_us", (double)result->p50_ns / 1e3);
-  add_real(object, "p99_us", (double)result->p99_ns / 1e3);
-  add_real(object, "p999_us", (double)result->p999_ns / 1e3);
-  add_real(object, "max_us", (double)result->max_ns / 1e3);
-  add_number(object, "device_bytes_written", result->written);
-  add_number(object, "device_bytes_read", result->read);
-  add_number(object, "user_bytes", result->user_bytes);
-  add_real(object, "write_amplification", result->write_amplification);
-  add_real(object, "space_amplification", result->space_amplification);
-  add_number(object, "peak_rss_bytes", result->peak_rss);
-  if (result->workload->writes) add_delays(object, &result->stats);
-  return object;
+static void describe(struct json *json, const struct bench_result *result) {
+  json_open(json, NULL, '{');
+  json_text(json, "workload", result->workload->name);
+  json_number(json, "num", result->operations);
+  json_number(json, "threads", result->threads);
+  json_real(json, "seconds", (double)result->seconds_ns / 1e9);
+  json_real(json, "settle_seconds", (double)result->settle_ns / 1e9);
+  json_real(json, "ops_per_second", per_second(result));
+  json_real(json, "p50_us", (double)result->p50_ns / 1e3);
+  json_real(json, "p99_us", (double)result->p99_ns / 1e3);
+  json_real(json, "p999_us", (double)result->p999_ns / 1e3);
+  json_real(json, "max_us", (double)result->max_ns / 1e3);
+  json_number(json, "device_bytes_written", result->written);
+  json_number(json, "device_bytes_read", result->read);
+  json_number(json, "user_bytes", result->user_bytes);
+  json_real(json, "write_amplification", result->write_amplification);
+  json_real(json, "space_amplification", result->space_amplification);
+  json_number(json, "peak_rss_bytes", result->peak_rss);
+  if (result->workload->writes) add_delays(json, &result->stats);
+  json_close(json, '}');
 }
 
-static void print_json(const struct bench_result *results, size_t count) {
-  struct json_object *answer = count == 1 ? describe(&results[0]) : json_object_new_array();
-  for (size_t i = 0; count > 1 && i < count; i++) json_object_array_add(answer, describe(&results[i]));
-  report_object(true, answer);
+static int print_json(const struct bench_result *results, size_t count) {
+  struct json json = {0};
+  if (count != 1) json_open(&json, NULL, '[');
+  for (size_t i = 0; i < count; i++) describe(&json, &results[i]);
+  if (count != 1) json_close(&json, ']');
+  return report_json(&json) ? EXIT_CODE_OK : EXIT_CODE_IO;
 }
 
 /* The same columns as above, for the part of the time that the engine made commits wait or work. */
@@ -251,6 +243,6 @@ int cmd_bench(int argc, char **argv) {
     }
     print_table_row(&results[i]);
   }
-  if (json && exit_code == EXIT_CODE_OK) print_json(results, bench.workload_count);
+  if (json && exit_code == EXIT_CODE_OK) exit_code = print_json(results, bench.workload_count);
   return report_flush(exit_code);
 }

@@ -6,7 +6,6 @@
  *
  * See: include/wodan/inspect.h; tests/cli/test_inspect.sh. */
 #include <inttypes.h>
-#include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -31,19 +30,19 @@ static void hex_text(char *text, const struct wodan_field *field, uint32_t most)
 }
 
 static int on_field(void *context, const struct wodan_field *field) {
-  struct json_object *list = context;
+  struct json *json = context;
   char hex[2 * HEX_BYTES_JSON + 8];
-  if (list != NULL) {
-    struct json_object *json = json_object_new_object();
+  if (json != NULL) {
+    json_open(json, NULL, '{');
     hex_text(hex, field, HEX_BYTES_JSON);
-    look_add_number(json, "depth", field->depth);
-    if (field->size) look_add_number(json, "offset", field->offset);
-    if (field->size) look_add_number(json, "size", field->size);
-    if (field->size) look_add_text(json, "bytes", hex);
-    look_add_text(json, "name", field->name);
-    look_add_text(json, "text", field->text);
-    if (field->problem != NULL) look_add_text(json, "problem", field->problem);
-    json_object_array_add(list, json);
+    json_number(json, "depth", field->depth);
+    if (field->size) json_number(json, "offset", field->offset);
+    if (field->size) json_number(json, "size", field->size);
+    if (field->size) json_text(json, "bytes", hex);
+    json_text(json, "name", field->name);
+    json_text(json, "text", field->text);
+    if (field->problem != NULL) json_text(json, "problem", field->problem);
+    json_close(json, '}');
     return 0;
   }
   hex_text(hex, field, HEX_BYTES);
@@ -59,16 +58,17 @@ static int on_field(void *context, const struct wodan_field *field) {
 }
 
 static int show_block(struct look *look, const struct block_options *options, uint32_t view) {
-  struct json_object *json = NULL, *fields = NULL;
+  struct json json = {0}, *shown = options->common.json ? &json : NULL;
   struct wodan_error error;
-  if (options->common.json) {
-    json = json_object_new_object();
-    look_add_number(json, "block", options->block);
-    json_object_object_add(json, "fields", fields = json_object_new_array());
+  if (shown != NULL) {
+    json_open(shown, NULL, '{');
+    json_number(shown, "block", options->block);
+    json_open(shown, "fields", '[');
   }
-  int status = wodan_inspect_block(look->inspect, options->block, view, on_field, fields, &error);
-  if (status == 0) return look_end(look, json, EXIT_CODE_OK);
-  json_object_put(json);
+  int status = wodan_inspect_block(look->inspect, options->block, view, on_field, shown, &error);
+  if (shown != NULL) json_close(shown, ']');
+  if (status == 0) return look_end(look, shown, EXIT_CODE_OK);
+  json_release(&json);
   return look_fail(look, status, &error);
 }
 

@@ -6,11 +6,11 @@
  * Order: the figures before, the steps, one checkpoint, the figures after.
  *
  * See: include/wodan/db.h; tests/cli/test_cli.sh. */
-#include <json-c/json.h>
 #include <stdio.h>
 
 #include "commands.h"
 #include "image.h"
+#include "json.h"
 #include "key_range.h"
 #include "progress.h"
 #include "report.h"
@@ -92,24 +92,20 @@ static int run(const struct image *image, uint64_t budget, const struct key_rang
   return image_fail(image, status);
 }
 
-static void add_number(struct json_object *object, const char *name, uint64_t value) {
-  json_object_object_add(object, name, json_object_new_uint64(value));
-}
-
-static struct json_object *describe(const struct compaction *compaction) {
+static void describe(const struct compaction *compaction, struct json *json) {
   const struct wodan_stats *before = &compaction->before, *after = &compaction->after;
-  struct json_object *object = json_object_new_object();
-  json_object_object_add(object, "complete", json_object_new_boolean(compaction->complete));
-  add_number(object, "leaves_before", before->leaves);
-  add_number(object, "leaves_after", after->leaves);
-  add_number(object, "runs_before", before->runs);
-  add_number(object, "runs_after", after->runs);
-  add_number(object, "nodes_before", before->nodes);
-  add_number(object, "nodes_after", after->nodes);
-  add_number(object, "space_live_before", before->space_live);
-  add_number(object, "space_live_after", after->space_live);
-  add_number(object, "bytes_written", compaction->written);
-  return object;
+  json_open(json, NULL, '{');
+  json_bool(json, "complete", compaction->complete);
+  json_number(json, "leaves_before", before->leaves);
+  json_number(json, "leaves_after", after->leaves);
+  json_number(json, "runs_before", before->runs);
+  json_number(json, "runs_after", after->runs);
+  json_number(json, "nodes_before", before->nodes);
+  json_number(json, "nodes_after", after->nodes);
+  json_number(json, "space_live_before", before->space_live);
+  json_number(json, "space_live_after", after->space_live);
+  json_number(json, "bytes_written", compaction->written);
+  json_close(json, '}');
 }
 
 int cmd_compact(int argc, char **argv) {
@@ -123,8 +119,9 @@ int cmd_compact(int argc, char **argv) {
   if (exit_code == EXIT_CODE_OK) exit_code = run(&image, compact.budget, &range, &compaction);
   exit_code = image_close(&image, exit_code);
   if (exit_code == EXIT_CODE_OK) {
-    report_object(compact.common.json, describe(&compaction));
-    exit_code = report_flush(exit_code);
+    struct json json = {.lines = !compact.common.json};
+    describe(&compaction, &json);
+    exit_code = report_json(&json) ? report_flush(exit_code) : EXIT_CODE_IO;
   }
   key_range_release(&range);
   return exit_code;

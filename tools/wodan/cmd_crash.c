@@ -7,12 +7,12 @@
  * Order: violations as they are found, the answer at the end.
  *
  * See: include/wodan/sim.h; tests/cli/test_crash.sh. */
-#include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
 #include <wodan/sim.h>
 
 #include "commands.h"
+#include "json.h"
 #include "options.h"
 #include "report.h"
 
@@ -84,38 +84,32 @@ static void tell_violation(void *context, const char *line, const char *sentence
   fprintf(stderr, "wodan: crash: %s\n  replay: wodan crash --replay '%s'\n", sentence, line);
 }
 
-static void add_number(struct json_object *object, const char *name, uint64_t value) {
-  json_object_object_add(object, name, json_object_new_uint64(value));
-}
-
-static struct json_object *describe(const struct wodan_sim_crash_report *report) {
-  struct json_object *object = json_object_new_object(), *complete = json_object_new_array(),
-                     *truncated = json_object_new_object();
-  char seconds[32];
-  add_number(object, "workloads", report->workloads);
-  add_number(object, "random", report->random_workloads);
-  add_number(object, "windows", report->windows);
-  add_number(object, "states", report->states);
-  add_number(object, "distinct", report->distinct);
-  add_number(object, "deep", report->deep);
-  add_number(object, "kills", report->kills);
-  add_number(object, "violations", report->violations);
-  snprintf(seconds, sizeof seconds, "%.3f", (double)report->nanoseconds / 1e9);
-  json_object_object_add(object, "seconds", json_object_new_double_s((double)report->nanoseconds / 1e9, seconds));
+static void describe(struct json *json, const struct wodan_sim_crash_report *report) {
+  json_open(json, NULL, '{');
+  json_number(json, "workloads", report->workloads);
+  json_number(json, "random", report->random_workloads);
+  json_number(json, "windows", report->windows);
+  json_number(json, "states", report->states);
+  json_number(json, "distinct", report->distinct);
+  json_number(json, "deep", report->deep);
+  json_number(json, "kills", report->kills);
+  json_number(json, "violations", report->violations);
+  json_real(json, "seconds", (double)report->nanoseconds / 1e9);
+  json_open(json, "complete", '[');
   for (uint32_t i = 0; i < report->complete_count; i++) {
-    struct json_object *entry = json_object_new_object();
-    add_number(entry, "ops", report->complete[i].ops);
-    json_object_object_add(entry, "geometry",
-                           json_object_new_string(wodan_sim_crash_geometry(report->complete[i].geometry)));
-    add_number(entry, "workloads", report->complete[i].workloads);
-    json_object_array_add(complete, entry);
+    json_open(json, NULL, '{');
+    json_number(json, "ops", report->complete[i].ops);
+    json_text(json, "geometry", wodan_sim_crash_geometry(report->complete[i].geometry));
+    json_number(json, "workloads", report->complete[i].workloads);
+    json_close(json, '}');
   }
-  json_object_object_add(object, "complete", complete);
-  add_number(truncated, "workloads", report->workloads_cut);
-  add_number(truncated, "windows_by_families", report->windows_families);
-  add_number(truncated, "windows_sampled", report->windows_sampled);
-  json_object_object_add(object, "truncated", truncated);
-  return object;
+  json_close(json, ']');
+  json_open(json, "truncated", '{');
+  json_number(json, "workloads", report->workloads_cut);
+  json_number(json, "windows_by_families", report->windows_families);
+  json_number(json, "windows_sampled", report->windows_sampled);
+  json_close(json, '}');
+  json_close(json, '}');
 }
 
 static void print_text(const struct wodan_sim_crash_report *report) {
@@ -145,9 +139,11 @@ int cmd_crash(int argc, char **argv) {
     return report_failure(crash.common.json, "crash", status, EXIT_CODE_USAGE, "--replay: the line names no state");
   if (status < 0)
     return report_failure(crash.common.json, "crash", status, report_exit_code(status), "%s", wodan_strerror(status));
+  struct json json = {0};
   if (crash.common.json)
-    report_object(true, describe(&report));
+    describe(&json, &report);
   else
     print_text(&report);
+  if (crash.common.json && !report_json(&json)) return EXIT_CODE_IO;
   return report_flush(report.violations ? EXIT_CODE_NEGATIVE : EXIT_CODE_OK);
 }

@@ -8,11 +8,11 @@
  *
  * See: key_range.c; tests/cli/test_cli.sh. */
 #include <errno.h>
-#include <json-c/json.h>
 #include <stdio.h>
 
 #include "commands.h"
 #include "image.h"
+#include "json.h"
 #include "key_range.h"
 #include "progress.h"
 #include "report.h"
@@ -99,14 +99,16 @@ static int delete_range(const struct image *image, struct key_range *range, uint
   return image_fail(image, status);
 }
 
-static void print_count(bool json, uint64_t deleted) {
-  if (!json) {
+static int print_count(bool as_json, uint64_t deleted) {
+  if (!as_json) {
     printf("%llu deleted\n", (unsigned long long)deleted);
-    return;
+    return report_flush(EXIT_CODE_OK);
   }
-  struct json_object *object = json_object_new_object();
-  json_object_object_add(object, "deleted", json_object_new_uint64(deleted));
-  report_object(true, object);
+  struct json json = {0};
+  json_open(&json, NULL, '{');
+  json_number(&json, "deleted", deleted);
+  json_close(&json, '}');
+  return report_json(&json) ? report_flush(EXIT_CODE_OK) : EXIT_CODE_IO;
 }
 
 int cmd_del(int argc, char **argv) {
@@ -131,8 +133,7 @@ int cmd_del(int argc, char **argv) {
   }
   exit_code = image_close(&image, exit_code);
   if (exit_code == EXIT_CODE_OK && (del.key == NULL || del.common.json)) {
-    print_count(del.common.json, deleted);
-    exit_code = report_flush(exit_code);
+    exit_code = print_count(del.common.json, deleted);
   }
   buffer_release(&bytes);
   key_range_release(&range);

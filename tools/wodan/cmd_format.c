@@ -8,13 +8,13 @@
  * See: include/wodan/db.h; tests/cli/test_cli.sh. */
 #include <errno.h>
 #include <fcntl.h>
-#include <json-c/json.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "commands.h"
 #include "image.h"
+#include "json.h"
 #include "report.h"
 
 struct format_options {
@@ -140,20 +140,23 @@ static int write_database(struct format_options *format, const struct target *ta
   return exit_code;
 }
 
-static void print_result(const struct options *options, const struct wodan_info *info) {
+/* false: reported. */
+static bool print_result(const struct options *options, const struct wodan_info *info) {
   if (!options->json) {
     char text[24];
     report_size_text(text, info->device_size);
     printf("%s: %s, %llu blocks of %u bytes\n", options->image, text, (unsigned long long)info->blocks,
            (unsigned)info->block_size);
-    return;
+    return true;
   }
-  struct json_object *object = json_object_new_object();
-  json_object_object_add(object, "formatted", json_object_new_boolean(true));
-  json_object_object_add(object, "device_size", json_object_new_uint64(info->device_size));
-  json_object_object_add(object, "blocks", json_object_new_uint64(info->blocks));
-  json_object_object_add(object, "block_size", json_object_new_uint64(info->block_size));
-  report_object(true, object);
+  struct json json = {0};
+  json_open(&json, NULL, '{');
+  json_bool(&json, "formatted", true);
+  json_number(&json, "device_size", info->device_size);
+  json_number(&json, "blocks", info->blocks);
+  json_number(&json, "block_size", info->block_size);
+  json_close(&json, '}');
+  return report_json(&json);
 }
 
 /* Opens what was written, for reading: the answer tells what is on the device, not what was asked for. */
@@ -163,7 +166,7 @@ static int describe_result(const struct options *options) {
   if (exit_code != EXIT_CODE_OK) return exit_code;
   struct wodan_info info = {.size = sizeof info};
   exit_code = image_fail(&image, wodan_info(image.db, &info));
-  if (exit_code == EXIT_CODE_OK) print_result(options, &info);
+  if (exit_code == EXIT_CODE_OK && !print_result(options, &info)) exit_code = EXIT_CODE_IO;
   return image_close(&image, exit_code);
 }
 

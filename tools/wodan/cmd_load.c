@@ -9,7 +9,6 @@
  * See: text_format.c, line_reader.c; tests/cli/test_cli.sh. */
 #include <errno.h>
 #include <fcntl.h>
-#include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,6 +16,7 @@
 #include "commands.h"
 #include "delays.h"
 #include "image.h"
+#include "json.h"
 #include "line_reader.h"
 #include "progress.h"
 #include "report.h"
@@ -210,24 +210,25 @@ static int take_stats(struct loader *loader) {
   return status < 0 ? fail(loader, status) : EXIT_CODE_OK;
 }
 
-static void add_stats(struct json_object *object, const struct wodan_stats *stats) {
-  char text[32];
-  snprintf(text, sizeof text, "%.3f", stats->write_amplification);
-  json_object_object_add(object, "user_bytes_written", json_object_new_uint64(stats->user_bytes_written));
-  json_object_object_add(object, "device_write_bytes", json_object_new_uint64(stats->device_write_bytes));
-  json_object_object_add(object, "device_flushes", json_object_new_uint64(stats->device_flushes));
-  json_object_object_add(object, "write_amplification", json_object_new_double_s(stats->write_amplification, text));
-  json_object_object_add(object, "put_delay_p999_ns", json_object_new_uint64(wodan_delay_percentile(stats, 99.9)));
-  json_object_object_add(object, "put_delay_max_ns", json_object_new_uint64(stats->put_delay_max));
+static void add_stats(struct json *json, const struct wodan_stats *stats) {
+  json_number(json, "user_bytes_written", stats->user_bytes_written);
+  json_number(json, "device_write_bytes", stats->device_write_bytes);
+  json_number(json, "device_flushes", stats->device_flushes);
+  json_real(json, "write_amplification", stats->write_amplification);
+  json_number(json, "put_delay_p999_ns", wodan_delay_percentile(stats, 99.9));
+  json_number(json, "put_delay_max_ns", stats->put_delay_max);
 }
 
-static void print_summary(const struct loader *loader) {
-  struct json_object *object = json_object_new_object();
-  json_object_object_add(object, "lines", json_object_new_uint64(loader->acked_lines));
-  json_object_object_add(object, "batches", json_object_new_uint64(loader->batches));
-  if (loader->options->stats) add_stats(object, &loader->stats);
-  report_object(loader->options->common.json, object);
+static int print_summary(const struct loader *loader) {
+  struct json json = {.lines = !loader->options->common.json};
+  json_open(&json, NULL, '{');
+  json_number(&json, "lines", loader->acked_lines);
+  json_number(&json, "batches", loader->batches);
+  if (loader->options->stats) add_stats(&json, &loader->stats);
+  json_close(&json, '}');
+  if (!report_json(&json)) return EXIT_CODE_IO;
   if (loader->options->stats && !loader->options->common.json) delays_print(stdout, &loader->stats);
+  return report_flush(EXIT_CODE_OK);
 }
 
 int cmd_load(int argc, char **argv) {
@@ -247,9 +248,6 @@ int cmd_load(int argc, char **argv) {
   progress_end(&loader.progress);
   exit_code = image_close(&loader.image, exit_code);
   if (fd != STDIN_FILENO) close(fd);
-  if (exit_code == EXIT_CODE_OK && (load.common.json || load.stats)) {
-    print_summary(&loader);
-    exit_code = report_flush(exit_code);
-  }
+  if (exit_code == EXIT_CODE_OK && (load.common.json || load.stats)) exit_code = print_summary(&loader);
   return exit_code;
 }

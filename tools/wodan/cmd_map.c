@@ -6,7 +6,6 @@
  *
  * See: map_svg.c, map_terminal.c; tests/cli/test_inspect.sh. */
 #include <errno.h>
-#include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -51,30 +50,29 @@ static const struct options_verb verb = {
     .check = check,
 };
 
-static struct json_object *describe(const struct map_data *data) {
-  struct json_object *json = json_object_new_object(), *sums = json_object_new_object();
-  struct json_object *cells = json_object_new_array();
-  look_add_number(json, "blocks", data->summary->blocks);
-  look_add_number(json, "block_size", data->summary->block_size);
-  look_add_number(json, "blocks_per_cell", data->per_cell);
-  for (unsigned kind = 0; kind < WODAN_MAP_KINDS; kind++)
-    look_add_number(sums, map_kinds[kind].member, data->blocks[kind]);
-  json_object_object_add(json, "kinds", sums);
-  look_add_number(json, "oldest", data->oldest);
-  look_add_number(json, "newest", data->newest);
+static void describe(struct json *json, const struct map_data *data) {
+  json_open(json, NULL, '{');
+  json_number(json, "blocks", data->summary->blocks);
+  json_number(json, "block_size", data->summary->block_size);
+  json_number(json, "blocks_per_cell", data->per_cell);
+  json_open(json, "kinds", '{');
+  for (unsigned kind = 0; kind < WODAN_MAP_KINDS; kind++) json_number(json, map_kinds[kind].member, data->blocks[kind]);
+  json_close(json, '}');
+  json_number(json, "oldest", data->oldest);
+  json_number(json, "newest", data->newest);
+  json_open(json, "cells", '[');
   for (size_t i = 0; i < data->count; i++) {
     const struct wodan_map_cell *cell = &data->cells[i];
-    struct json_object *object = json_object_new_object();
+    json_open(json, NULL, '{');
     for (unsigned kind = 0; kind < WODAN_MAP_KINDS; kind++) {
-      if (cell->blocks[kind] > 0) look_add_number(object, map_kinds[kind].member, cell->blocks[kind]);
+      if (cell->blocks[kind] > 0) json_number(json, map_kinds[kind].member, cell->blocks[kind]);
     }
-    if (cell->newest) look_add_number(object, "oldest", cell->oldest);
-    if (cell->newest) look_add_number(object, "newest", cell->newest);
-    json_object_array_add(cells, object);
+    if (cell->newest) json_number(json, "oldest", cell->oldest);
+    if (cell->newest) json_number(json, "newest", cell->newest);
+    json_close(json, '}');
   }
-  json_object_object_add(json, "cells", cells);
-  json_object_object_add(json, "fill", levels_describe(&data->levels));
-  return json;
+  json_close(json, ']');
+  levels_add(json, "fill", &data->levels);
 }
 
 /* The file is the image itself, under whatever name. */
@@ -112,14 +110,14 @@ static struct map_terminal terminal(const struct map_options *options) {
 static int show_map(struct look *look, const struct map_options *options) {
   struct map_terminal how = terminal(options);
   size_t rows = how.colours ? 2 * ROWS_DEFAULT : ROWS_DEFAULT, most = how.width * rows;
-  struct json_object *json = NULL;
+  struct json json = {0}, *shown = options->common.json ? &json : NULL;
   struct map_data data;
   if (options->out != NULL || options->common.json) most = MAP_SVG_CELLS;
   if (options->common.json && options->cells) most = (size_t)options->cells;
   int exit_code = map_data_gather(look, most, &data);
   if (exit_code == EXIT_CODE_OK) {
-    if (options->common.json)
-      json = describe(&data);
+    if (shown != NULL)
+      describe(shown, &data);
     else if (options->out != NULL)
       exit_code = write_svg(options, &data);
     else
@@ -129,7 +127,7 @@ static int show_map(struct look *look, const struct map_options *options) {
       exit_code =
           report_failure(false, look->options->image, WODAN_ECORRUPT, EXIT_CODE_DAMAGED, "the image is damaged");
     else
-      exit_code = look_end(look, json, exit_code);
+      exit_code = look_end(look, shown, exit_code);
   }
   map_data_release(&data);
   return exit_code;

@@ -6,11 +6,11 @@
  *
  * See: tests/cli/test_cli.sh. */
 #include <errno.h>
-#include <json-c/json.h>
 #include <unistd.h>
 
 #include "commands.h"
 #include "image.h"
+#include "json.h"
 #include "report.h"
 
 struct put_options {
@@ -57,12 +57,14 @@ static int put_key(const struct image *image, const struct put_options *put, str
   return image_fail(image, wodan_put(image->db, key, buffer_slice(value), &commit));
 }
 
-static void print_answer(size_t value_size) {
-  struct json_object *object = json_object_new_object();
-  json_object_object_add(object, "put", json_object_new_int(1));
-  json_object_object_add(object, "value_size", json_object_new_uint64(value_size));
-  json_object_object_add(object, "durable", json_object_new_boolean(true));
-  report_object(true, object);
+static int print_answer(size_t value_size) {
+  struct json json = {0};
+  json_open(&json, NULL, '{');
+  json_number(&json, "put", 1);
+  json_number(&json, "value_size", value_size);
+  json_bool(&json, "durable", true);
+  json_close(&json, '}');
+  return report_json(&json) ? report_flush(EXIT_CODE_OK) : EXIT_CODE_IO;
 }
 
 int cmd_put(int argc, char **argv) {
@@ -78,10 +80,7 @@ int cmd_put(int argc, char **argv) {
   if (exit_code == EXIT_CODE_OK) exit_code = image_open(&image, &put.common, true);
   if (exit_code == EXIT_CODE_OK) exit_code = put_key(&image, &put, buffer_slice(&key), &value);
   exit_code = image_close(&image, exit_code);
-  if (exit_code == EXIT_CODE_OK && put.common.json) {
-    print_answer(value.size);
-    exit_code = report_flush(exit_code);
-  }
+  if (exit_code == EXIT_CODE_OK && put.common.json) exit_code = print_answer(value.size);
   buffer_release(&key);
   buffer_release(&value);
   return exit_code;
