@@ -17,7 +17,7 @@
 #include "forge_judge.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { STRIDE = 4 };
+enum { STRIDE = 16 };
 #else
 enum { STRIDE = 1 };
 #endif
