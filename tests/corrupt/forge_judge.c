@@ -13,9 +13,10 @@
 #include <cmocka.h>
 #include <wodan/wodan.h>
 #include "forge_judge.h"
-#include "support/kept_device.h"
+#include "support/image.h"
 #include "support/meter.h"
 
+const size_t fuzz_size_max = FORGE_SIZE;
 enum { KEYS = FORGE_KEYS + 1, WRITTEN = FORGE_KEYS, SECONDS_MAX = 30, SCAN_MAX = FORGE_SIZE };
 enum { ABSENT = 0, FRESH = FORGE_OPERATIONS + 1, FAILED = -1, OTHER = -2 };
 static const uint64_t BUDGET = (512 << 10) + 2 * FORGE_SIZE;
@@ -178,21 +179,10 @@ static void close_it(struct session *s) {
   if (s->meter.peak > BUDGET) fail_msg("%s: %zu bytes of memory were taken", s->name, s->meter.peak);
 }
 
+/* What the fuzz targets demand of a check is demanded here too. */
 static bool check_finds(struct session *s) {
-  s->meter = (struct meter){0};
-  struct wodan_check_options options = {.allocator = meter_hooks(&s->meter)};
   struct wodan_check_report report;
-  struct wodan_error error;
-  struct wodan_device *device = kept_plug(&s->kept, FORGE_BLOCK, 1);
-  uint64_t before = s->kept.read_bytes;
-  int status = wodan_check(device, &options, &report, &error);
-  wodan_device_close(device);
-  uint64_t blocks = FORGE_SIZE / FORGE_BLOCK, heap = 16 * blocks + (64 << 10) + 4 * 512;
-  if (s->meter.used || s->meter.peak > heap)
-    fail_msg("%s: the check takes %zu bytes, keeps %zu", s->name, s->meter.peak, s->meter.used);
-  if (s->kept.read_bytes - before > (2 * blocks + 16) * FORGE_BLOCK)
-    fail_msg("%s: the check reads %llu bytes", s->name, (unsigned long long)(s->kept.read_bytes - before));
-  return status < 0 || report.damages || !report.complete;
+  return image_check(&s->kept, &report) < 0 || report.damages || !report.complete;
 }
 
 /* Reads; what it shows agrees with what was shown before (`expected`), where that is known. */
