@@ -57,12 +57,16 @@ static bool ring_decode(struct ring_reader *reader, const uint8_t *raw, uint64_t
          out->block.sequence % j->blocks == position;
 }
 
-/* The valid block of this very sequence, kind empty excluded. */
+/* The valid block of this very sequence, kind empty excluded. A block that does not prove is read once more, alone: a fault on
+ * the way, not on the medium, would else cut the newest record off like the tail of a crash. */
 static bool ring_get(struct ring_reader *reader, uint64_t sequence, struct ring_block *out) {
   uint64_t position = sequence % reader->journal->blocks;
-  const uint8_t *raw = ring_raw(reader, position, UINT32_MAX);
-  if (!raw || journal_block_peek_sequence(raw) != sequence) return false;
-  return ring_decode(reader, raw, position, out) && out->block.kind != JOURNAL_EMPTY;
+  for (uint32_t ahead = UINT32_MAX;; ahead = 1) {
+    if (ring_decode(reader, ring_raw(reader, position, ahead), position, out))
+      return out->block.sequence == sequence && out->block.kind != JOURNAL_EMPTY;
+    if (ahead == 1) return false;
+    reader->count = 0;
+  }
 }
 
 /* The checkpoint record in a block, held to the block's own place in the ring. */

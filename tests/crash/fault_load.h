@@ -51,9 +51,9 @@ static inline int put_or_delete(struct load *load, unsigned i) {
   return status;
 }
 
-/* Until the end or the first failure. */
-static inline int play(struct load *load) {
-  for (unsigned i = 0; i < OPERATIONS; i++) {
+/* Operations [from, to), until the first failure. */
+static inline int play_from(struct load *load, unsigned from, unsigned to) {
+  for (unsigned i = from; i < to; i++) {
     bool settles = i % 11 == 10 || i % 7 == 6;
     int status = i % 11 == 10 ? wodan_checkpoint(load->rig.db, NULL)
                  : i % 7 == 6 ? wodan_sync(load->rig.db)
@@ -63,6 +63,8 @@ static inline int play(struct load *load) {
   }
   return 0;
 }
+
+static inline int play(struct load *load) { return play_from(load, 0, OPERATIONS); }
 
 static inline void load_make(struct load *load) {
   *load = (struct load){.model = model_create()};

@@ -185,6 +185,49 @@ static void test_faults__any_read_fails(void **state) {
   every_read_fails(0);
 }
 
+/* One read gives what does not lie there, and no error: zeros, garbage, a flipped bit, the content before, another place. It is
+ * read again, so nothing is lost and nobody is told. `while_open`: the reads behind an open, else those of the mount. A wrong
+ * read of the newest record once made it look like the tail of a crash. */
+static void every_read_is_wrong(uint8_t kind, uint64_t argument, bool while_open) {
+  bool struck = true;
+  for (uint64_t nth = 0; struck; nth++) {
+    struct load load;
+    struct wodan_error error = {0};
+    char why[256] = "";
+    load_make(&load);
+    sim_options(load.rig.sim)->keep_older = true;
+    assert_int_equal(play(&load), 0);
+    assert_int_equal(rig_put(&load.rig, "newest", "record", true), 0);
+    model_put(load.model, "newest", 6, "record", 6);
+    model_commit(load.model);
+    rig_drop(&load.rig);
+    const struct sim_fault fault = {.kind = kind, .skip = nth, .times = 1, .argument = argument};
+    if (!while_open) sim_fault_add(load.rig.sim, &fault);
+    if (rig_try_open(&load.rig, 0, &error) < 0) fail_load("a wrong read at mount", error.message, nth);
+    if (while_open) sim_fault_add(load.rig.sim, &fault);
+    if (!model_equals(load.model, load.rig.db, why, sizeof why)) fail_load("a wrong read", why, nth);
+    int status = play(&load);
+    if (status < 0) fail_load("a wrong read", last_error(&load, status), nth);
+    struck = sim_faults_struck(load.rig.sim) > 0;
+    rig_drop(&load.rig);
+    recover(&load, load.acked, "a wrong read", nth);
+    load_release(&load);
+  }
+}
+
+static void test_faults__a_wrong_read_is_read_again(void **state) {
+  (void)state;
+  for (uint64_t sector = 0; sector < SIZE / SECTOR; sector++)
+    every_read_is_wrong(SIM_READ_FLIP, 8 * (sector * SECTOR + sector * 37 % SECTOR) + sector % 8, false);
+  for (int while_open = 0; while_open < 2; while_open++) {
+    every_read_is_wrong(SIM_READ_ZERO, 0, while_open);
+    every_read_is_wrong(SIM_READ_GARBAGE, 0, while_open);
+    every_read_is_wrong(SIM_READ_STALE, 0, while_open);
+    for (uint64_t place = 0; place < SIZE / SECTOR; place += 7 + STRIDE)
+      every_read_is_wrong(SIM_READ_MISDIRECTED, place * SECTOR, while_open);
+  }
+}
+
 /* ---- rot in the journal ----------------------------------------------------------------------------------------- */
 
 /* Four acknowledged records, no checkpoint behind them. Rot of any but the last is corruption and named; of the last it
@@ -380,6 +423,36 @@ static void test_faults__a_flush_that_lies_never_shows_wrong_data(void **state) 
   tell("lying flushes", &verdicts);
 }
 
+/* A barrier that does nothing while the flush is honest: the power fails at any operation, and any part of the window is there.
+ * A checkpoint's record may then be there before its objects. */
+static void test_faults__a_barrier_that_lies_never_shows_wrong_data(void **state) {
+  (void)state;
+  struct verdicts verdicts = {0};
+  for (uint64_t seed = 0; seed < 1600 / STRIDE; seed++) {
+    struct load load = {.model = model_create(), .rig = {.random = seed, .block = BLOCK}};
+    struct sim_options options = {.seed = 11, .barrier = SIM_BARRIER_LYING};
+    struct wodan_error error;
+    struct sim_image image;
+    uint8_t choice[8192];
+    assert_int_equal(sim_create(SIZE, SECTOR, &options, &load.rig.sim), 0);
+    assert_int_equal(rig_format(&load.rig, BLOCK, false, &error), 0);
+    rig_open(&load.rig);
+    sim_cut_at(load.rig.sim, sim_mutations(load.rig.sim) + random_below(&load.rig.random, 70));
+    play(&load);
+    rig_drop(&load.rig);
+    assert_true(sim_choice_size_max(load.rig.sim) <= sizeof choice);
+    assert_int_equal(sim_image_init(&image, load.rig.sim), 0);
+    size_t size = sim_choice_sample(load.rig.sim, &load.rig.random, false, choice);
+    sim_image_choose(&image, load.rig.sim, choice, size);
+    sim_load(load.rig.sim, &image);
+    sim_image_release(&image);
+    judge(&load, true, &verdicts, "a barrier lies", seed);
+    load_release(&load);
+  }
+  tell("lying barriers", &verdicts);
+  assert_true(verdicts.right > 0 && verdicts.refused > 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_faults__any_write_fails),
@@ -389,6 +462,7 @@ int main(void) {
       cmocka_unit_test(test_faults__a_failing_close_needs_no_place_for_its_error),
       cmocka_unit_test(test_faults__the_host_is_out_of_space),
       cmocka_unit_test(test_faults__any_read_fails),
+      cmocka_unit_test(test_faults__a_wrong_read_is_read_again),
       cmocka_unit_test(test_faults__rot_in_acknowledged_journal_records),
       cmocka_unit_test(test_faults__a_flipped_bit_is_harmless_or_told),
       cmocka_unit_test(test_faults__a_lost_sector_is_harmless_or_told),
@@ -396,6 +470,7 @@ int main(void) {
       cmocka_unit_test(test_faults__a_misdirected_write_is_harmless_or_told),
       cmocka_unit_test(test_faults__a_flush_that_only_orders_loses_a_suffix),
       cmocka_unit_test(test_faults__a_flush_that_lies_never_shows_wrong_data),
+      cmocka_unit_test(test_faults__a_barrier_that_lies_never_shows_wrong_data),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
