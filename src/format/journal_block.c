@@ -30,6 +30,7 @@ static bool fields_valid(const struct journal_block *block, uint32_t size) {
   if (block->kind > JOURNAL_SEAL) return false;
   if (block->fragment >= block->fragments) return false; /* so fragments >= 1 */
   if (block->kind != JOURNAL_RECORD && block->fragments != 1) return false;
+  if ((block->kind == JOURNAL_EMPTY || block->kind == JOURNAL_SEAL) && block->payload_length) return false;
   return block->payload_length <= size - JOURNAL_HEADER_SIZE;
 }
 

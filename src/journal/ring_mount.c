@@ -57,12 +57,16 @@ static bool ring_decode(struct ring_reader *reader, const uint8_t *raw, uint64_t
          out->block.sequence % j->blocks == position;
 }
 
-/* The valid block of this very sequence, kind empty excluded. */
+/* The valid block of this very sequence, kind empty excluded. A block that does not prove is read once more, alone: a fault on
+ * the way, not on the medium, would else cut the newest record off like the tail of a crash. */
 static bool ring_get(struct ring_reader *reader, uint64_t sequence, struct ring_block *out) {
   uint64_t position = sequence % reader->journal->blocks;
-  const uint8_t *raw = ring_raw(reader, position, UINT32_MAX);
-  if (!raw || journal_block_peek_sequence(raw) != sequence) return false;
-  return ring_decode(reader, raw, position, out) && out->block.kind != JOURNAL_EMPTY;
+  for (uint32_t ahead = UINT32_MAX;; ahead = 1) {
+    if (ring_decode(reader, ring_raw(reader, position, ahead), position, out))
+      return out->block.sequence == sequence && out->block.kind != JOURNAL_EMPTY;
+    if (ahead == 1) return false;
+    reader->count = 0;
+  }
 }
 
 /* The checkpoint record in a block, held to the block's own place in the ring. */
@@ -154,9 +158,13 @@ struct walk {
 };
 
 /* One step: the next block when it continues the chain. */
-static bool walk_step(struct ring_reader *reader, struct walk *walk, struct ring_block *got) {
+static bool walk_step(struct ring_reader *reader, const struct volume_bounds *bounds, struct walk *walk,
+                      struct ring_block *got) {
+  struct checkpoint_record record;
+  struct checkpoint_mark mark;
   if (!ring_get(reader, walk->next, got)) return false;
   const struct journal_block *b = &got->block;
+  if (b->kind == JOURNAL_CHECKPOINT && !decode_checkpoint(reader, bounds, got, &record, &mark)) return false;
   if (walk->any && (b->previous != walk->hash || epoch_compare(b->epoch, walk->epoch) < 0)) return false;
   if (b->fragment != walk->fragment) return false;
   if (walk->fragment && (b->kind != walk->kind || b->fragments != walk->fragments)) return false;
@@ -181,7 +189,7 @@ static void walk_chain(struct ring_reader *reader, const struct volume_bounds *b
   struct ring_block got;
   uint64_t tail = m->newest_mark.tail, start = m->newest_mark.sequence;
   *walk = (struct walk){.next = tail, .whole = tail};
-  while (walk->next < tail + reader->journal->blocks && walk_step(reader, walk, &got)) {
+  while (walk->next < tail + reader->journal->blocks && walk_step(reader, bounds, walk, &got)) {
     note_block(m, &got, bounds);
     struct checkpoint_record record;
     struct checkpoint_mark mark;
@@ -228,7 +236,7 @@ static void find_older(struct ring_reader *reader, const struct volume_bounds *b
   }
   struct walk walk = {.next = m->older_mark.tail};
   struct ring_block got;
-  while (walk.next <= m->newest_mark.sequence && walk_step(reader, &walk, &got)) {
+  while (walk.next <= m->newest_mark.sequence && walk_step(reader, bounds, &walk, &got)) {
   }
   if (walk.next <= m->newest_mark.sequence) {
     snprintf(m->older_problem, sizeof m->older_problem, "its journal is broken at journal block %llu",
@@ -277,10 +285,11 @@ int journal_mount(struct journal *journal, const struct volume_bounds *bounds, s
   return mount_from_start(&reader, bounds, m, error);
 }
 
-static bool chain_is_whole(struct ring_reader *reader, const struct checkpoint_mark *mark, struct walk *walk) {
+static bool chain_is_whole(struct ring_reader *reader, const struct volume_bounds *bounds,
+                           const struct checkpoint_mark *mark, struct walk *walk) {
   struct ring_block got;
   *walk = (struct walk){.next = mark->tail, .whole = mark->tail};
-  while (walk->next <= mark->sequence && walk_step(reader, walk, &got)) {
+  while (walk->next <= mark->sequence && walk_step(reader, bounds, walk, &got)) {
   }
   return walk->next > mark->sequence;
 }
@@ -302,13 +311,13 @@ static bool find_root(struct ring_reader *reader, const struct volume_bounds *bo
     struct walk walk;
     const struct journal_block candidate = got.block;
     if (!load_checkpoint(reader, bounds, candidate.sequence, candidate.hash, &record, &mark) ||
-        (generation && record.generation != generation) || !chain_is_whole(reader, &mark, &walk))
+        (generation && record.generation != generation) || !chain_is_whole(reader, bounds, &mark, &walk))
       continue;
     best = candidate;
     have = true;
     m->newest = record;
     m->newest_mark = mark;
-    while (walk.next < mark.tail + journal->blocks && walk_step(reader, &walk, &got)) {
+    while (walk.next < mark.tail + journal->blocks && walk_step(reader, bounds, &walk, &got)) {
     }
     m->head = walk.whole;
     m->head_hash = walk.whole_hash;
