@@ -119,6 +119,7 @@ void run(benchmark::State &state, Worker &worker, const Workload &workload) {
   state.SetItemsProcessed(static_cast<int64_t>(slice.operations));
   count("operations", static_cast<double>(slice.operations));
   count("seconds", slice.seconds);
+  count("cpu_seconds", slice.cpu_seconds);
   count("settle_seconds", slice.settle_seconds);
   count("bytes_put", static_cast<double>(slice.user_bytes));
   count("bytes_written", static_cast<double>(slice.io.calls_written));

@@ -82,13 +82,11 @@ void Session::fill() {
   Slice slice = {};
   fill->run(*this, *fill, &slice);
   store_->settle();
-  warm();
 }
 
 void Session::turn_into(Data data) {
   if (data == Data::compacted) {
     store_->compact();
-    warm();
   } else if (data == Data::scarce) {
     store_.reset();
     drop_pages(folder_);

@@ -15,7 +15,14 @@ namespace bench {
 namespace {
 
 /* Below 0; from 0 on: the number of a workload. */
-enum Order { order_fill = -1, order_compact = -2, order_scarce = -3, order_dirty = -4, order_opened = -5 };
+enum Order {
+  order_fill = -1,
+  order_compact = -2,
+  order_scarce = -3,
+  order_dirty = -4,
+  order_warm = -5,
+  order_opened = -6
+};
 
 void exchange(bool good) {
   if (!good) bench_die("a store's process has ended");
@@ -27,13 +34,19 @@ Slice Worker::run(const Workload &workload) {
   if (is_reopen(workload)) return reopen();
   prepare(workload.needs);
   Slice slice = order(static_cast<int>(&workload - workloads().data()));
+  warm_ = !workload.settles; /* what was put need not be in the cache */
   data_ = workload.leaves;
   return slice;
 }
 
 void Worker::prepare(Data needs) {
   bool fresh = needs == Data::none || needs == Data::none_large;
-  if (process_ && data_ == needs && !fresh) return;
+  if (fresh || !process_ || data_ != needs) turn_into(needs, fresh);
+  if (!warm_) order(order_warm);
+  warm_ = true;
+}
+
+void Worker::turn_into(Data needs, bool fresh) {
   bool from_filled = process_ && data_ == Data::filled && (needs == Data::compacted || needs == Data::scarce);
   bool still_filled = process_ && data_ == Data::compacted && needs == Data::filled;
   if (!from_filled && !still_filled) {
@@ -43,6 +56,7 @@ void Worker::prepare(Data needs) {
   if (needs == Data::compacted) order(order_compact);
   if (needs == Data::scarce) order(order_scarce);
   data_ = needs;
+  warm_ = fresh || needs == Data::scarce; /* nothing to be warmed, or not to be */
 }
 
 Slice Worker::reopen() {
@@ -114,6 +128,8 @@ void Worker::serve(Data data, int orders, int answers) {
       session.turn_into(Data::scarce);
     else if (code == order_dirty)
       put_before_crash(session);
+    else if (code == order_warm)
+      session.warm();
     else if (code == order_opened) {
       slice = opened;
       check_after_crash(session.store(), session.records());

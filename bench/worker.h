@@ -24,6 +24,7 @@ public:
 
 private:
   void prepare(Data needs);
+  void turn_into(Data needs, bool fresh);
   void start(Data data, bool keep_folder);
   void end();
   void serve(Data data, int orders, int answers);
@@ -34,6 +35,7 @@ private:
   const Settings settings_;
   const std::string folder_;
   Data data_ = Data::none;
+  bool warm_ = true; /* all of the data was read since it was put */
   pid_t process_ = 0;
   int orders_ = -1, answers_ = -1;
 };

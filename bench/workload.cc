@@ -32,6 +32,25 @@ private:
   uint64_t end_;
 };
 
+/* From its making until stop(): wall time, and processor time of all threads. */
+class Stopwatch {
+public:
+  void stop(Slice *slice) const {
+    slice->seconds = bench_seconds_since(start_);
+    slice->cpu_seconds = cpu_now() - cpu_start_;
+  }
+
+private:
+  static double cpu_now() {
+    timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) / 1e9;
+  }
+
+  double cpu_start_ = cpu_now();
+  uint64_t start_ = bench_now();
+};
+
 void must(bool good, const char *what) {
   if (!good) bench_die("verification failed: %s", what);
 }
@@ -86,9 +105,9 @@ void fill_in_batches(Session &s, Slice *slice, bool shuffled, size_t batch) {
   std::vector<uint32_t> ranks = all_ranks(s, shuffled);
   std::unique_ptr<Writer> writer = s.store().writer(!shuffled);
   uint32_t version = s.next_version();
-  uint64_t start = bench_now();
+  Stopwatch watch;
   put_ranks(s, *writer, ranks.data(), ranks.size(), {batch, Commit::buffered, version});
-  slice->seconds = bench_seconds_since(start);
+  watch.stop(slice);
   slice->operations = ranks.size();
   s.all_have(version);
 }
@@ -101,14 +120,19 @@ void fill_single(Session &s, const Workload &, Slice *slice) {
   std::vector<uint32_t> ranks = all_ranks(s, true);
   std::unique_ptr<Writer> writer = s.store().writer(false);
   uint32_t version = s.next_version();
-  uint64_t start = bench_now();
+  Stopwatch watch;
   slice->operations = ranks.size() / 4;
   put_ranks(s, *writer, ranks.data(), slice->operations, {1, Commit::buffered, version});
-  slice->seconds = bench_seconds_since(start);
+  watch.stop(slice);
 }
 
-/* Calls work(thread number) in so many threads at once; returns the seconds until the last has ended. */
-template <class Work> double in_threads(unsigned threads, const Work &work) {
+/* Calls work(thread number) in so many threads at once, timed until the last has ended. */
+template <class Work> void in_threads(unsigned threads, Slice *slice, const Work &work) {
+  if (threads == 1) {
+    Stopwatch watch;
+    work(0);
+    return watch.stop(slice);
+  }
   std::atomic<unsigned> ready{0};
   std::atomic<bool> go{false};
   std::vector<std::thread> running;
@@ -119,10 +143,10 @@ template <class Work> double in_threads(unsigned threads, const Work &work) {
       work(t);
     });
   while (ready < threads) std::this_thread::yield();
-  uint64_t start = bench_now();
+  Stopwatch watch;
   go = true;
   for (std::thread &thread : running) thread.join();
-  return bench_seconds_since(start);
+  watch.stop(slice);
 }
 
 void fill_durable(Session &s, const Workload &workload, Slice *slice) {
@@ -133,7 +157,7 @@ void fill_durable(Session &s, const Workload &workload, Slice *slice) {
   std::atomic<uint64_t> done{0};
   size_t share = ranks.size() / workload.threads;
   double until = s.settings().slice_seconds;
-  slice->seconds = in_threads(workload.threads, [&](unsigned t) {
+  in_threads(workload.threads, slice, [&](unsigned t) {
     uint64_t start = bench_now();
     for (size_t i = 0; i < share && bench_seconds_since(start) < until; i++, done++)
       put_ranks(s, *writers[t], &ranks[t * share + i], 1, {1, Commit::durable, version});
@@ -162,7 +186,7 @@ void read_random(Session &s, const Workload &workload, Slice *slice) {
     readers.push_back(s.store().reader());
   }
   std::atomic<uint64_t> done{0};
-  slice->seconds = in_threads(workload.threads, [&](unsigned t) { done += read_ranks(s, *readers[t], ranks[t]); });
+  in_threads(workload.threads, slice, [&](unsigned t) { done += read_ranks(s, *readers[t], ranks[t]); });
   slice->operations = done;
 }
 
@@ -170,7 +194,8 @@ void read_missing(Session &s, const Workload &, Slice *slice) {
   std::vector<uint32_t> ranks = random_ranks(s, choices(s));
   std::unique_ptr<Reader> reader = s.store().reader();
   Deadline deadline(s.settings().slice_seconds);
-  uint64_t start = bench_now(), done = 0;
+  Stopwatch watch;
+  uint64_t done = 0;
   while (done < ranks.size()) {
     char key[Records::key_size];
     Bytes value;
@@ -178,7 +203,7 @@ void read_missing(Session &s, const Workload &, Slice *slice) {
     must(!reader->get({key, sizeof key}, &value), "a key was found that was never put");
     if (deadline.over(done++)) break;
   }
-  slice->seconds = bench_seconds_since(start);
+  watch.stop(slice);
   slice->operations = done;
 }
 
@@ -189,7 +214,8 @@ void read_many(Session &s, const Workload &, Slice *slice) {
   Deadline deadline(s.settings().slice_seconds);
   char bytes[group][Records::key_size];
   Bytes keys[group], values[group];
-  uint64_t start = bench_now(), done = 0;
+  Stopwatch watch;
+  uint64_t done = 0;
   while (done < ranks.size()) {
     for (size_t i = 0; i < group; i++) {
       s.records().key(ranks[done + i], bytes[i]);
@@ -201,7 +227,7 @@ void read_many(Session &s, const Workload &, Slice *slice) {
     done += group;
     if (deadline.over(63)) break;
   }
-  slice->seconds = bench_seconds_since(start);
+  watch.stop(slice);
   slice->operations = done;
 }
 
@@ -217,9 +243,10 @@ void expect_record(Session &s, uint64_t rank, const Record &record) {
 void read_sequential(Session &s, const Workload &, Slice *slice) {
   std::unique_ptr<Reader> reader = s.store().reader();
   Record record;
-  uint64_t start = bench_now(), rank = 0;
+  Stopwatch watch;
+  uint64_t rank = 0;
   for (bool more = reader->first(&record); more; more = reader->next(&record)) expect_record(s, rank++, record);
-  slice->seconds = bench_seconds_since(start);
+  watch.stop(slice);
   must(rank == s.records().count(), "a scan ends early");
   slice->operations = rank;
 }
@@ -227,9 +254,10 @@ void read_sequential(Session &s, const Workload &, Slice *slice) {
 void read_reverse(Session &s, const Workload &, Slice *slice) {
   std::unique_ptr<Reader> reader = s.store().reader();
   Record record;
-  uint64_t start = bench_now(), rank = s.records().count();
+  Stopwatch watch;
+  uint64_t rank = s.records().count();
   for (bool more = reader->last(&record); more; more = reader->prev(&record)) expect_record(s, --rank, record);
-  slice->seconds = bench_seconds_since(start);
+  watch.stop(slice);
   must(rank == 0, "a backward scan ends early");
   slice->operations = s.records().count();
 }
@@ -239,7 +267,8 @@ void scan_short(Session &s, const Workload &, Slice *slice) {
   std::vector<uint32_t> ranks = random_ranks(s, choices(s) / length + 1);
   std::unique_ptr<Reader> reader = s.store().reader();
   Deadline deadline(s.settings().slice_seconds);
-  uint64_t start = bench_now(), done = 0;
+  Stopwatch watch;
+  uint64_t done = 0;
   while (done < ranks.size()) {
     uint64_t rank = ranks[done++], end = std::min(rank + length, s.records().count());
     char key[Records::key_size];
@@ -252,7 +281,7 @@ void scan_short(Session &s, const Workload &, Slice *slice) {
     }
     if (deadline.over(63)) break;
   }
-  slice->seconds = bench_seconds_since(start);
+  watch.stop(slice);
   slice->operations = done;
 }
 
@@ -283,14 +312,15 @@ void read_while_writing(Session &s, const Workload &, Slice *slice) {
   });
   Deadline deadline(s.settings().slice_seconds);
   char key[Records::key_size];
-  uint64_t start = bench_now(), done = 0;
+  Stopwatch watch;
+  uint64_t done = 0;
   while (done < read.size()) {
     s.records().key(read[done], key);
     reader->refresh();
     expect(s, *reader, {key, sizeof key});
     if (deadline.over(done++)) break;
   }
-  slice->seconds = bench_seconds_since(start);
+  watch.stop(slice);
   stop = true;
   background.join();
   slice->operations = done;
@@ -387,12 +417,13 @@ void ycsb(Session &s, const Mix &mix, Slice *slice) {
   Ycsb run(s, mix);
   std::vector<Step> steps = run.steps(choices(s) / 2);
   Deadline deadline(s.settings().slice_seconds);
-  uint64_t start = bench_now(), done = 0;
+  Stopwatch watch;
+  uint64_t done = 0;
   while (done < steps.size()) {
     run.take(steps[done]);
     if (deadline.over(done++)) break;
   }
-  slice->seconds = bench_seconds_since(start);
+  watch.stop(slice);
   slice->operations = done;
 }
 

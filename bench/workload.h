@@ -30,6 +30,7 @@ enum class Data {
 /* What one slice of a workload came to; passes through a pipe as it is. */
 struct Slice {
   double seconds, settle_seconds; /* settling is not part of seconds */
+  double cpu_seconds;             /* processor time of all threads, without settling */
   uint64_t operations;
   uint64_t background_writes; /* puts of another thread meanwhile, not in operations */
   bench_io io;                /* settling included */
@@ -55,13 +56,14 @@ public:
   void all_have(uint32_t version) { base_ = version; }
   std::atomic<uint64_t> &added() { return added_; } /* keys beyond the first records */
 
-  /* Puts every record once in random order, settles, and reads all of it once. */
+  /* Puts every record once in random order, and settles. */
   void fill();
   /* Makes what is filled compacted or scarce. */
   void turn_into(Data data);
+  /* Reads all of it once, and that everything is there. */
+  void warm();
 
 private:
-  void warm();
   void open(bool scarce);
 
   const StoreKind &kind_;
