@@ -202,7 +202,8 @@ static int read_page(struct run_check *run, const struct index_entry *entry, boo
   for (int attempt = 0; attempt < ATTEMPTS && !*good; attempt++) {
     status = block_io_read(&check->io, run->ptr->extents, run->ptr->extent_count, entry->offset, check->page.data,
                            entry->length, &failure);
-    *good = status == 0 && checksum(check->io.seed, check->page.data, entry->length) == entry->checksum;
+    *good = status == 0 &&
+            checksum(check->io.seed, check->page.data, entry->length) == entry->checksum; /* guard: checksum */
     wrong = status == 0 && !*good;
   }
   if (*good) return 0;
@@ -237,7 +238,7 @@ static bool next_entry(const struct run_check *run, uint32_t at, uint64_t offset
   return record.kind == RECORD_PUT && record.sequence == 0 &&
          index_entry_decode(record.value.data, record.value.size, entry) && entry->offset == offset &&
          entry->length <= end - offset && entry->length <= run->check->superblock.page_size &&
-         entry->length >= PAGE_HEADER_SIZE;
+         entry->length >= PAGE_HEADER_SIZE; /* guard: bounds */
 }
 
 static int check_pages(struct run_check *run) {
