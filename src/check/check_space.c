@@ -69,7 +69,7 @@ int check_space_expect(struct check *check, uint64_t objects) {
 bool check_space_shared(const struct check *check, const struct block_ptr *ptr) {
   if (!ptr->generation) return false;
   const struct space_object *object = slot(&check->space, ptr->extents[0].first);
-  return object->generation == ptr->generation && object->checksum == ptr->checksum;
+  return object->generation == ptr->generation && object->checksum == ptr->checksum; /* no guard: is it the same */
 }
 
 static void remember(struct check_space *space, const struct block_ptr *ptr) {

@@ -142,10 +142,8 @@ int engine_checkpoint_tree(struct wodan_db *db, struct wodan_error *error) {
   lock_leave(&db->write);
   if (status == 0) status = write_root(db, &root, error);
   if (status < 0) return status;
-#ifndef MUTANT_NO_BARRIER
   status = device_barrier(&db->device, error); /* 2. nothing of the record before all it names */
   if (status < 0) return engine_fail(db, status, error);
-#endif
   struct memtable *released = NULL;
   lock_acquire(&db->write);
   status = write_and_flush(db, &root, &released, error);

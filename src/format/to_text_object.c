@@ -64,7 +64,7 @@ static void extents_to_text(struct text_sink *sink, struct wire_reader *r) {
   bool many = count > BLOCK_PTR_EXTENTS_MAX;
   if (r->failed) return;
   text_put(sink, from, r->at - from, many ? "more than there can be" : NULL, "extents", "%" PRIu64, count);
-  if (many) r->failed = true;
+  if (many) r->failed = true; /* guard: bounds */
   sink->depth++;
   for (uint64_t i = 0; i < count && !r->failed; i++) {
     from = r->at;
@@ -79,11 +79,8 @@ static void key_to_text(struct text_sink *sink, struct wire_reader *r, const cha
   size_t from = r->at;
   char text[TEXT_KEY_MAX];
   uint64_t size = wire_get_varint(r);
-  const uint8_t *key = r->failed || size > r->size ? NULL : wire_get_bytes(r, (size_t)size);
-  if (!key) {
-    r->failed = true;
-    return;
-  }
+  const uint8_t *key = wire_get_bytes(r, size);
+  if (!key) return; /* guard: bounds */
   text_put(sink, from, r->at - from, NULL, name, "%s",
            size ? text_tree_key(text, sizeof text, (struct wodan_slice){key, (size_t)size}) : "none");
 }
@@ -94,7 +91,7 @@ static void sections_to_text(struct text_sink *sink, struct wire_reader *r) {
   if (r->failed) return;
   bool many = count > OBJECT_SECTIONS_MAX;
   text_put(sink, from, r->at - from, many ? "more than there can be" : NULL, "sections", "%" PRIu64, count);
-  if (many) r->failed = true;
+  if (many) r->failed = true; /* guard: bounds */
   sink->depth++;
   for (uint64_t i = 0; i < count && !r->failed; i++) {
     from = r->at;
@@ -183,10 +180,9 @@ static bool page_record_to_text(struct text_sink *sink, struct wire_reader *r, c
   uint64_t suffix_size = wire_get_varint(r), packed = wire_get_varint(r), delta = wire_get_varint(r);
   uint64_t value_size = packed >> 3;
   uint8_t record = (uint8_t)(packed & 7);
-  if (r->failed || suffix_size > r->size || value_size > r->size) return false;
-  const uint8_t *suffix = wire_get_bytes(r, (size_t)suffix_size);
-  const uint8_t *bytes = wire_get_bytes(r, (size_t)value_size);
-  if (!suffix || !bytes) return false;
+  const uint8_t *suffix = wire_get_bytes(r, suffix_size);
+  const uint8_t *bytes = wire_get_bytes(r, value_size);
+  if (!bytes) return false; /* guard: bounds */
   struct wodan_slice name = joined(whole, prefix, page->prefix_size, suffix, (size_t)suffix_size);
   if (record > RECORD_DELETE) problem = "of an unknown kind";
   if (record == RECORD_DELETE && value_size) problem = "a delete with a value";

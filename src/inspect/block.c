@@ -259,7 +259,7 @@ static int show_header(struct look *look, bool all, struct wodan_error *error) {
   sink.status = heading(look, 0, owner->node ? "node" : "run", text);
   bool decodes = object_header_decode(bytes, ptr->header_length, inspect->io.seed, inspect->io.fsid,
                                       &inspect->io.bounds, &look->header);
-  look->usable = decodes && look->header.checksum == ptr->checksum;
+  look->usable = decodes && look->header.checksum == ptr->checksum; /* guard: checksum */
   if (decodes && !look->usable)
     text_put(&sink, 0, 8, "it is intact but not the one that its tree names", "checksum", "the tree says 0x%016" PRIx64,
              ptr->checksum);
@@ -354,7 +354,7 @@ static int show_page(struct look *look, const struct index_entry *entry, bool pr
     status = unreadable(look, look->block, "page", &failure, error);
   } else {
     struct text_sink sink = sink_of(look, 1);
-    bool right = !proven || checksum(inspect->io.seed, bytes, entry->length) == entry->checksum;
+    bool right = !proven || checksum(inspect->io.seed, bytes, entry->length) == entry->checksum; /* guard: checksum */
     snprintf(text, sizeof text, "%" PRIu32 ", bytes %" PRIu64 " to %" PRIu64 " of the object%s", number, entry->offset,
              entry->offset + entry->length, proven ? "" : ", found without the index");
     text_put(&sink, 0, 0, right ? NULL : "its checksum is not the index's", "page", "%s", text);
@@ -369,7 +369,7 @@ static int show_page(struct look *look, const struct index_entry *entry, bool pr
 static bool entry_fits(const struct look *look, const struct section *pages, const struct index_entry *entry) {
   return entry->offset >= pages->offset && entry->length >= PAGE_HEADER_SIZE &&
          entry->length <= look->inspect->superblock.page_size && entry->offset <= pages->offset + pages->length &&
-         entry->length <= pages->offset + pages->length - entry->offset;
+         entry->length <= pages->offset + pages->length - entry->offset; /* guard: bounds */
 }
 
 /* The pages by the index. */

@@ -56,14 +56,15 @@ static const uint8_t *pass_bytes(struct ring_pass *pass, uint64_t position) {
 }
 
 static bool follows(const struct journal_block *a, const struct journal_block *b) {
-  return b->sequence == a->sequence + 1 && b->previous == a->hash && epoch_compare(b->epoch, a->epoch) >= 0;
+  return b->sequence == a->sequence + 1 && b->previous == a->hash &&
+         epoch_compare(b->epoch, a->epoch) >= 0; /* guard: checksum */
 }
 
 /* The fragment that is due behind `a`. */
 static bool continues(const struct journal_block *a, const struct journal_block *b) {
-  if (a->kind == JOURNAL_EMPTY || b->kind == JOURNAL_EMPTY) return false;
-  if (a->fragment + 1 == a->fragments) return b->fragment == 0;
-  return b->fragment == a->fragment + 1 && b->kind == a->kind && b->fragments == a->fragments;
+  if (a->kind == JOURNAL_EMPTY || b->kind == JOURNAL_EMPTY) return false;                      /* guard: bounds */
+  if (a->fragment + 1 == a->fragments) return b->fragment == 0;                                /* guard: bounds */
+  return b->fragment == a->fragment + 1 && b->kind == a->kind && b->fragments == a->fragments; /* guard: bounds */
 }
 
 static int show_ring(struct ring_pass *pass, ring_shown *shown, void *context) {

@@ -54,7 +54,7 @@ static const uint8_t *ring_raw(struct ring_reader *reader, uint64_t position, ui
 static bool ring_decode(struct ring_reader *reader, const uint8_t *raw, uint64_t position, struct ring_block *out) {
   struct journal *j = reader->journal;
   return raw && journal_block_decode(raw, j->block_size, j->seed, j->fsid, &out->block, &out->payload) &&
-         out->block.sequence % j->blocks == position;
+         out->block.sequence % j->blocks == position; /* guard: bounds */
 }
 
 /* The valid block of this very sequence, kind empty excluded. A block that does not prove is read once more, alone: a fault on
@@ -63,8 +63,8 @@ static bool ring_get(struct ring_reader *reader, uint64_t sequence, struct ring_
   uint64_t position = sequence % reader->journal->blocks;
   for (uint32_t ahead = UINT32_MAX;; ahead = 1) {
     if (ring_decode(reader, ring_raw(reader, position, ahead), position, out))
-      return out->block.sequence == sequence && out->block.kind != JOURNAL_EMPTY;
-    if (ahead == 1) return false;
+      return out->block.sequence == sequence && out->block.kind != JOURNAL_EMPTY; /* guard: bounds */
+    if (ahead == 1) return false; /* no guard: the end of two attempts */
     reader->count = 0;
   }
 }
@@ -74,10 +74,11 @@ static bool decode_checkpoint(const struct ring_reader *reader, const struct vol
                               const struct ring_block *got, struct checkpoint_record *record,
                               struct checkpoint_mark *mark) {
   uint64_t sequence = got->block.sequence;
-  if (got->block.kind != JOURNAL_CHECKPOINT) return false;
-  if (!checkpoint_record_decode(got->payload, got->block.payload_length, bounds, record)) return false;
+  if (got->block.kind != JOURNAL_CHECKPOINT) return false; /* guard: bounds */
+  if (!checkpoint_record_decode(got->payload, got->block.payload_length, bounds, record))
+    return false; /* guard: bounds */
   if (record->tail > sequence || record->previous > sequence || sequence - record->tail >= reader->journal->blocks)
-    return false;
+    return false; /* guard: bounds */
   *mark = (struct checkpoint_mark){.sequence = sequence, .hash = got->block.hash, .tail = record->tail};
   return true;
 }
@@ -85,7 +86,7 @@ static bool decode_checkpoint(const struct ring_reader *reader, const struct vol
 static bool load_checkpoint(struct ring_reader *reader, const struct volume_bounds *bounds, uint64_t sequence,
                             uint64_t hash, struct checkpoint_record *record, struct checkpoint_mark *mark) {
   struct ring_block got;
-  if (!ring_get(reader, sequence, &got) || (hash != 0 && got.block.hash != hash)) return false;
+  if (!ring_get(reader, sequence, &got) || (hash != 0 && got.block.hash != hash)) return false; /* guard: checksum */
   return decode_checkpoint(reader, bounds, &got, record, mark);
 }
 
@@ -93,11 +94,11 @@ static bool load_checkpoint(struct ring_reader *reader, const struct volume_boun
 static bool bisect(struct ring_reader *reader, struct ring_block *found) {
   uint64_t blocks = reader->journal->blocks, low = 0, high = blocks;
   struct ring_block probe;
-  if (!ring_decode(reader, ring_raw(reader, 0, 1), 0, found)) return false;
+  if (!ring_decode(reader, ring_raw(reader, 0, 1), 0, found)) return false; /* guard: bounds */
   uint64_t lap = found->block.sequence / blocks;
   while (high - low > 1) {
     uint64_t middle = low + (high - low) / 2;
-    if (!ring_decode(reader, ring_raw(reader, middle, 1), middle, &probe)) return false;
+    if (!ring_decode(reader, ring_raw(reader, middle, 1), middle, &probe)) return false; /* guard: bounds */
     if (probe.block.sequence / blocks >= lap) {
       low = middle;
       *found = probe;
@@ -140,7 +141,8 @@ static bool start_from(struct ring_reader *reader, const struct volume_bounds *b
                        struct checkpoint_record *record, struct checkpoint_mark *mark) {
   const struct journal_block b = found->block; /* the payload goes away with the next read */
   if (b.kind == JOURNAL_CHECKPOINT && load_checkpoint(reader, bounds, b.sequence, b.hash, record, mark)) return true;
-  if (b.checkpoint == b.sequence) return false; /* names itself, and is no checkpoint */
+  /* It names itself, and is no checkpoint. */
+  if (b.checkpoint == b.sequence) return false; /* guard: bounds */
   return load_checkpoint(reader, bounds, b.checkpoint, b.checkpoint_hash, record, mark);
 }
 
@@ -162,12 +164,14 @@ static bool walk_step(struct ring_reader *reader, const struct volume_bounds *bo
                       struct ring_block *got) {
   struct checkpoint_record record;
   struct checkpoint_mark mark;
-  if (!ring_get(reader, walk->next, got)) return false;
+  if (!ring_get(reader, walk->next, got)) return false; /* guard: bounds */
   const struct journal_block *b = &got->block;
-  if (b->kind == JOURNAL_CHECKPOINT && !decode_checkpoint(reader, bounds, got, &record, &mark)) return false;
-  if (walk->any && (b->previous != walk->hash || epoch_compare(b->epoch, walk->epoch) < 0)) return false;
-  if (b->fragment != walk->fragment) return false;
-  if (walk->fragment && (b->kind != walk->kind || b->fragments != walk->fragments)) return false;
+  if (b->kind == JOURNAL_CHECKPOINT && !decode_checkpoint(reader, bounds, got, &record, &mark))
+    return false; /* guard: bounds */
+  if (walk->any && (b->previous != walk->hash || epoch_compare(b->epoch, walk->epoch) < 0))
+    return false;                                                                                 /* guard: checksum */
+  if (b->fragment != walk->fragment) return false;                                                /* guard: bounds */
+  if (walk->fragment && (b->kind != walk->kind || b->fragments != walk->fragments)) return false; /* guard: bounds */
   if (!walk->any) walk->whole_hash = b->previous;
   walk->any = true;
   walk->next++;
@@ -256,11 +260,11 @@ static int mount_from_start(struct ring_reader *reader, const struct volume_boun
   if (walk.next <= start)
     return status_corrupt(error, ring_place(journal, walk.next),
                           "journal block %llu is damaged, before the newest checkpoint record at %llu",
-                          (unsigned long long)walk.next, (unsigned long long)start);
+                          (unsigned long long)walk.next, (unsigned long long)start); /* guard: bounds */
   if (find_evidence(reader, bounds, m, &walk, &witness))
     return status_corrupt(error, ring_place(journal, walk.next),
                           "journal block %llu is damaged: block %llu behind it says it was durable",
-                          (unsigned long long)walk.next, (unsigned long long)witness);
+                          (unsigned long long)walk.next, (unsigned long long)witness); /* guard: bounds */
   m->head = walk.whole;
   m->head_hash = walk.whole_hash;
   if (m->newest.generation > m->generation_max) m->generation_max = m->newest.generation;
@@ -280,8 +284,9 @@ int journal_mount(struct journal *journal, const struct volume_bounds *bounds, s
    * newest block stands on need be broken. */
   m->linear = true;
   if (!scan_ring(&reader, &found) || !start_from(&reader, bounds, &found, &m->newest, &m->newest_mark))
-    return status_corrupt(error, ring_place(journal, 0),
-                          "the journal names no checkpoint record that can be read; an older root may be intact");
+    return status_corrupt(
+        error, ring_place(journal, 0),
+        "the journal names no checkpoint record that can be read; an older root may be intact"); /* guard: bounds */
   return mount_from_start(&reader, bounds, m, error);
 }
 
@@ -333,8 +338,10 @@ int journal_older_root(struct journal *journal, const struct volume_bounds *boun
   struct ring_block got;
   if (below && ring_get(&reader, below->sequence, &got)) below_epoch = got.block.epoch;
   struct journal_block bar = {.epoch = below_epoch, .sequence = below ? below->sequence : UINT64_MAX};
-  if (find_root(&reader, bounds, &bar, 0, m)) return 0;
-  return status_corrupt(error, ring_place(journal, 0), "no older checkpoint record in the journal is intact");
+  if (!find_root(&reader, bounds, &bar, 0, m))
+    return status_corrupt(error, ring_place(journal, 0),
+                          "no older checkpoint record in the journal is intact"); /* guard: bounds */
+  return 0;
 }
 
 int journal_root_of_generation(struct journal *journal, const struct volume_bounds *bounds, uint64_t generation,
@@ -342,10 +349,11 @@ int journal_root_of_generation(struct journal *journal, const struct volume_boun
   assert(generation > 0);
   struct ring_reader reader = ring_reader(journal);
   struct journal_block bar = {.epoch = {UINT64_MAX, UINT64_MAX}, .sequence = UINT64_MAX};
-  if (find_root(&reader, bounds, &bar, generation, m)) return 0;
-  return status_corrupt(error, ring_place(journal, 0),
-                        "no checkpoint record of generation %llu in the journal is intact",
-                        (unsigned long long)generation);
+  if (!find_root(&reader, bounds, &bar, generation, m))
+    return status_corrupt(error, ring_place(journal, 0),
+                          "no checkpoint record of generation %llu in the journal is intact",
+                          (unsigned long long)generation); /* guard: bounds */
+  return 0;
 }
 
 /* ---- replay --------------------------------------------------------------------------------------------------- */
@@ -358,16 +366,17 @@ static int apply_record(struct journal *journal, const struct journal_replay *re
   uint64_t place = ring_place(journal, block);
   if (r.failed || first == 0 || last < first)
     return status_corrupt(error, place, "the journal record at block %llu has no valid header",
-                          (unsigned long long)block);
+                          (unsigned long long)block); /* guard: bounds */
   if (first > *tip + 1)
     return status_corrupt(error, place, "the journal record at block %llu starts at operation %llu, but %llu is next",
-                          (unsigned long long)block, (unsigned long long)first, (unsigned long long)(*tip + 1));
+                          (unsigned long long)block, (unsigned long long)first,
+                          (unsigned long long)(*tip + 1)); /* guard: bounds */
   for (uint64_t sequence = first; sequence <= last; sequence++) {
     struct journal_operation operation;
     if (!journal_operation_decode(&r, &operation))
       return status_corrupt(error, place, "the journal record at block %llu has a malformed operation",
-                            (unsigned long long)block);
-    if (sequence <= *tip) continue; /* the checkpoint already holds it */
+                            (unsigned long long)block); /* guard: bounds */
+    if (sequence <= *tip) continue;                     /* the checkpoint already holds it */
     struct record record = {
         .key = operation.key, .value = operation.value, .kind = operation.kind, .sequence = sequence};
     int status = replay->apply(replay->context, &record, block, error);
@@ -376,7 +385,7 @@ static int apply_record(struct journal *journal, const struct journal_replay *re
   }
   if (r.at != r.size)
     return status_corrupt(error, place, "the journal record at block %llu is longer than its operations",
-                          (unsigned long long)block);
+                          (unsigned long long)block); /* guard: bounds */
   return 0;
 }
 
@@ -389,7 +398,7 @@ int journal_replay(struct journal *journal, const struct journal_replay *replay,
     struct ring_block got;
     if (!ring_get(&reader, q, &got)) {
       status = status_corrupt(error, ring_place(journal, q), "journal block %llu changed while it was read",
-                              (unsigned long long)q);
+                              (unsigned long long)q); /* guard: bounds */
       break;
     }
     const struct journal_block *b = &got.block;
@@ -398,7 +407,7 @@ int journal_replay(struct journal *journal, const struct journal_replay *replay,
     if (b->fragment == 0) {
       filled = 0;
       uint64_t wanted = (uint64_t)b->fragments * journal_payload_max(journal);
-      if (b->fragments > journal->blocks) wanted = 0;
+      if (b->fragments > journal->blocks) wanted = 0; /* guard: bounds */
       if (wanted > capacity) {
         mem_free(journal->mem, joined, capacity);
         joined = mem_alloc(journal->mem, wanted);
@@ -411,7 +420,7 @@ int journal_replay(struct journal *journal, const struct journal_replay *replay,
     }
     if (b->payload_length > capacity - filled) {
       status = status_corrupt(error, ring_place(journal, q), "journal block %llu does not fit its record",
-                              (unsigned long long)q);
+                              (unsigned long long)q); /* guard: bounds */
       break;
     }
     memcpy(joined + filled, got.payload, b->payload_length);

@@ -49,19 +49,21 @@ uint64_t run_range_bytes(const struct run *run, const struct wodan_slice *lower,
 /* NULL when the bytes are the page its index entry names, else what is wrong. */
 static const char *page_fault(const struct run *run, const struct run_index *index, uint32_t at,
                               const struct index_entry *entry, const uint8_t *bytes) {
-#ifndef MUTANT_NO_PAGE_CHECKSUM
-  if (checksum(run->env->io->seed, bytes, entry->length) != entry->checksum) return "a page has a wrong checksum";
-#endif
-  if (!page_validate(bytes, entry->size)) return "a page breaks the rules of its format";
+  if (checksum(run->env->io->seed, bytes, entry->length) != entry->checksum)
+    return "a page has a wrong checksum";                                                 /* guard: checksum */
+  if (!page_validate(bytes, entry->size)) return "a page breaks the rules of its format"; /* guard: bounds */
   struct page page = page_view(bytes);
   struct wodan_slice first[2], last[2], bound[2];
   key_parts(&page, 0, first);
   key_parts(&page, page.count - 1, last);
   key_parts(&index->page, at, bound);
-  if (compare_parts(last, bound) != 0) return "a page does not end with the key its index names";
-  if (at == 0) return compare_whole(first, index->shape.low) < 0 ? "a page starts below the key range" : NULL;
-  key_parts(&index->page, at - 1, bound);
-  return compare_parts(first, bound) <= 0 ? "a page starts below its place in the index" : NULL;
+  if (compare_parts(last, bound) != 0) return "a page does not end with the key its index names"; /* guard: bounds */
+  if (at == 0 && compare_whole(first, index->shape.low) < 0)
+    return "a page starts below the key range"; /* guard: bounds */
+  if (at > 0) key_parts(&index->page, at - 1, bound);
+  if (at > 0 && compare_parts(first, bound) <= 0)
+    return "a page starts below its place in the index"; /* guard: bounds */
+  return NULL;
 }
 
 /* Reads a page into a frame and proves it; a second time before it is called damage. */
@@ -73,7 +75,7 @@ static int page_read(struct run *run, const struct run_index *index, uint32_t at
     status = block_io_read(run->env->io, run->extents, run->extent_count, entry.offset, bytes, entry.length, error);
     const char *fault = status ? NULL : page_fault(run, index, at, &entry, bytes);
     if (!status && !fault) return 0;
-    if (fault) status = run_corrupt(run, entry.offset, fault, error);
+    if (fault) status = run_corrupt(run, entry.offset, fault, error); /* guard: bounds */
     if (status == WODAN_ENOMEM) break;
   }
   return status;
