@@ -14,6 +14,66 @@
 
 WODAN_BEGIN
 
+/* ---- in place ------------------------------------------------------------------------------------------------------ */
+
+enum wodan_repair_kind {                              /* numbers never change */
+                         WODAN_REPAIR_SUPERBLOCK = 1, /* block 0 or the copy is written again from the other */
+                         WODAN_REPAIR_ROOT =
+                             2, /* the newest root is published again, so that the root before it is whole too */
+                         WODAN_REPAIR_OLDER_ROOT = 3, /* an older root takes the place of the newest */
+                         WODAN_REPAIR_JOURNAL = 4,    /* the journal is ended where it can be replayed to */
+                         WODAN_REPAIR_OPERATIONS = 5, /* operations of the journal go into the tree */
+                         WODAN_REPAIR_NODE =
+                             6, /* a node that cannot be read is replaced by an older version, or given up */
+                         WODAN_REPAIR_LEAF = 7, /* a leaf is written again */
+                         WODAN_REPAIR_RUNS = 8, /* buffered runs are merged into a new one */
+};
+
+/* Something that is done. */
+struct wodan_repair_step {
+  uint32_t kind;       /* enum wodan_repair_kind */
+  uint32_t has_range;  /* as in struct wodan_finding: the keys concerned */
+  uint64_t block;      /* of what is replaced, or WODAN_NO_BLOCK */
+  uint64_t generation; /* of it, 0 when none */
+  const char *message; /* one sentence */
+  uint32_t has_lower, has_upper;
+  struct wodan_slice lower, upper;
+};
+
+struct wodan_repair_options {
+  uint32_t size;    /* sizeof(struct wodan_repair_options); 0 is taken as the whole struct */
+  uint32_t allowed; /* WODAN_REPAIR_SAFE (or 0), or WODAN_REPAIR_LOSSY for all that can be done in place */
+  uint32_t dry_run; /* 1: nothing is written; the steps that would be done are told */
+  uint32_t reserved;
+  struct wodan_allocator allocator;
+  struct wodan_hooks hooks; /* random makes the new epoch */
+  void *context;
+  /* What the check finds, and then (id 60) of which keys records are given up. NULL: only counted. */
+  void (*finding)(void *context, const struct wodan_finding *finding);
+  void (*step)(void *context, const struct wodan_repair_step *step); /* NULL: only counted */
+  int (*progress)(void *context, uint64_t done, uint64_t total);     /* as in check.h; of the checks */
+  uint64_t memory_limit; /* most bytes taken from the allocator at any time; 0: no limit */
+  uint64_t generation;   /* 0: the newest root; else (with WODAN_REPAIR_LOSSY) the volume goes on from this root */
+};
+
+struct wodan_repair_report {
+  struct wodan_check_report before, after; /* after: as before when nothing was done, or in a dry run */
+  uint64_t steps;                          /* done, or in a dry run to be done */
+  uint64_t losses;                         /* ranges of keys of which records are given up */
+  uint32_t complete; /* 0: stopped by `progress`, before anything was written or in the last check */
+  uint32_t reserved;
+};
+
+/* Checks the volume, does what is allowed about what is found, and checks again. Everything new goes to free blocks and one
+ * checkpoint record makes it the tree, so a crash at any moment leaves the volume as it was or repaired; a second repair finds
+ * nothing to do. Safe steps give up no record that can be read, and are left out when they would make a greater repair worse.
+ * Lossy ones give up what cannot be read: a leaf or buffered runs are written again with what can be read of them, a lost node
+ * is taken from the root before, or given up. What was done is durable on return; what is left is in report->after.
+ * Returns 0 also when something is left. WODAN_EREADONLY; WODAN_ENOSPC (too few free blocks: nothing was changed; salvage
+ * instead); else as wodan_check; WODAN_EIO also for a failed write, behind which a new repair is needed. */
+WODAN_API int wodan_repair(struct wodan_device *device, const struct wodan_repair_options *options,
+                           struct wodan_repair_report *report, struct wodan_error *error);
+
 /* ---- salvage ------------------------------------------------------------------------------------------------------- */
 
 /* A record that no tree names any more, of a key about which something is lost. */

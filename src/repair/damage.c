@@ -8,6 +8,7 @@
 #include "repair/damage.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "format/record.h"
@@ -88,6 +89,32 @@ void damage_release(struct damage *damage) {
   mem_array_free(damage->mem, damage->objects, damage->capacity, sizeof *damage->objects);
   damage->objects = NULL;
   damage->count = damage->capacity = 0;
+}
+
+struct wodan_slice damage_user_key(struct wodan_slice key) {
+  if (key.size < TABLE_ID_SIZE) return (struct wodan_slice){NULL, 0};
+  return (struct wodan_slice){(const uint8_t *)key.data + TABLE_ID_SIZE, key.size - TABLE_ID_SIZE};
+}
+
+void damage_tell_loss(enum finding_id id, const struct loss *loss,
+                      void (*finding)(void *context, const struct wodan_finding *finding), void *context) {
+  const struct finding_row *row = finding_row(id);
+  const char *gap = strstr(row->sentence, "%s");
+  char message[512];
+  if (!finding) return;
+  snprintf(message, sizeof message, "%.*s%s%s", (int)(gap - row->sentence), row->sentence, loss->why, gap + 2);
+  struct wodan_finding told = {.id = row->id,
+                               .severity = row->severity,
+                               .repair = row->repair,
+                               .block = loss->block,
+                               .generation = loss->generation,
+                               .message = message,
+                               .has_range = 1,
+                               .has_lower = loss->span.has_lower,
+                               .has_upper = loss->span.has_upper};
+  if (loss->span.has_lower) told.lower = damage_user_key(loss->span.lower);
+  if (loss->span.has_upper) told.upper = damage_user_key(loss->span.upper);
+  finding(context, &told);
 }
 
 /* ---- spans --------------------------------------------------------------------------------------------------------- */

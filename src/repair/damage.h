@@ -34,6 +34,12 @@ int damage_progress(void *context, uint64_t done, uint64_t total);
 /* WODAN_REPAIR_NOTHING when nothing was found about it. */
 uint32_t damage_of(const struct damage *damage, uint64_t generation);
 
+/* Without the table's id. */
+struct wodan_slice damage_user_key(struct wodan_slice tree_key);
+/* A loss as a finding; `finding` may be NULL. */
+void damage_tell_loss(enum finding_id id, const struct loss *loss,
+                      void (*finding)(void *context, const struct wodan_finding *finding), void *context);
+
 /* ---- ranges of keys ------------------------------------------------------------------------------------------------ */
 
 /* Keys about which something is lost. Memory is bounded: beyond SPANS_MAX ranges neighbours become one. */

@@ -10,7 +10,6 @@
 #include "repair/salvage.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <string.h>
 #include "check/check.h"
 #include "engine/engine.h"
@@ -33,29 +32,9 @@ struct salvage {
   struct orphans orphans; /* volume NULL: not looked for */
 };
 
-static struct wodan_slice user_key(struct wodan_slice key) {
-  if (key.size < TABLE_ID_SIZE) return (struct wodan_slice){NULL, 0};
-  return (struct wodan_slice){(const uint8_t *)key.data + TABLE_ID_SIZE, key.size - TABLE_ID_SIZE};
-}
-
 static void tell(struct salvage *salvage, enum finding_id id, const struct loss *loss) {
-  const struct finding_row *row = finding_row(id);
-  const char *gap = strstr(row->sentence, "%s");
-  char message[512];
-  snprintf(message, sizeof message, "%.*s%s%s", (int)(gap - row->sentence), row->sentence, loss->why, gap + 2);
-  struct wodan_finding finding = {.id = row->id,
-                                  .severity = row->severity,
-                                  .repair = row->repair,
-                                  .block = loss->block,
-                                  .generation = loss->generation,
-                                  .message = message,
-                                  .has_range = 1,
-                                  .has_lower = loss->span.has_lower,
-                                  .has_upper = loss->span.has_upper};
-  if (loss->span.has_lower) finding.lower = user_key(loss->span.lower);
-  if (loss->span.has_upper) finding.upper = user_key(loss->span.upper);
   salvage->report->losses++;
-  if (salvage->options->finding) salvage->options->finding(salvage->options->context, &finding);
+  damage_tell_loss(id, loss, salvage->options->finding, salvage->options->context);
 }
 
 static int on_loss(void *context, const struct loss *loss, struct wodan_error *error) {
@@ -108,20 +87,16 @@ static int publish(struct salvage *salvage, struct wodan_error *error) {
   struct writer_root root = {.device_blocks = salvage->to.superblock.device_blocks};
   int status = bulk_finish(bulk, &root.root, error);
   root.sequence = bulk->sequence_max;
-  if (status == 0) status = writer_publish(&salvage->writer, &root, error);
+  if (status == 0) status = writer_publish(&salvage->writer, &root, false, error);
   if (status == 0) salvage->report->records = bulk->total;
   return status;
 }
 
 /* ---- orphans ------------------------------------------------------------------------------------------------------- */
 
-static void own(void *context, const struct block_ptr *ptr) {
-  struct bitmap *owned = context;
-  for (uint32_t e = 0; e < ptr->extent_count; e++) {
-    uint64_t first = ptr->extents[e].first, end = first + ptr->extents[e].count;
-    if (end > owned->size) end = owned->size;
-    if (first < end) bitmap_set(owned, first, end);
-  }
+static void own(void *context, const struct block_ptr *ptr, bool node) {
+  (void)node;
+  volume_mark(context, ptr);
 }
 
 /* The runs that the newest root's tree does not name and that hold keys of these spans; once. */
@@ -158,7 +133,7 @@ static void tell_orphan(struct salvage *salvage) {
   const struct orphans *orphans = &salvage->orphans;
   const struct record *record = &orphans->base.record;
   if (spans_hold(&salvage->answered, record->key)) return; /* it is in the new volume */
-  const struct wodan_orphan orphan = {.key = user_key(record->key),
+  const struct wodan_orphan orphan = {.key = damage_user_key(record->key),
                                       .value = record->value,
                                       .sequence = record->sequence,
                                       .generation = orphans->from->generation,

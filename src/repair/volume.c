@@ -108,7 +108,7 @@ struct telling {
 static bool tell_node(void *context, const struct block_ptr *ptr, const struct node_place *place) {
   const struct telling *telling = context;
   (void)place;
-  telling->object(telling->context, ptr);
+  telling->object(telling->context, ptr, true);
   return true;
 }
 
@@ -117,8 +117,8 @@ static int tell_entries(void *context, const struct block_ptr *ptr, const struct
   const struct telling *telling = context;
   (void)ptr, (void)place, (void)error;
   for (uint32_t i = 0; image->level == 0 && i < image->entry_count; i++)
-    telling->object(telling->context, &image->entries[i].branch.ptr);
-  for (uint32_t i = 0; i < image->run_count; i++) telling->object(telling->context, &image->runs[i].ptr);
+    telling->object(telling->context, &image->entries[i].branch.ptr, false);
+  for (uint32_t i = 0; i < image->run_count; i++) telling->object(telling->context, &image->runs[i].ptr, false);
   return 0;
 }
 
@@ -136,6 +136,14 @@ int volume_objects(struct volume *volume, const struct volume_root *root, volume
   volume_use_root(volume, root);
   int status = tree_walk(&volume->io, &root->record.root, &walker, error);
   return status == WODAN_ENOMEM ? status : 0; /* a tree that names its nodes too often ends early */
+}
+
+void volume_mark(struct bitmap *map, const struct block_ptr *ptr) {
+  for (uint32_t e = 0; e < ptr->extent_count; e++) {
+    uint64_t first = ptr->extents[e].first, end = first + ptr->extents[e].count;
+    if (end > map->size) end = map->size;
+    if (first < end) bitmap_set(map, first, end);
+  }
 }
 
 /* ---- replay ------------------------------------------------------------------------------------------------------ */

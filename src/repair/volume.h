@@ -7,6 +7,7 @@
 #include "io/block_io.h"
 #include "journal/journal.h"
 #include "memtable/memtable.h"
+#include "space/bitmap.h"
 
 enum { VOLUME_ROOTS_MAX = 8 };
 
@@ -48,8 +49,10 @@ void volume_use_all(struct volume *volume);
 
 /* Every object that the root's tree names, as far as its nodes can be read, in no order; some maybe more than once.
  * WODAN_ENOMEM. */
-typedef void volume_object(void *context, const struct block_ptr *ptr);
+typedef void volume_object(void *context, const struct block_ptr *ptr, bool node);
 int volume_objects(struct volume *volume, const struct volume_root *root, volume_object *object, void *context,
                    struct wodan_error *error);
+/* Sets the bits of the object's blocks, as far as the map goes. */
+void volume_mark(struct bitmap *map, const struct block_ptr *ptr);
 
 #endif

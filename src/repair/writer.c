@@ -87,12 +87,12 @@ static int publish_once(struct writer *writer, const struct writer_root *root, s
   return status;
 }
 
-int writer_publish(struct writer *writer, const struct writer_root *root, struct wodan_error *error) {
+int writer_publish(struct writer *writer, const struct writer_root *root, bool twice, struct wodan_error *error) {
   struct journal *journal = &writer->volume->journal;
   if (!journal_room_for_checkpoint(journal))
     return status_set(error, WODAN_ENOSPC, 0, WODAN_NO_BLOCK, "the journal has no room for a checkpoint");
   int status = publish_once(writer, root, error);
-  if (status == 0 && journal_room_for_checkpoint(journal)) status = publish_once(writer, root, error);
+  if (status == 0 && twice && journal_room_for_checkpoint(journal)) status = publish_once(writer, root, error);
   if (status < 0 || !journal_room(journal, 1)) return status;
   status = journal_append_seal(journal, error); /* bears witness for the record before it */
   if (status == 0) status = device_flush(&writer->volume->device, error);

@@ -37,8 +37,8 @@ struct writer_root {
   uint64_t tail; /* 0: its own block */
   uint64_t device_blocks;
 };
-/* Barrier, record, flush, and the same once more, so that the root before the newest is whole too; then a seal. Durable on
+/* Barrier, record, flush; with `twice` once more, so that the root before the newest is the same; then a seal. Durable on
  * return. WODAN_ENOSPC: the ring has no room, nothing was written. */
-int writer_publish(struct writer *writer, const struct writer_root *root, struct wodan_error *error);
+int writer_publish(struct writer *writer, const struct writer_root *root, bool twice, struct wodan_error *error);
 
 #endif

@@ -43,6 +43,15 @@ void on_finding(void *context, const struct wodan_finding *finding); /* context:
 int on_progress(void *context, uint64_t done, uint64_t total);
 void bar_wipe(struct fsck *fsck);
 const char *status_name(int status);
+/* The keys of a finding or a step: " [keys "a" .. "m"]" or "", and as JSON. */
+struct key_range {
+  uint32_t has_range, has_lower, has_upper;
+  struct wodan_slice lower, upper;
+};
+enum { RANGE_TEXT_SIZE = 160 };
+void range_text(char out[RANGE_TEXT_SIZE], const struct key_range *range);
+struct json_object *range_json(const struct key_range *range);
+struct json_object *block_json(uint64_t block);
 /* The last lines, or the JSON object. */
 void report_summary(const struct fsck *fsck, const struct wodan_check_report *report, int status,
                     const struct wodan_error *error, int exit_code);
@@ -51,5 +60,6 @@ void report_summary(const struct fsck *fsck, const struct wodan_check_report *re
 
 int list_roots(struct fsck *fsck);
 int salvage(struct fsck *fsck);
+int repair(struct fsck *fsck);
 
 #endif

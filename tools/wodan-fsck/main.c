@@ -47,7 +47,7 @@ static uint64_t number(const struct argp_state *state, const char *what, const c
 /* -p, -y, -o and --list-roots exclude one another. */
 static void mode_set(struct fsck *fsck, enum fsck_mode mode, const struct argp_state *state) {
   if (fsck->mode != FSCK_CHECK && fsck->mode != mode)
-    argp_error(state, "--output and --list-roots exclude one another");
+    argp_error(state, "--preen, --yes, --output and --list-roots exclude one another");
   fsck->mode = mode;
 }
 
@@ -56,6 +56,12 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
   switch (key) {
   case 'n':
     fsck->dry_run = true;
+    return 0;
+  case 'p':
+    mode_set(fsck, FSCK_REPAIR_SAFE, state);
+    return 0;
+  case 'y':
+    mode_set(fsck, FSCK_REPAIR_ALL, state);
     return 0;
   case 'o':
     mode_set(fsck, FSCK_SALVAGE, state);
@@ -88,6 +94,8 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     return 0;
   case ARGP_KEY_END:
     if (!fsck->image) argp_error(state, "which image?");
+    if (fsck->dry_run && fsck->mode == FSCK_CHECK) fsck->mode = FSCK_REPAIR_ALL;
+    if (fsck->generation && fsck->mode == FSCK_REPAIR_SAFE) argp_error(state, "--root: another root only with --yes");
     if (fsck->dry_run && fsck->mode == FSCK_SALVAGE) argp_error(state, "--output writes a new image: not with -n");
     return 0;
   default:
@@ -96,7 +104,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 }
 
 static const struct argp_option OPTIONS[] = {
-    {"no-change", 'n', NULL, 0, "Change nothing (the default)", 0},
+    {"no-change", 'n', NULL, 0, "Change nothing, but tell what -y (or with -p: that) would do", 0},
+    {"preen", 'p', NULL, 0, "Repair in place what can be repaired without giving up any record that can be read", 0},
+    {"yes", 'y', NULL, 0, "Repair in place; what cannot be read is given up", 0},
     {"output", 'o', "OUT", 0,
      "Salvage all that can be read into the new image OUT; records that no tree names go to OUT.unreachable.jsonl", 0},
     {"verbose", 'v', NULL, 0, "Print all figures behind the check", 0},
@@ -104,7 +114,7 @@ static const struct argp_option OPTIONS[] = {
      "Show a progress bar when standard error is a terminal; with FD write lines \"done total percent\" to that "
      "descriptor",
      0},
-    {"root", 'b', "GENERATION", 0, "Take this root in place of the newest", 0},
+    {"root", 'b', "GENERATION", 0, "Take this root in place of the newest; with -y the image goes on from there", 0},
     {"list-roots", KEY_LIST_ROOTS, NULL, 0, "List the roots that the journal still holds, and check nothing", 0},
     {"memory", KEY_MEMORY, "SIZE", 0, "Take no more memory than that (suffix K, M, G)", 0},
     {"json", KEY_JSON, NULL, 0, "Print one JSON object in place of lines", 0},
@@ -114,12 +124,12 @@ static const struct argp ARGP = {
     .options = OPTIONS,
     .parser = parse,
     .args_doc = "IMAGE",
-    .doc = "Check a Wodan image: superblocks, journal, and every node, run, page and record of both newest roots. "
-           "Nothing is "
-           "ever written to it, and an image in use is refused.\v"
-           "Exit codes, as in fsck(8), added up: 0 no errors; 4 errors, left uncorrected; 8 the "
-           "image "
-           "could not be checked; 16 wrong usage; 32 cancelled."};
+    .doc =
+        "Check a Wodan image: superblocks, journal, and every node, run, page and record of both newest roots. Without "
+        "-p and -y nothing is written to it. An image in use is refused. When in doubt use -o first.\v"
+        "Exit codes, as in fsck(8), added up: 0 no errors; 1 errors, corrected; 4 errors, left uncorrected; 8 the "
+        "image "
+        "could not be checked; 16 wrong usage; 32 cancelled."};
 
 /* ---- the run ---------------------------------------------------------------------------------------------------- */
 
@@ -177,7 +187,7 @@ int main(int argc, char **argv) {
   struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
   sigaction(SIGINT, &action, NULL); /* a second Ctrl-C ends the program the usual way */
   fsck.findings = json_object_new_array();
-  int code = fsck.mode == FSCK_SALVAGE ? salvage(&fsck) : check_only(&fsck);
+  int code = fsck.mode == FSCK_SALVAGE ? salvage(&fsck) : fsck.mode == FSCK_CHECK ? check_only(&fsck) : repair(&fsck);
   json_object_put(fsck.findings);
   return finish(code);
 }

@@ -60,7 +60,7 @@ int on_progress(void *context, uint64_t done, uint64_t total) {
   return fsck->cancelled;
 }
 
-static struct json_object *json_block(uint64_t block) {
+struct json_object *block_json(uint64_t block) {
   return block == WODAN_NO_BLOCK ? NULL : json_object_new_uint64(block); /* NULL is JSON's null */
 }
 
@@ -80,14 +80,13 @@ static void key_text(char out[64], struct wodan_slice key) {
   snprintf(out + used, 64 - used, "\"");
 }
 
-/* " [keys "a" .. "m"]", or "" when nothing is known, or the range is everything. */
-static void range_text(char out[160], const struct wodan_finding *finding) {
+void range_text(char out[RANGE_TEXT_SIZE], const struct key_range *range) {
   char lower[64] = "first", upper[64] = "last";
   out[0] = '\0';
-  if (!finding->has_lower && !finding->has_upper) return;
-  if (finding->has_lower) key_text(lower, finding->lower);
-  if (finding->has_upper) key_text(upper, finding->upper);
-  snprintf(out, 160, " [keys %s .. %s]", lower, upper);
+  if (!range->has_lower && !range->has_upper) return;
+  if (range->has_lower) key_text(lower, range->lower);
+  if (range->has_upper) key_text(upper, range->upper);
+  snprintf(out, RANGE_TEXT_SIZE, " [keys %s .. %s]", lower, upper);
 }
 
 /* A bound as a string when it is ASCII, else as an object {"hex":...}; null: open. */
@@ -103,6 +102,14 @@ static struct json_object *json_bound(uint32_t there, struct wodan_slice key) {
   json_object_object_add(object, "hex", hex ? json_object_new_string(hex) : NULL);
   free(hex);
   return object;
+}
+
+struct json_object *range_json(const struct key_range *range) {
+  struct json_object *keys = range->has_range ? json_object_new_object() : NULL;
+  if (!keys) return NULL;
+  json_object_object_add(keys, "lower", json_bound(range->has_lower, range->lower));
+  json_object_object_add(keys, "upper", json_bound(range->has_upper, range->upper));
+  return keys;
 }
 
 /* What repairs a finding, in JSON and (an option) in lines. */
@@ -124,31 +131,28 @@ static const char *repair_text(uint32_t repair) {
 
 void on_finding(void *context, const struct wodan_finding *finding) {
   struct fsck *fsck = context;
-  char id[16], range[160];
+  const struct key_range range = {finding->has_range, finding->has_lower, finding->has_upper, finding->lower,
+                                  finding->upper};
+  char id[16], keys[RANGE_TEXT_SIZE];
   snprintf(id, sizeof id, "WF%04" PRIu32, finding->id);
-  range_text(range, finding);
+  range_text(keys, &range);
   bar_wipe(fsck);
   if (!fsck->json) {
     if (finding->block == WODAN_NO_BLOCK)
-      printf("%s %s: %s%s%s\n", id, severity_name(finding->severity), finding->message, range,
+      printf("%s %s: %s%s%s\n", id, severity_name(finding->severity), finding->message, keys,
              repair_text(finding->repair));
     else
       printf("%s %s block %" PRIu64 ": %s%s%s\n", id, severity_name(finding->severity), finding->block,
-             finding->message, range, repair_text(finding->repair));
+             finding->message, keys, repair_text(finding->repair));
     return;
   }
   struct json_object *object = json_object_new_object();
   json_object_object_add(object, "id", json_object_new_string(id));
   json_object_object_add(object, "severity", json_object_new_string(severity_name(finding->severity)));
-  json_object_object_add(object, "block", json_block(finding->block));
+  json_object_object_add(object, "block", block_json(finding->block));
   json_object_object_add(object, "generation", json_object_new_uint64(finding->generation));
   json_object_object_add(object, "message", json_object_new_string(finding->message));
-  struct json_object *keys = finding->has_range ? json_object_new_object() : NULL;
-  if (keys) {
-    json_object_object_add(keys, "lower", json_bound(finding->has_lower, finding->lower));
-    json_object_object_add(keys, "upper", json_bound(finding->has_upper, finding->upper));
-  }
-  json_object_object_add(object, "keys", keys);
+  json_object_object_add(object, "keys", range_json(&range));
   json_object_object_add(object, "repair", json_object_new_string(repair_name(finding->repair)));
   json_object_array_add(fsck->findings, object);
 }
@@ -199,7 +203,7 @@ static void print_json(const struct fsck *fsck, const struct wodan_check_report 
     failure = json_object_new_object();
     json_object_object_add(failure, "code", json_object_new_string(status_name(status)));
     json_object_object_add(failure, "message", json_object_new_string(error->message));
-    json_object_object_add(failure, "block", json_block(error->block));
+    json_object_object_add(failure, "block", block_json(error->block));
   }
   json_object_object_add(summary, "state", json_object_new_string(state_of(fsck, report, status)));
   json_object_object_add(summary, "complete", json_object_new_boolean(status == 0 && report->complete));
