@@ -13,6 +13,7 @@
 #include <wodan/device.h>
 #include <wodan/inspect.h>
 #include <wodan/kv.h>
+#include <wodan/repair.h>
 #include <wodan/stats.h>
 #include <wodan/status.h>
 #include <wodan/types.h>

@@ -1,49 +1,29 @@
-/* Owns: the command wodan-fsck: options, what is printed, exit codes.
+/* Owns: the command wodan-fsck: options, what is done in which mode, exit codes.
  *
- * Always true: the image is opened for reading only, so one in use is refused and none is ever written; the check itself
- * is wodan_check; the exit code is the sum that fsck(8) tells: 4 errors left uncorrected, 8 operational error, 16 usage,
- * 32 cancelled. Findings go to standard output, failures to standard error, the progress bar to standard error when that
- * is a terminal.
+ * Always true: only -p and -y open the image for writing, and so refuse one in use; the work itself is wodan_check,
+ * wodan_salvage and wodan_repair; the exit code is the sum that fsck(8) tells: 1 errors corrected, 4 errors left
+ * uncorrected, 8 operational error, 16 usage, 32 cancelled. Findings go to standard output, failures to standard error.
  *
- * Order: findings are printed as they are found; the summary is the last thing on standard output, also after Ctrl-C.
+ * Order: options, then one mode, then the summary.
  *
  * See: wodan-fsck(8), tests/cli/test_fsck.sh. */
 #include <argp.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <limits.h>
-#include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <wodan/wodan.h>
+#include "fsck.h"
 
-#include "json.h"
+enum { KEY_JSON = 256, KEY_LIST_ROOTS, KEY_MEMORY };
 
-/* fsck(8); numbers never change. */
-enum { FSCK_OK = 0, FSCK_UNCORRECTED = 4, FSCK_OPERATIONAL = 8, FSCK_USAGE = 16, FSCK_CANCELLED = 32 };
-enum { KEY_JSON = 256, KEY_LIST_ROOTS, KEY_MEMORY, BAR_WIDTH = 40, JSON_VERSION = 1 };
-
-/* One run of the command. */
-struct fsck {
-  const char *image;
-  bool verbose, json, bar, list_roots;
-  uint64_t generation, memory; /* 0: the newest root; no limit */
-  int progress_fd;             /* numbers go there; -1: nowhere */
-  bool bar_shown;
-  int percent; /* shown last */
-  bool cancelled;
-  struct json answer; /* with json: the object, open in its list of findings or roots */
-};
-
-static volatile sig_atomic_t interrupted;
+volatile sig_atomic_t fsck_interrupted;
 
 static void on_interrupt(int signal_number) {
   (void)signal_number;
-  interrupted = 1;
+  fsck_interrupted = 1;
 }
 
 /* ---- numbers on the command line ----------------------------------------------------------------------------------- */
@@ -64,10 +44,28 @@ static uint64_t number(const struct argp_state *state, const char *what, const c
 
 /* ---- options ---------------------------------------------------------------------------------------------------- */
 
+/* -p, -y, -o and --list-roots exclude one another. */
+static void mode_set(struct fsck *fsck, enum fsck_mode mode, const struct argp_state *state) {
+  if (fsck->mode != FSCK_CHECK && fsck->mode != mode)
+    argp_error(state, "--preen, --yes, --output and --list-roots exclude one another");
+  fsck->mode = mode;
+}
+
 static error_t parse(int key, char *argument, struct argp_state *state) {
   struct fsck *fsck = state->input;
   switch (key) {
   case 'n':
+    fsck->dry_run = true;
+    return 0;
+  case 'p':
+    mode_set(fsck, FSCK_REPAIR_SAFE, state);
+    return 0;
+  case 'y':
+    mode_set(fsck, FSCK_REPAIR_ALL, state);
+    return 0;
+  case 'o':
+    mode_set(fsck, FSCK_SALVAGE, state);
+    fsck->out = argument;
     return 0;
   case 'v':
     fsck->verbose = true;
@@ -82,7 +80,7 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     if (!fsck->generation) argp_error(state, "--root: generations start at 1");
     return 0;
   case KEY_LIST_ROOTS:
-    fsck->list_roots = true;
+    mode_set(fsck, FSCK_LIST_ROOTS, state);
     return 0;
   case KEY_MEMORY:
     fsck->memory = number(state, "--memory", argument, true);
@@ -96,6 +94,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     return 0;
   case ARGP_KEY_END:
     if (!fsck->image) argp_error(state, "which image?");
+    if (fsck->dry_run && fsck->mode == FSCK_CHECK) fsck->mode = FSCK_REPAIR_ALL;
+    if (fsck->generation && fsck->mode == FSCK_REPAIR_SAFE) argp_error(state, "--root: another root only with --yes");
+    if (fsck->dry_run && fsck->mode == FSCK_SALVAGE) argp_error(state, "--output writes a new image: not with -n");
     return 0;
   default:
     return ARGP_ERR_UNKNOWN;
@@ -103,13 +104,17 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
 }
 
 static const struct argp_option OPTIONS[] = {
-    {"no-change", 'n', NULL, 0, "Change nothing (the default: this version only checks)", 0},
+    {"no-change", 'n', NULL, 0, "Change nothing, but tell what -y (or with -p: that) would do", 0},
+    {"preen", 'p', NULL, 0, "Repair in place what can be repaired without giving up any record that can be read", 0},
+    {"yes", 'y', NULL, 0, "Repair in place; what cannot be read is given up", 0},
+    {"output", 'o', "OUT", 0,
+     "Salvage all that can be read into the new image OUT; records that no tree names go to OUT.unreachable.jsonl", 0},
     {"verbose", 'v', NULL, 0, "Print all figures behind the check", 0},
     {"progress", 'C', "FD", OPTION_ARG_OPTIONAL,
      "Show a progress bar when standard error is a terminal; with FD write lines \"done total percent\" to that "
      "descriptor",
      0},
-    {"root", 'b', "GENERATION", 0, "Check this root in place of the newest", 0},
+    {"root", 'b', "GENERATION", 0, "Take this root in place of the newest; with -y the image goes on from there", 0},
     {"list-roots", KEY_LIST_ROOTS, NULL, 0, "List the roots that the journal still holds, and check nothing", 0},
     {"memory", KEY_MEMORY, "SIZE", 0, "Take no more memory than that (suffix K, M, G)", 0},
     {"json", KEY_JSON, NULL, 0, "Print one JSON object in place of lines", 0},
@@ -120,234 +125,13 @@ static const struct argp ARGP = {
     .parser = parse,
     .args_doc = "IMAGE",
     .doc =
-        "Check a Wodan image: superblocks, journal, and every node, run, page and record of both newest roots. Nothing "
-        "is ever written, and an image in use is refused.\v"
-        "Exit codes, as in fsck(8), added up: 0 no errors; 4 errors, left uncorrected; 8 the image could not be "
-        "checked; "
-        "16 wrong usage; 32 cancelled."};
+        "Check a Wodan image: superblocks, journal, and every node, run, page and record of both newest roots. Without "
+        "-p and -y nothing is written to it. An image in use is refused. When in doubt use -o first.\v"
+        "Exit codes, as in fsck(8), added up: 0 no errors; 1 errors, corrected; 4 errors, left uncorrected; 8 the "
+        "image "
+        "could not be checked; 16 wrong usage; 32 cancelled."};
 
-/* ---- what is found ---------------------------------------------------------------------------------------------- */
-
-static const char *severity_name(uint32_t severity) {
-  static const char *const names[] = {[WODAN_NOTE] = "note", [WODAN_WARNING] = "warning", [WODAN_DAMAGE] = "damage"};
-  return severity < sizeof names / sizeof *names ? names[severity] : "unknown";
-}
-
-static const char *status_name(int status) {
-  switch (status) {
-#define NAME(name, number, sentence)                                                                                   \
-  case name:                                                                                                           \
-    return #name;
-    WODAN_STATUS_TABLE(NAME)
-#undef NAME
-  }
-  return "unknown";
-}
-
-static void bar_wipe(struct fsck *fsck) {
-  if (fsck->bar_shown) fputs("\r\033[K", stderr);
-  fsck->bar_shown = false;
-}
-
-static int percent_of(uint64_t done, uint64_t total) { return total ? (int)((double)done * 100 / (double)total) : 0; }
-
-static void bar_show(struct fsck *fsck, uint64_t done, uint64_t total) {
-  int percent = percent_of(done, total);
-  if (fsck->bar_shown && percent == fsck->percent) return;
-  int filled = percent * BAR_WIDTH / 100;
-  fprintf(stderr, "\r%s [%.*s%*s] %3d %%", fsck->image, filled, "########################################",
-          BAR_WIDTH - filled, "", percent);
-  fflush(stderr);
-  fsck->bar_shown = true;
-  fsck->percent = percent;
-}
-
-static int on_progress(void *context, uint64_t done, uint64_t total) {
-  struct fsck *fsck = context;
-  if (fsck->bar) bar_show(fsck, done, total);
-  if (fsck->progress_fd >= 0 && percent_of(done, total) != fsck->percent) {
-    fsck->percent = percent_of(done, total);
-    dprintf(fsck->progress_fd, "%" PRIu64 " %" PRIu64 " %d\n", done, total, fsck->percent);
-  }
-  if (interrupted) fsck->cancelled = true;
-  return fsck->cancelled;
-}
-
-/* A key in quotes, \xHH for what does not print, cut after 40 characters. */
-static void key_text(char out[64], struct wodan_slice key) {
-  const unsigned char *at = key.data;
-  size_t used = 0;
-  out[used++] = '"';
-  for (size_t i = 0; i < key.size && used < 48; i++) {
-    bool plain = at[i] >= 0x20 && at[i] < 0x7f && at[i] != '"' && at[i] != '\\';
-    used += (size_t)snprintf(out + used, 64 - used, plain ? "%c" : "\\x%02x", at[i]);
-    if (used >= 44 && i + 1 < key.size) {
-      used += (size_t)snprintf(out + used, 64 - used, "...");
-      break;
-    }
-  }
-  snprintf(out + used, 64 - used, "\"");
-}
-
-/* " [keys "a" .. "m"]", or "" when nothing is known, or the range is everything. */
-static void range_text(char out[160], const struct wodan_finding *finding) {
-  char lower[64] = "first", upper[64] = "last";
-  out[0] = '\0';
-  if (!finding->has_lower && !finding->has_upper) return;
-  if (finding->has_lower) key_text(lower, finding->lower);
-  if (finding->has_upper) key_text(upper, finding->upper);
-  snprintf(out, 160, " [keys %s .. %s]", lower, upper);
-}
-
-/* A bound as a string when it is ASCII, else as an object {"hex":...}; null: open. */
-static void add_bound(struct json *json, const char *name, uint32_t there, struct wodan_slice key) {
-  const unsigned char *at = key.data;
-  bool plain = true;
-  for (size_t i = 0; i < key.size; i++) plain = plain && at[i] < 0x80;
-  if (!there) {
-    json_text(json, name, NULL);
-  } else if (plain) {
-    json_bytes(json, name, key);
-  } else {
-    json_open(json, name, '{');
-    json_hex(json, "hex", key);
-    json_close(json, '}');
-  }
-}
-
-static void on_finding(void *context, const struct wodan_finding *finding) {
-  struct fsck *fsck = context;
-  char id[16], range[160];
-  snprintf(id, sizeof id, "WF%04" PRIu32, finding->id);
-  range_text(range, finding);
-  bar_wipe(fsck);
-  if (!fsck->json) {
-    if (finding->block == WODAN_NO_BLOCK)
-      printf("%s %s: %s%s\n", id, severity_name(finding->severity), finding->message, range);
-    else
-      printf("%s %s block %" PRIu64 ": %s%s\n", id, severity_name(finding->severity), finding->block, finding->message,
-             range);
-    return;
-  }
-  struct json *json = &fsck->answer;
-  json_open(json, NULL, '{');
-  json_text(json, "id", id);
-  json_text(json, "severity", severity_name(finding->severity));
-  json_block(json, "block", finding->block);
-  json_number(json, "generation", finding->generation);
-  json_text(json, "message", finding->message);
-  if (finding->has_range) {
-    json_open(json, "keys", '{');
-    add_bound(json, "lower", finding->has_lower, finding->lower);
-    add_bound(json, "upper", finding->has_upper, finding->upper);
-    json_close(json, '}');
-  } else {
-    json_text(json, "keys", NULL);
-  }
-  json_close(json, '}');
-}
-
-/* ---- the summary ------------------------------------------------------------------------------------------------ */
-
-/* The report's numbers, by the names they have in JSON and with -v. */
-struct figure {
-  const char *name;
-  uint64_t value;
-};
-enum { FIGURES = 15 };
-
-static void figures_of(const struct wodan_check_report *r, struct figure out[FIGURES]) {
-  const struct figure figures[FIGURES] = {
-      {"notes", r->notes},
-      {"warnings", r->warnings},
-      {"damages", r->damages},
-      {"generation", r->generation},
-      {"previous_generation", r->previous_generation},
-      {"blocks", r->blocks},
-      {"blocks_live", r->blocks_live},
-      {"blocks_previous", r->blocks_previous},
-      {"levels", r->levels},
-      {"nodes", r->nodes},
-      {"runs", r->runs},
-      {"leaves", r->leaves},
-      {"pages", r->pages},
-      {"records", r->records},
-      {"journal_records", r->journal_records},
-  };
-  memcpy(out, figures, sizeof figures);
-}
-
-static const char *state_of(const struct fsck *fsck, const struct wodan_check_report *report, int status) {
-  if (status < 0) return "unchecked";
-  if (report->damages) return "damaged";
-  if (report->warnings) return "warnings";
-  return fsck->cancelled ? "cancelled" : "clean";
-}
-
-static void begin_json(struct fsck *fsck, const char *schema, const char *list) {
-  if (!fsck->json) return;
-  json_open(&fsck->answer, NULL, '{');
-  json_text(&fsck->answer, "schema", schema);
-  json_number(&fsck->answer, "version", JSON_VERSION);
-  json_text(&fsck->answer, "image", fsck->image);
-  json_open(&fsck->answer, list, '[');
-}
-
-/* The code, with what becomes of the answer. */
-static int end_json(struct fsck *fsck, int code) {
-  struct buffer *text = &fsck->answer.text;
-  json_close(&fsck->answer, '}');
-  buffer_append_byte(text, '\n');
-  if (text->failed) {
-    if (!(code & FSCK_OPERATIONAL)) fprintf(stderr, "wodan-fsck: %s: not enough memory for the answer\n", fsck->image);
-    code |= FSCK_OPERATIONAL;
-  } else {
-    fwrite(text->data, 1, text->size, stdout);
-  }
-  json_release(&fsck->answer);
-  return code;
-}
-
-static int print_json(struct fsck *fsck, const struct wodan_check_report *report, int status,
-                      const struct wodan_error *error, int exit_code) {
-  struct figure figures[FIGURES];
-  struct json *json = &fsck->answer;
-  figures_of(report, figures);
-  json_close(json, ']');
-  json_open(json, "summary", '{');
-  json_text(json, "state", state_of(fsck, report, status));
-  json_bool(json, "complete", status == 0 && report->complete);
-  json_bool(json, "cancelled", fsck->cancelled);
-  for (size_t i = 0; i < FIGURES; i++) json_number(json, figures[i].name, figures[i].value);
-  if (status < 0) {
-    json_open(json, "error", '{');
-    json_text(json, "code", status_name(status));
-    json_text(json, "message", error->message);
-    json_block(json, "block", error->block);
-    json_close(json, '}');
-  } else {
-    json_text(json, "error", NULL);
-  }
-  json_number(json, "exit_code", (uint64_t)exit_code);
-  json_close(json, '}');
-  return end_json(fsck, exit_code);
-}
-
-static void print_lines(const struct fsck *fsck, const struct wodan_check_report *r) {
-  struct figure figures[FIGURES];
-  figures_of(r, figures);
-  for (size_t i = 0; i < FIGURES && fsck->verbose; i++)
-    printf("%-20s %" PRIu64 "\n", figures[i].name, figures[i].value);
-  if (r->damages || r->warnings)
-    printf("%s: %" PRIu64 " damage, %" PRIu64 " warnings", fsck->image, r->damages, r->warnings);
-  else if (fsck->cancelled)
-    printf("%s: nothing found so far", fsck->image);
-  else
-    printf("%s: clean, generation %" PRIu64 ", %" PRIu64 "/%" PRIu64 " blocks used, %" PRIu64 " records in %" PRIu64
-           " leaves and %" PRIu64 " runs, %" PRIu64 " in the journal",
-           fsck->image, r->generation, r->blocks_live, r->blocks, r->records, r->leaves, r->runs, r->journal_records);
-  puts(fsck->cancelled ? " (cancelled)" : r->complete ? "" : " (not everything could be reached)");
-}
+/* ---- the run ---------------------------------------------------------------------------------------------------- */
 
 static int exit_code_of(const struct fsck *fsck, const struct wodan_check_report *report, int status) {
   int code = FSCK_OK;
@@ -356,70 +140,6 @@ static int exit_code_of(const struct fsck *fsck, const struct wodan_check_report
   if (fsck->cancelled) code |= FSCK_CANCELLED;
   return code;
 }
-
-/* ---- the roots ----------------------------------------------------------------------------------------------------- */
-
-static int on_root(void *context, const struct wodan_root *root) {
-  struct fsck *fsck = context;
-  if (!fsck->json) {
-    printf("%12" PRIu64 " %14" PRIu64 " %14" PRIu64 " %12" PRIu64 "\n", root->generation, root->sequence,
-           root->journal_block, root->blocks);
-    return 0;
-  }
-  struct json *json = &fsck->answer;
-  json_open(json, NULL, '{');
-  json_number(json, "generation", root->generation);
-  json_number(json, "sequence", root->sequence);
-  json_number(json, "journal_block", root->journal_block);
-  json_number(json, "tail", root->tail);
-  json_number(json, "blocks", root->blocks);
-  json_close(json, '}');
-  return 0;
-}
-
-/* What hides roots from the list: that of its own walk. */
-struct hidden {
-  bool walking;
-  char why[320]; /* "" as long as there is none */
-};
-
-static void on_hidden(void *context, const struct wodan_damage *damage) {
-  struct hidden *hidden = context;
-  if (hidden->walking && !hidden->why[0]) snprintf(hidden->why, sizeof hidden->why, "%s", damage->message);
-}
-
-static int walk_roots(struct fsck *fsck, struct wodan_error *error) {
-  struct wodan_device *device = NULL;
-  struct wodan_inspect *inspect = NULL;
-  struct hidden hidden = {0};
-  const struct wodan_inspect_options options = {.size = sizeof options, .context = &hidden, .damage = on_hidden};
-  int status = wodan_path_device(fsck->image, WODAN_PATH_READ_ONLY, 0, &device, error);
-  if (status < 0) return status;
-  status = wodan_inspect_open(device, &options, &inspect, error);
-  hidden.walking = true;
-  if (status == 0 && !fsck->json) printf("%12s %14s %14s %12s\n", "generation", "operation", "journal block", "blocks");
-  if (status == 0) status = wodan_inspect_roots(inspect, on_root, fsck, error);
-  if (status == 0 && hidden.why[0]) {
-    status = error->code = WODAN_EIO;
-    snprintf(error->message, sizeof error->message, "the list may not be whole: %.200s", hidden.why);
-  }
-  wodan_inspect_close(inspect);
-  wodan_device_close(device);
-  return status;
-}
-
-static int list_roots(struct fsck *fsck) {
-  struct wodan_error error = {.block = WODAN_NO_BLOCK};
-  begin_json(fsck, "wodan-fsck-roots", "roots");
-  int status = walk_roots(fsck, &error), code = status < 0 ? FSCK_OPERATIONAL : FSCK_OK;
-  if (status < 0) fprintf(stderr, "wodan-fsck: %s: %s\n", fsck->image, error.message);
-  if (!fsck->json) return code;
-  json_close(&fsck->answer, ']');
-  json_text(&fsck->answer, "error", status < 0 ? status_name(status) : NULL);
-  return end_json(fsck, code);
-}
-
-/* ---- the run ---------------------------------------------------------------------------------------------------- */
 
 static int check(struct fsck *fsck, struct wodan_check_report *report, struct wodan_error *error) {
   struct wodan_device *device = NULL;
@@ -444,6 +164,14 @@ static int finish(int code) {
   return code | FSCK_OPERATIONAL;
 }
 
+static int check_only(struct fsck *fsck) {
+  struct wodan_check_report report = {0};
+  struct wodan_error error = {.block = WODAN_NO_BLOCK};
+  int status = check(fsck, &report, &error), code = exit_code_of(fsck, &report, status);
+  if (status < 0) fprintf(stderr, "wodan-fsck: %s: %s\n", fsck->image, error.message);
+  return report_summary(fsck, &report, status, &error, code);
+}
+
 int main(int argc, char **argv) {
   struct fsck fsck = {.percent = -1, .progress_fd = -1};
   char version[64];
@@ -454,17 +182,10 @@ int main(int argc, char **argv) {
     fprintf(stderr, "wodan-fsck: not enough memory for the arguments\n");
     return FSCK_OPERATIONAL;
   }
-  if (fsck.list_roots) return finish(list_roots(&fsck));
+  if (fsck.mode == FSCK_LIST_ROOTS) return finish(list_roots(&fsck));
   struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
   sigaction(SIGINT, &action, NULL); /* a second Ctrl-C ends the program the usual way */
-  struct wodan_check_report report = {0};
-  struct wodan_error error = {.block = WODAN_NO_BLOCK};
-  begin_json(&fsck, "wodan-fsck", "findings");
-  int status = check(&fsck, &report, &error), code = exit_code_of(&fsck, &report, status);
-  if (status < 0) fprintf(stderr, "wodan-fsck: %s: %s\n", fsck.image, error.message);
-  if (fsck.json)
-    code = print_json(&fsck, &report, status, &error, code);
-  else if (status == 0)
-    print_lines(&fsck, &report);
+  report_begin(&fsck, "wodan-fsck", JSON_VERSION, "findings");
+  int code = fsck.mode == FSCK_SALVAGE ? salvage(&fsck) : fsck.mode == FSCK_CHECK ? check_only(&fsck) : repair(&fsck);
   return finish(code);
 }
