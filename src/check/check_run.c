@@ -235,10 +235,9 @@ static int check_page(struct run_check *run, uint32_t at, const struct index_ent
 static bool next_entry(const struct run_check *run, uint32_t at, uint64_t offset, struct index_entry *entry) {
   struct page_record record = page_record(&run->index, at);
   uint64_t end = run->pages->offset + run->pages->length;
-  return record.kind == RECORD_PUT && record.sequence == 0 &&
-         index_entry_decode(record.value.data, record.value.size, entry) && entry->offset == offset &&
-         entry->length <= end - offset && entry->length <= run->check->superblock.page_size &&
-         entry->length >= PAGE_HEADER_SIZE; /* guard: bounds */
+  return record.sequence == 0 && index_entry_decode(record.value.data, record.value.size, entry) &&
+         entry->offset == offset && entry->length <= end - offset &&
+         entry->length <= run->check->superblock.page_size; /* guard: bounds */
 }
 
 static int check_pages(struct run_check *run) {
