@@ -72,9 +72,9 @@ static bool decode_checkpoint(const struct ring_reader *reader, const struct vol
   uint64_t sequence = got->block.sequence;
   if (got->block.kind != JOURNAL_CHECKPOINT) return false; /* guard: bounds */
   if (!checkpoint_record_decode(got->payload, got->block.payload_length, bounds, record))
-    return false; /* guard: bounds */
-  if (record->tail > sequence || record->previous > sequence || sequence - record->tail >= reader->journal->blocks)
-    return false; /* guard: bounds */
+    return false;                                                                        /* guard: bounds */
+  if (record->previous > sequence || sequence - record->tail >= reader->journal->blocks) /* a tail ahead is far, too */
+    return false;                                                                        /* guard: bounds */
   *mark = (struct checkpoint_mark){.sequence = sequence, .hash = got->block.hash, .tail = record->tail};
   return true;
 }
@@ -262,7 +262,7 @@ static int mount_from_start(struct ring_reader *reader, const struct volume_boun
 int journal_mount(struct journal *journal, const struct volume_bounds *bounds, struct journal_mounted *m,
                   struct wodan_error *error) {
   struct ring_reader reader = ring_reader(journal);
-  struct ring_block found;
+  struct ring_block found = {.payload = NULL};
   memset(m, 0, sizeof *m);
   if (bisect(&reader, &found) && start_from(&reader, bounds, &found, &m->newest, &m->newest_mark) &&
       mount_from_start(&reader, bounds, m, error) == 0)

@@ -335,6 +335,7 @@ static void look(const struct row *row, struct wodan_inspect *inspect, const str
   for (uint64_t block = 0; block < ptr->extents[0].count; block++)
     assert_int_equal(
         wodan_inspect_block(inspect, ptr->extents[0].first + block, WODAN_VIEW_ANY, on_field, told, &error), 0);
+  if (told->pages != row->pages) fail_msg("%s: pages %x are shown, not %x", row->name, told->pages, row->pages);
 }
 
 static void test_hostile_run__a_lookup_step_by_step_tells_it(void **state) {
