@@ -202,9 +202,8 @@ struct root_list {
 static int collect(void *context, const struct ring_look *look) {
   struct root_list *list = context;
   struct checkpoint_record record;
-  uint64_t ring = superblock_ring_blocks(&list->inspect->superblock);
   if (!checkpoint_of(list->inspect, look, &record)) return 0;
-  if (look->block.sequence - record.tail >= ring || record.tail < look->chain_first) return 0; /* guard: bounds */
+  if (record.tail < look->chain_first) return 0; /* guard: bounds */
   if (!mem_array_grow(&list->inspect->mem, &list->found, &list->capacity, list->count + 1, sizeof(struct root_found)))
     return WODAN_ENOMEM;
   struct root_found *found = list->found;

@@ -81,7 +81,7 @@ static bool decode_checkpoint(const struct ring_reader *reader, const struct vol
 
 static bool load_checkpoint(struct ring_reader *reader, const struct volume_bounds *bounds, uint64_t sequence,
                             uint64_t hash, struct checkpoint_record *record, struct checkpoint_mark *mark) {
-  struct ring_block got;
+  struct ring_block got = {.payload = NULL};
   if (!ring_get(reader, sequence, &got) || (hash != 0 && got.block.hash != hash)) return false; /* guard: checksum */
   return decode_checkpoint(reader, bounds, &got, record, mark);
 }

@@ -19,7 +19,7 @@ enum { BLOCKS = 8, FIRST = 8 }; /* of the ring; the first checkpoint's block */
 static void forge(struct ring *ring, struct journal_block block, const uint8_t *payload) {
   struct journal *j = &ring->journal;
   uint8_t bytes[RING_BLOCK];
-  block.epoch = j->epoch;
+  if (!block.epoch.number) block.epoch = j->epoch;
   block.sequence = j->head++;
   block.previous = j->head_hash;
   block.flushed_through = block.checkpoint = FIRST;
@@ -55,6 +55,45 @@ static void test_hostile_ring__fragments_follow_one_another(void **state) {
     forge(&ring, (struct journal_block){JOURNAL_RECORD, .fragment = ROWS[i].a[0], .fragments = ROWS[i].a[1]}, NULL);
     forge(&ring, (struct journal_block){JOURNAL_RECORD, .fragment = ROWS[i].b[0], .fragments = ROWS[i].b[1]}, NULL);
     mount_gives(&ring, FIRST, ROWS[i].head);
+    ring_release(&ring);
+  }
+}
+
+static void test_hostile_ring__epochs_do_not_fall(void **state) {
+  (void)state;
+  for (uint64_t epoch = 6; epoch <= 8; epoch++) {
+    struct ring ring;
+    ring_make(&ring, BLOCKS, 512);
+    forge(&ring, (struct journal_block){JOURNAL_RECORD, .epoch = {7, 7}, .fragments = 1}, NULL);
+    forge(&ring, (struct journal_block){JOURNAL_RECORD, .epoch = {epoch, 7}, .fragments = 1}, NULL);
+    mount_gives(&ring, FIRST, epoch < 7 ? FIRST + 2 : FIRST + 3);
+    ring_release(&ring);
+  }
+}
+
+/* A whole checkpoint block in the place of the one that is named, which it is not: with another content, or of another
+ * volume. */
+static void test_hostile_ring__the_named_checkpoint_and_no_other(void **state) {
+  (void)state;
+  for (int foreign = 0; foreign < 2; foreign++) {
+    struct ring ring;
+    struct journal_block block;
+    const uint8_t *payload;
+    uint8_t bytes[RING_BLOCK], copy[RING_BLOCK];
+    ring_make(&ring, BLOCKS, 512);
+    if (foreign)
+      forge(&ring, (struct journal_block){JOURNAL_RECORD, .fragments = 1}, NULL); /* names no hash */
+    else
+      ring_record(&ring, 1, 10);
+    ring_save(&ring, FIRST, copy);
+    assert_true(journal_block_decode(copy, RING_BLOCK, ring.journal.seed, ring.journal.fsid, &block, &payload));
+    if (foreign)
+      block.fsid[0]++;
+    else
+      block.epoch.random--; /* older than what names it */
+    journal_block_encode(&block, payload, ring.journal.seed, bytes, RING_BLOCK);
+    ring_restore(&ring, FIRST, bytes);
+    mount_refuses(&ring, "names no checkpoint record");
     ring_release(&ring);
   }
 }
@@ -196,21 +235,22 @@ static void test_hostile_ring__blocks_that_change_before_the_replay(void **state
 
 /* ---- inspection ------------------------------------------------------------------------------------------------- */
 
-/* Blocks A and B behind the first checkpoint, then one more checkpoint with its tail at A. */
+/* Blocks A and B behind the first checkpoint, then C, one more checkpoint with its tail at A, and an honest one. */
 struct chain {
   const char *name;
   uint8_t kind_a;
   uint32_t a[2], b[2];              /* fragment, of so many */
   uint64_t epoch_b, more, previous; /* of B: epoch 0: A's; added to its sequence; hash of A changed by */
-  int64_t tail;                     /* of the checkpoint, from A */
+  int64_t tail;                     /* of C, from A */
   uint64_t ahead;                   /* its previous, from the first */
-  bool chained, listed;             /* B; the root */
+  bool record, foreign, cut;        /* C is of another kind, of another volume, too short */
+  bool chained, listed;             /* B; the root of C */
 };
 
 static uint64_t put(struct craft *c, struct journal_block block, const uint8_t *payload) {
   uint8_t bytes[4096];
   uint64_t ring = superblock_ring_blocks(&c->sb);
-  memcpy(block.fsid, c->sb.fsid, 16);
+  for (int i = 0; i < 16; i++) block.fsid[i] ^= c->sb.fsid[i];
   block.checkpoint = block.flushed_through = ring;
   journal_block_encode(&block, payload, c->io.seed, bytes, c->sb.journal_block_size);
   memcpy(c->store.bytes + c->sb.block_size + block.sequence % ring * c->sb.journal_block_size, bytes,
@@ -244,24 +284,37 @@ static void put_chain(struct craft *c, const struct chain *chain) {
                                      .previous_hash = c->journal.durable.hash,
                                      .device_blocks = c->sb.device_blocks};
   uint32_t size = checkpoint_record_encode(&record, payload, sizeof payload);
-  put(c,
-      (struct journal_block){.kind = JOURNAL_CHECKPOINT,
-                             .epoch = epoch_b,
-                             .sequence = q + 2,
-                             .previous = hash,
-                             .fragments = 1,
-                             .payload_length = size},
-      payload);
+  struct journal_block root = {.kind = chain->record ? JOURNAL_RECORD : JOURNAL_CHECKPOINT,
+                               .epoch = epoch_b,
+                               .sequence = q + 2,
+                               .previous = hash,
+                               .fragments = 1,
+                               .payload_length = size - (chain->cut ? 1 : 0)};
+  root.fsid[0] = chain->foreign;
+  hash = put(c, root, payload);
+  record = (struct checkpoint_record){.generation = 78,
+                                      .tail = q + 3,
+                                      .previous = first,
+                                      .previous_hash = c->journal.durable.hash,
+                                      .device_blocks = c->sb.device_blocks};
+  root = (struct journal_block){.kind = JOURNAL_CHECKPOINT,
+                                .epoch = {6, 6},
+                                .sequence = q + 3,
+                                .previous = hash,
+                                .fragments = 1,
+                                .payload_length = checkpoint_record_encode(&record, payload, sizeof payload)};
+  put(c, root, payload);
 }
 
 struct seen {
   uint64_t block; /* whose role is wanted */
-  bool chained, listed;
+  bool chained, listed, told;
 };
 
 static int on_block(void *context, const struct wodan_journal_block *block) {
   struct seen *seen = context;
   if (block->position == seen->block) seen->chained = block->roles & WODAN_JOURNAL_CHAINED;
+  seen->told |= block->root.generation == 77;
   return 0;
 }
 static int on_root(void *context, const struct wodan_root *root) {
@@ -280,10 +333,13 @@ static void test_hostile_ring__inspection_follows_the_chain(void **state) {
       {"of another lap", JOURNAL_RECORD, {0, 1}, {0, 1}, .more = 1},
       {"an empty block", JOURNAL_EMPTY, {0, 1}, {0, 1}, .chained = true},
       {"a record within another", JOURNAL_RECORD, {0, 2}, {0, 1}, .chained = true},
-      {"a fragment of none", JOURNAL_RECORD, {0, 1}, {1, 2}},
+      {"a fragment of none", JOURNAL_RECORD, {0, 1}, {1, 2}, .chained = true},
       {"a fragment of another", JOURNAL_RECORD, {0, 3}, {1, 2}, .chained = true},
       {"a tail ahead", JOURNAL_RECORD, {0, 1}, {0, 1}, .tail = 3, .chained = true},
-      {"a tail of a lap ago", JOURNAL_RECORD, {0, 1}, {0, 1}, .tail = -1000, .chained = true},
+      {"a tail of long ago", JOURNAL_RECORD, {0, 1}, {0, 1}, .tail = -2, .chained = true},
+      {"no checkpoint", JOURNAL_RECORD, {0, 1}, {0, 1}, .record = true, .chained = true},
+      {"of another volume", JOURNAL_RECORD, {0, 1}, {0, 1}, .foreign = true, .chained = true},
+      {"a byte too short", JOURNAL_RECORD, {0, 1}, {0, 1}, .cut = true, .chained = true},
       {"a previous ahead", JOURNAL_RECORD, {0, 1}, {0, 1}, .ahead = 1000, .chained = true},
   };
   for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++) {
@@ -299,8 +355,9 @@ static void test_hostile_ring__inspection_follows_the_chain(void **state) {
     assert_int_equal(wodan_inspect_open(device, &options, &inspect, &error), 0);
     assert_int_equal(wodan_inspect_journal(inspect, on_block, &seen, &error), 0);
     assert_int_equal(wodan_inspect_roots(inspect, on_root, &seen, &error), 0);
-    if (seen.chained != ROWS[i].chained || seen.listed != ROWS[i].listed)
-      fail_msg("%s: chained %d, listed %d", ROWS[i].name, seen.chained, seen.listed);
+    bool fits = ROWS[i].tail <= 2 && !ROWS[i].ahead && !ROWS[i].record && !ROWS[i].foreign && !ROWS[i].cut;
+    if (seen.chained != ROWS[i].chained || seen.listed != ROWS[i].listed || seen.told != fits)
+      fail_msg("%s: chained %d, listed %d, told %d", ROWS[i].name, seen.chained, seen.listed, seen.told);
     wodan_inspect_close(inspect);
     wodan_device_close(device);
     craft_end(&c);
@@ -310,6 +367,8 @@ static void test_hostile_ring__inspection_follows_the_chain(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_hostile_ring__fragments_follow_one_another),
+      cmocka_unit_test(test_hostile_ring__epochs_do_not_fall),
+      cmocka_unit_test(test_hostile_ring__the_named_checkpoint_and_no_other),
       cmocka_unit_test(test_hostile_ring__a_root_is_a_checkpoint_block_that_decodes),
       cmocka_unit_test(test_hostile_ring__a_root_names_blocks_of_its_own_time),
       cmocka_unit_test(test_hostile_ring__a_stale_tail_is_named),
