@@ -46,7 +46,7 @@ LONG = ("test_brim", "test_bounds", "test_engine_budget", "test_workloads", "tes
 # Where a guard's files start -> the tests that are likely to notice; then all others, the shortest first.
 ROOMS = {
     "src/base/wire": "test_wire",
-    "src/check/": "test_check_findings test_check",
+    "src/check/": "test_hostile_run test_check_findings",
     "src/dev/": "test_device test_dev_file test_protocol",
     "src/engine/checkpoint": "test_protocol",
     "src/engine/format": "test_format_crash",
@@ -61,10 +61,10 @@ ROOMS = {
     "src/format/page": "test_page",
     "src/format/superblock": "test_superblock",
     "src/format/to_text": "test_to_text",
-    "src/inspect/": "test_inspect_damage",
+    "src/inspect/": "test_hostile_run test_hostile_ring test_inspect_damage",
     "src/io/": "test_run_damage test_node_image",
-    "src/journal/": "test_journal test_protocol test_hostile_journal",
-    "src/run/": "test_run_damage",
+    "src/journal/": "test_hostile_ring test_journal test_protocol test_hostile_journal",
+    "src/run/": "test_hostile_run test_run_damage",
     "src/space/": "test_space",
     "src/tree/": "test_node_image test_walk",
 }
@@ -240,7 +240,7 @@ class Build:
         return [os.path.join(place, name) for place, _, names in os.walk(folder) for name in names]
 
     def make(self, tests, jobs):
-        subprocess.run(["ninja", "-C", self.folder, "-j", str(jobs), "--quiet", *tests], check=True)
+        subprocess.run(["ninja", "-C", self.folder, "-j", str(jobs), "--quiet", *tests], check=True, stdout=subprocess.DEVNULL)
 
     def make_step(self, step, test):
         """A program with a step's sources in front of the library; None: it does not compile."""

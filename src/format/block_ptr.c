@@ -37,9 +37,9 @@ void extents_encode(struct wire_writer *w, const struct extent *extents, uint32_
 
 static bool extents_read(struct wire_reader *r, const struct volume_bounds *bounds, uint64_t length,
                          struct extent *extents, uint32_t *count) {
-  uint64_t n = wire_get_varint(r);                      /* a number that cannot be read is 0, which is no count */
-  if (n < 1 || n > BLOCK_PTR_EXTENTS_MAX) return false; /* guard: bounds */
-  uint64_t blocks = 0;                                  /* at most data_end: the extents do not overlap */
+  uint64_t n = wire_get_varint(r);             /* 0 when it cannot be read, and then no blocks for the length */
+  if (n > BLOCK_PTR_EXTENTS_MAX) return false; /* guard: bounds */
+  uint64_t blocks = 0;                         /* at most data_end: the extents do not overlap */
   for (uint32_t i = 0; i < n; i++) {
     extents[i].first = wire_get_varint(r);
     extents[i].count = wire_get_varint(r);
@@ -47,7 +47,7 @@ static bool extents_read(struct wire_reader *r, const struct volume_bounds *boun
     blocks += extents[i].count;
   }
   *count = (uint32_t)n;
-  return blocks == length / bounds->block_size + (length % bounds->block_size != 0);
+  return blocks == length / bounds->block_size + (length % bounds->block_size != 0); /* guard: bounds */
 }
 
 bool extents_decode(struct wire_reader *r, const struct volume_bounds *bounds, uint64_t length, struct extent *extents,

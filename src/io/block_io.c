@@ -188,21 +188,9 @@ int block_io_read_header(struct block_io *io, const struct block_ptr *ptr, uint8
   return status;
 }
 
-static bool section_inside(const struct block_ptr *ptr, const struct section *section) {
-  return section->length <= BLOCK_IO_SECTION_MAX && section->offset <= ptr->length &&
-         section->length <= ptr->length - section->offset; /* guard: bounds */
-}
-
-static int section_too_long(const struct block_io *io, const struct block_ptr *ptr, const struct section *section,
-                            struct wodan_error *error) {
-  uint64_t block = block_io_locate(io, ptr->extents, ptr->extent_count, section->offset);
-  return status_corrupt(error, block, "section %u of the object of generation %llu is too long", section->tag,
-                        (unsigned long long)ptr->generation);
-}
-
 int block_io_fill_section(struct block_io *io, const struct block_ptr *ptr, const struct section *section,
                           uint8_t *bytes, struct wodan_error *error) {
-  if (!section_inside(ptr, section)) return section_too_long(io, ptr, section, error); /* guard: bounds */
+  assert(section->length <= BLOCK_IO_SECTION_MAX); /* that it lies in the object was proven with the header */
   size_t size = (size_t)section->length;
   int status = 0;
   for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
@@ -218,7 +206,10 @@ int block_io_fill_section(struct block_io *io, const struct block_ptr *ptr, cons
 
 int block_io_read_section(struct block_io *io, const struct block_ptr *ptr, const struct section *section,
                           uint8_t **buffer, struct wodan_error *error) {
-  if (!section_inside(ptr, section)) return section_too_long(io, ptr, section, error); /* guard: bounds */
+  if (section->length > BLOCK_IO_SECTION_MAX)
+    return status_corrupt(error, block_io_locate(io, ptr->extents, ptr->extent_count, section->offset),
+                          "section %u of the object of generation %llu is too long", section->tag,
+                          (unsigned long long)ptr->generation); /* guard: bounds */
   size_t size = (size_t)section->length;
   uint8_t *bytes = mem_alloc_aligned(io->mem, size, 64);
   if (!bytes) return status_nomem(error);

@@ -76,16 +76,16 @@ static bool decode_checkpoint(const struct ring_reader *reader, const struct vol
   uint64_t sequence = got->block.sequence;
   if (got->block.kind != JOURNAL_CHECKPOINT) return false; /* guard: bounds */
   if (!checkpoint_record_decode(got->payload, got->block.payload_length, bounds, record))
-    return false; /* guard: bounds */
-  if (record->tail > sequence || record->previous > sequence || sequence - record->tail >= reader->journal->blocks)
-    return false; /* guard: bounds */
+    return false;                                                                        /* guard: bounds */
+  if (record->previous > sequence || sequence - record->tail >= reader->journal->blocks) /* a tail ahead is far, too */
+    return false;                                                                        /* guard: bounds */
   *mark = (struct checkpoint_mark){.sequence = sequence, .hash = got->block.hash, .tail = record->tail};
   return true;
 }
 
 static bool load_checkpoint(struct ring_reader *reader, const struct volume_bounds *bounds, uint64_t sequence,
                             uint64_t hash, struct checkpoint_record *record, struct checkpoint_mark *mark) {
-  struct ring_block got;
+  struct ring_block got = {.payload = NULL};
   if (!ring_get(reader, sequence, &got) || (hash != 0 && got.block.hash != hash)) return false; /* guard: checksum */
   return decode_checkpoint(reader, bounds, &got, record, mark);
 }
@@ -123,9 +123,10 @@ static void note_block(struct journal_mounted *m, const struct ring_block *got, 
     m->generation_max = record.generation;
 }
 
-/* The valid block with the greatest (epoch, sequence) in the whole ring. */
-static bool scan_ring(struct ring_reader *reader, struct ring_block *found) {
+/* The valid block with the greatest (epoch, sequence) in the whole ring; without any, one that names none that is there. */
+static void scan_ring(struct ring_reader *reader, struct ring_block *found) {
   bool have = false;
+  memset(found, 0, sizeof *found);
   for (uint64_t p = 0; p < reader->journal->blocks; p++) {
     struct ring_block got;
     if (!ring_decode(reader, ring_raw(reader, p, UINT32_MAX), p, &got) || got.block.kind == JOURNAL_EMPTY) continue;
@@ -133,7 +134,6 @@ static bool scan_ring(struct ring_reader *reader, struct ring_block *found) {
     *found = got;
     have = true;
   }
-  return have;
 }
 
 /* Rule 11: the checkpoint record to start from: the block itself, or the one it names. */
@@ -141,8 +141,6 @@ static bool start_from(struct ring_reader *reader, const struct volume_bounds *b
                        struct checkpoint_record *record, struct checkpoint_mark *mark) {
   const struct journal_block b = found->block; /* the payload goes away with the next read */
   if (b.kind == JOURNAL_CHECKPOINT && load_checkpoint(reader, bounds, b.sequence, b.hash, record, mark)) return true;
-  /* It names itself, and is no checkpoint. */
-  if (b.checkpoint == b.sequence) return false; /* guard: bounds */
   return load_checkpoint(reader, bounds, b.checkpoint, b.checkpoint_hash, record, mark);
 }
 
@@ -152,7 +150,6 @@ struct walk {
   struct epoch epoch;
   uint64_t hash;
   bool any;
-  uint8_t kind;
   uint32_t fragment, fragments; /* next fragment due; 0: a record starts */
   /* behind the last whole record */
   uint64_t whole, whole_hash;
@@ -169,15 +166,14 @@ static bool walk_step(struct ring_reader *reader, const struct volume_bounds *bo
   if (b->kind == JOURNAL_CHECKPOINT && !decode_checkpoint(reader, bounds, got, &record, &mark))
     return false; /* guard: bounds */
   if (walk->any && (b->previous != walk->hash || epoch_compare(b->epoch, walk->epoch) < 0))
-    return false;                                                                                 /* guard: checksum */
-  if (b->fragment != walk->fragment) return false;                                                /* guard: bounds */
-  if (walk->fragment && (b->kind != walk->kind || b->fragments != walk->fragments)) return false; /* guard: bounds */
+    return false;                                                      /* guard: checksum */
+  if (b->fragment != walk->fragment) return false;                     /* guard: bounds */
+  if (walk->fragment && b->fragments != walk->fragments) return false; /* guard: bounds */
   if (!walk->any) walk->whole_hash = b->previous;
   walk->any = true;
   walk->next++;
   walk->epoch = b->epoch;
   walk->hash = b->hash;
-  walk->kind = b->kind;
   walk->fragments = b->fragments;
   walk->fragment = b->fragment + 1 == b->fragments ? 0 : b->fragment + 1;
   if (walk->fragment == 0) {
@@ -275,7 +271,7 @@ static int mount_from_start(struct ring_reader *reader, const struct volume_boun
 int journal_mount(struct journal *journal, const struct volume_bounds *bounds, struct journal_mounted *m,
                   struct wodan_error *error) {
   struct ring_reader reader = ring_reader(journal);
-  struct ring_block found;
+  struct ring_block found = {.payload = NULL};
   memset(m, 0, sizeof *m);
   if (bisect(&reader, &found) && start_from(&reader, bounds, &found, &m->newest, &m->newest_mark) &&
       mount_from_start(&reader, bounds, m, error) == 0)
@@ -283,7 +279,8 @@ int journal_mount(struct journal *journal, const struct volume_bounds *bounds, s
   /* Also when what bisection led to is damaged: a stale block may have sent it to an older lap, and nothing that the
    * newest block stands on need be broken. */
   m->linear = true;
-  if (!scan_ring(&reader, &found) || !start_from(&reader, bounds, &found, &m->newest, &m->newest_mark))
+  scan_ring(&reader, &found);
+  if (!start_from(&reader, bounds, &found, &m->newest, &m->newest_mark))
     return status_corrupt(
         error, ring_place(journal, 0),
         "the journal names no checkpoint record that can be read; an older root may be intact"); /* guard: bounds */
@@ -364,7 +361,7 @@ static int apply_record(struct journal *journal, const struct journal_replay *re
   struct wire_reader r = wire_reader(payload, (size_t)size);
   uint64_t first = wire_get_u64(&r), last = wire_get_u64(&r);
   uint64_t place = ring_place(journal, block);
-  if (r.failed || first == 0 || last < first)
+  if (first == 0 || last < first) /* what cannot be read is 0 */
     return status_corrupt(error, place, "the journal record at block %llu has no valid header",
                           (unsigned long long)block); /* guard: bounds */
   if (first > *tip + 1)
@@ -396,9 +393,9 @@ int journal_replay(struct journal *journal, const struct journal_replay *replay,
   int status = 0;
   for (uint64_t q = replay->mark.tail; q < replay->head && status == 0; q++) {
     struct ring_block got;
-    if (!ring_get(&reader, q, &got)) {
+    if (!ring_get(&reader, q, &got) || got.block.fragments > journal->blocks) { /* guard: bounds */
       status = status_corrupt(error, ring_place(journal, q), "journal block %llu changed while it was read",
-                              (unsigned long long)q); /* guard: bounds */
+                              (unsigned long long)q);
       break;
     }
     const struct journal_block *b = &got.block;
@@ -407,7 +404,6 @@ int journal_replay(struct journal *journal, const struct journal_replay *replay,
     if (b->fragment == 0) {
       filled = 0;
       uint64_t wanted = (uint64_t)b->fragments * journal_payload_max(journal);
-      if (b->fragments > journal->blocks) wanted = 0; /* guard: bounds */
       if (wanted > capacity) {
         mem_free(journal->mem, joined, capacity);
         joined = mem_alloc(journal->mem, wanted);
@@ -418,9 +414,9 @@ int journal_replay(struct journal *journal, const struct journal_replay *replay,
         break;
       }
     }
-    if (b->payload_length > capacity - filled) {
+    if (b->payload_length > capacity - filled) { /* guard: bounds */
       status = status_corrupt(error, ring_place(journal, q), "journal block %llu does not fit its record",
-                              (unsigned long long)q); /* guard: bounds */
+                              (unsigned long long)q);
       break;
     }
     memcpy(joined + filled, got.payload, b->payload_length);

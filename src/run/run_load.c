@@ -72,12 +72,11 @@ static const char *index_fault(const struct run_env *env, const struct page *ind
   for (uint32_t i = 0; i < index->count; i++) {
     struct page_record record = page_record(index, i);
     struct index_entry entry;
-    if (record.kind != RECORD_PUT || record.sequence ||
+    if (record.sequence || /* and a delete has no value to decode */
         !index_entry_decode(record.value.data, record.value.size, &entry))
-      return "an index entry does not decode"; /* guard: bounds */
-    if (entry.offset != at || entry.size != entry.length || entry.length > end - at)
-      return "the index does not cover the pages one behind the other"; /* guard: bounds */
-    if (entry.size > env->page_size || entry.size < PAGE_HEADER_SIZE)
+      return "an index entry does not decode";                                                /* guard: bounds */
+    if (entry.offset != at) return "the index does not cover the pages one behind the other"; /* guard: bounds */
+    if (entry.size > env->page_size)                            /* a page below its header's size does not prove */
       return "the index names a page of a size that cannot be"; /* guard: bounds */
     at += entry.length;
   }
@@ -232,8 +231,8 @@ int run_load_filter(struct run *run, const struct run_index *index, struct run_f
   *filter = NULL;
   if (!section->tag) return 0;
   uint32_t lines = filter_lines(index->shape.record_count);
-  if (!lines || section->length != (uint64_t)lines * FILTER_LINE_SIZE)
-    return run_corrupt(run, section->offset, "its filter has a size other than its records need",
+  if (!lines || section->length != (uint64_t)lines * FILTER_LINE_SIZE || section->length > BLOCK_IO_SECTION_MAX)
+    return run_corrupt(run, section->offset, "its filter has a size other than its records need, or none that can be",
                        error); /* guard: bounds */
   uint64_t wasted = (uint64_t)atomic_load_explicit(&run->unfiltered, memory_order_relaxed) * run->env->page_size;
   if (!shelf_has_room(run->env->shelf, filter_size(lines)) && wasted < section->length) return 0;

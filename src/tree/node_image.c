@@ -50,7 +50,7 @@ static int decode_entries(struct block_io *io, const struct block_ptr *ptr, stru
   for (uint32_t i = 0; i < page.count; i++) {
     struct page_record record = page_record(&page, i);
     struct node_image_entry *entry = &image->entries[i];
-    if (record.kind != RECORD_PUT || record.sequence ||
+    if (record.sequence || /* and a delete has no value to decode */
         !branch_entry_decode(record.value.data, record.value.size, &io->bounds, &entry->branch))
       return damaged(ptr, error, "a leaf or child entry is malformed"); /* guard: bounds */
     if (entry->branch.ptr.generation >= ptr->generation || entry->branch.flushed_upto >= ptr->generation)

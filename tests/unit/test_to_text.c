@@ -198,6 +198,18 @@ static void test_to_text__object_header(void **state) {
   assert_intact(HEADER, bytes, sizeof bytes, "extent=block 70, 1 blocks\nlow key=\"a\"");
   flip_all(HEADER, bytes, sizeof bytes, NULL);
   cut_all(HEADER, bytes, sizeof bytes);
+  struct heard heard;
+  enum { EXTENTS = 80, SECTIONS = EXTENTS + 5 + 3 + 3 }; /* counts that cannot be: what follows is not shown */
+  bytes[SECTIONS] = OBJECT_SECTIONS_MAX + 1;
+  show(HEADER, bytes, sizeof bytes, &heard);
+  assert_non_null(strstr(heard.text, "low key"));
+  assert_null(strstr(heard.text, "tag 1"));
+  free(heard.covered);
+  bytes[EXTENTS] = BLOCK_PTR_EXTENTS_MAX + 1;
+  show(HEADER, bytes, sizeof bytes, &heard);
+  assert_non_null(strstr(heard.text, "extents=17"));
+  assert_null(strstr(heard.text, "extent=block"));
+  free(heard.covered);
 }
 
 /* A page of these keys, the values of a kind. */

@@ -34,7 +34,7 @@ CORRUPT = {"status_corrupt", "run_corrupt"}  # and what only calls one of them i
 DOORS = re.compile(r"^src/(base/wire\.h|(format/(?!to_text\.c)\w+|io/\w+|tree/node_image|run/run_(load|read)|journal/ring_mount)\.c)$")
 PROVING = re.compile(r"^src/((format|io|journal|run|space|check|inspect)/|tree/(node_image|walk)\.)")
 PROOFS = re.compile(r"(_|^)(decode|validate|valid|fits|inside|fault|prove|sound|follows|continues|next_entry)$")
-BARRIER = re.compile(r"\b(?:device_flush|device_barrier|fdatasync|fsync)\(|->ops->(?:flush|barrier)\(")
+BARRIER = re.compile(r"\b(?:device_flush|device_barrier)\(|->(?:fdatasync|fsync)\(|->ops->(?:flush|barrier)\(")
 COMPARED = re.compile(r"[.>](?:\w*_)?(?:hash|checksum)\s*[!=]=|[!=]=\s*(?:\w+(?:->|\.))+(?:\w*_)?(?:hash|checksum)\b|"
                       r"\bchecksum\([^;]*\)\s*[!=]=")
 MARK = re.compile(r"/\* (no )?guard: (.*?) ?\*/", re.DOTALL)
