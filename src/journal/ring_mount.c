@@ -57,12 +57,32 @@ static bool ring_decode(struct ring_reader *reader, const uint8_t *raw, uint64_t
          out->block.sequence % j->blocks == position;
 }
 
-/* The valid block of this very sequence, kind empty excluded. */
+static void ring_forget(struct ring_reader *reader) { reader->count = 0; }
+
+/* The same position read anew, in its place in the buffer. */
+static const uint8_t *ring_again(struct ring_reader *reader, uint64_t position) {
+  struct journal *j = reader->journal;
+  uint32_t alignment = j->device->raw->geometry.memory_alignment;
+  bool in_place = reader->count > 0 && !(alignment && j->block_size % alignment);
+  if (!in_place) {
+    ring_forget(reader);
+    return ring_raw(reader, position, 1);
+  }
+  uint8_t *place = j->buffer + (size_t)(position - reader->first) * j->block_size;
+  return device_read(j->device, j->offset + position * j->block_size, place, j->block_size, NULL) < 0 ? NULL : place;
+}
+
+static bool ring_is(struct ring_reader *reader, const uint8_t *raw, uint64_t sequence, struct ring_block *out) {
+  return raw && journal_block_peek_sequence(raw) == sequence &&
+         ring_decode(reader, raw, sequence % reader->journal->blocks, out) && out->block.kind != JOURNAL_EMPTY;
+}
+
+/* The valid block of this very sequence, kind empty excluded. What does not prove is read once more: only a second look
+ * tells a fault on the way from the end of the chain, which the next append writes over. */
 static bool ring_get(struct ring_reader *reader, uint64_t sequence, struct ring_block *out) {
   uint64_t position = sequence % reader->journal->blocks;
-  const uint8_t *raw = ring_raw(reader, position, UINT32_MAX);
-  if (!raw || journal_block_peek_sequence(raw) != sequence) return false;
-  return ring_decode(reader, raw, position, out) && out->block.kind != JOURNAL_EMPTY;
+  return ring_is(reader, ring_raw(reader, position, UINT32_MAX), sequence, out) ||
+         ring_is(reader, ring_again(reader, position), sequence, out);
 }
 
 /* The checkpoint record in a block, held to the block's own place in the ring. */
@@ -271,6 +291,7 @@ int journal_mount(struct journal *journal, const struct volume_bounds *bounds, s
   /* Also when what bisection led to is damaged: a stale block may have sent it to an older lap, and nothing that the
    * newest block stands on need be broken. */
   m->linear = true;
+  ring_forget(&reader);
   if (!scan_ring(&reader, &found) || !start_from(&reader, bounds, &found, &m->newest, &m->newest_mark))
     return status_corrupt(error, ring_place(journal, 0),
                           "the journal names no checkpoint record that can be read; an older root may be intact");
