@@ -13,7 +13,7 @@
 
 #include <wodan/wodan.h>
 #include "crash/model.h"
-#include "support/fault_loop.h"
+#include "fault_loop.h"
 #include "support/random.h"
 
 enum { SIZE = 64 << 10, SECTOR = 512, KEYS = 120, MORE = 40, VALUE = 70 };

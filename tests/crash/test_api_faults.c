@@ -9,7 +9,7 @@
  *
  * About SAMPLES places a scenario, kind and mode, evenly from a seeded start (WODAN_FAULT_SEED); WODAN_ALL_FAULTS=1: each.
  *
- * See: tests/support/fault_loop.h, docs/verification.md; for the commands tests/cli/test_cli_faults.c. */
+ * See: tests/crash/fault_loop.h, docs/verification.md; for the commands tests/cli/test_cli_faults.c. */
 #include "api_world.h"
 
 enum { SAMPLES = 60 };

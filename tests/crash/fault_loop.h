@@ -3,8 +3,8 @@
  *
  * The program is linked with -Wl,--wrap=malloc,--wrap=aligned_alloc,--wrap=free: allocations of the library fail wherever
  * they come from, those of the test and of the C library do not. One thread. */
-#ifndef SUPPORT_FAULT_LOOP_H
-#define SUPPORT_FAULT_LOOP_H
+#ifndef CRASH_FAULT_LOOP_H
+#define CRASH_FAULT_LOOP_H
 
 #include <stdbool.h>
 #include <stddef.h>

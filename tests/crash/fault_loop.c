@@ -1,7 +1,7 @@
 /* Owns: the fault under way, the allocator it strikes, and the names of what was called.
  * Always true: an allocation outside a public function never fails.
  * See: fault_loop.h, tests/crash/test_api_faults.c. */
-#include "support/fault_loop.h"
+#include "fault_loop.h"
 
 #include <ctype.h>
 #include <dirent.h>
