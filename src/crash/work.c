@@ -97,6 +97,7 @@ int work_format(const struct work_geometry *geometry, struct sim_image *image) {
   int status = work_device(geometry, false, &sim);
   if (status < 0) return status;
   status = wodan_format(sim_device(sim), &options, NULL);
+  if (sim_is_starved(sim)) status = WODAN_ENOMEM;
   if (status == 0) status = sim_image_init(image, sim);
   sim_close(sim);
   return status;
