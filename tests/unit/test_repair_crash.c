@@ -6,9 +6,9 @@
 #include "crash/sim_plug.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { SAMPLES = 3, STATES_MAX = 16, FAULT_STRIDE = 5 };
+enum { UNITS = 4, SAMPLES = 3, STATES_MAX = 16, FAULT_STRIDE = 5 };
 #else
-enum { SAMPLES = 12, STATES_MAX = 128, FAULT_STRIDE = 1 };
+enum { UNITS = 9, SAMPLES = 40, STATES_MAX = 1024, FAULT_STRIDE = 1 };
 #endif
 
 struct watch {
@@ -79,7 +79,7 @@ static void judge_image(struct watch *watch, const struct sim_image *image) {
 static int before_mutation(void *context, struct sim *sim, const struct sim_operation *operation) {
   struct watch *watch = context;
   const struct sim_crash_options options = {
-      .block = 512, .units_max = 4, .sectors_max = 4, .contents_max = 1, .states_max = STATES_MAX};
+      .block = 512, .units_max = UNITS, .sectors_max = UNITS, .contents_max = 1, .states_max = STATES_MAX};
   struct sim_crash_iter *iter;
   const struct sim_image *image;
   uint8_t choice[4096];
