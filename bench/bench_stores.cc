@@ -17,7 +17,7 @@ namespace {
 
 struct Options {
   uint64_t records = 500000, value_size = 100, cache = 256 << 20, write_buffer = 8 << 20, rounds = 3, slice_ms = 250,
-           seed = 1;
+           patience_ms = 2300, seed = 1;
   const char *stores = "", *workloads = "", *folder = nullptr;
   bool list = false;
 };
@@ -31,6 +31,8 @@ Options read_options(int argc, char **argv) {
       {"--write-buffer", BENCH_COUNT, &o.write_buffer, "memtable of each store that has one"},
       {"--rounds", BENCH_COUNT, &o.rounds, "slices of each workload and store"},
       {"--slice-ms", BENCH_COUNT, &o.slice_ms, "how long a slice may take, but for fills and whole scans"},
+      {"--patience-ms", BENCH_COUNT, &o.patience_ms,
+       "of idleness after which Wodan, which does some work only when idle for a second, has settled"},
       {"--stores", BENCH_TEXT, &o.stores, "only these, as a,b"},
       {"--workloads", BENCH_TEXT, &o.workloads, "only these, as a,b"},
       {"--dir", BENCH_TEXT, &o.folder, "where the stores lie meanwhile; else $TMPDIR or /tmp"},
@@ -76,9 +78,13 @@ std::string told_by(const StoreKind &kind, const Settings &settings, const std::
   if (pipe(ends) < 0) bench_die("no pipe");
   if (bench_fork() == 0) {
     std::filesystem::create_directories(folder);
-    StoreOptions options = {
-        folder, records_of(settings, Data::filled).bytes(), settings.write_buffer, settings.cache, settings.value_size,
-        false};
+    StoreOptions options = {folder,
+                            records_of(settings, Data::filled).bytes(),
+                            settings.write_buffer,
+                            settings.cache,
+                            settings.value_size,
+                            0,
+                            false};
     std::unique_ptr<Store> store = kind.open(options);
     std::string text = std::to_string(store->value_most()) + "\n" + store->settings();
     bool written = write(ends[1], text.data(), text.size()) == static_cast<ssize_t>(text.size());
@@ -153,7 +159,13 @@ int measure(const Options &o) {
   for (const StoreKind &kind : store_kinds()) kinds.push_back(kind.name);
   check_names(o.workloads, "workload", names);
   check_names(o.stores, "store", kinds);
-  Settings settings = {o.records, o.value_size, o.cache, o.write_buffer, o.seed, static_cast<double>(o.slice_ms) / 1e3};
+  Settings settings = {o.records,
+                       o.value_size,
+                       o.cache,
+                       o.write_buffer,
+                       o.seed,
+                       static_cast<double>(o.slice_ms) / 1e3,
+                       static_cast<double>(o.patience_ms) / 1e3};
   std::string folder = bench_folder(o.folder);
   for (const bench_option &number : {bench_option{"records", BENCH_COUNT, &settings.records, ""},
                                      {"value", BENCH_COUNT, &settings.value_size, ""},

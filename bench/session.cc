@@ -61,7 +61,8 @@ Session::Session(const StoreKind &kind, const Settings &settings, const std::str
 
 void Session::open(bool scarce) {
   StoreOptions options = {folder_,         records_.bytes(),      settings_.write_buffer,
-                          settings_.cache, records_.value_size(), scarce};
+                          settings_.cache, records_.value_size(), settings_.patience,
+                          scarce};
   if (scarce) options.cache = records_.bytes() / 4;
   store_ = kind_.open(options);
 }

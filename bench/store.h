@@ -19,7 +19,8 @@ struct StoreOptions {
   uint64_t write_buffer; /* what is collected in memory before it is written, for those that do */
   uint64_t cache;        /* of pages or blocks, for those that have one of their own */
   size_t value_size;
-  bool scarce; /* the data does not fit into memory: direct I/O where the store has it */
+  double patience; /* seconds without work after which a store has settled that begins what is not urgent only later */
+  bool scarce;     /* the data does not fit into memory: direct I/O where the store has it */
 };
 
 struct Record {

@@ -1,5 +1,6 @@
 /* Wodan behind store.h: a volume in a sparse file, defaults but for the sizes that all stores share. */
 #include <algorithm>
+#include <unistd.h>
 #include <wodan/wodan.h>
 
 #include "common.h"
@@ -82,7 +83,7 @@ private:
 
 class WodanStore final : public Store {
 public:
-  explicit WodanStore(const StoreOptions &options) {
+  explicit WodanStore(const StoreOptions &options) : patience_(options.patience) {
     std::string path = options.folder + "/image";
     wodan_error error = {};
     if (bench_disk_bytes(path.c_str()) == 0) format(path, options);
@@ -104,11 +105,21 @@ public:
   }
   std::unique_ptr<Reader> reader() override { return std::make_unique<WodanReader>(db_); }
   std::unique_ptr<Writer> writer(bool) override { return std::make_unique<WodanWriter>(db_); }
-  void settle() override { bench_settle(db_); }
+  void settle() override {
+    bench_settle(db_);
+    uint64_t worked = maintenance(), since = bench_now();
+    while (bench_seconds_since(since) < patience_) {
+      usleep(20000);
+      uint64_t now = maintenance();
+      if (now != worked) since = bench_now();
+      worked = now;
+    }
+    bench_settle(db_);
+  }
   void compact() override {
     uint32_t more = 1;
     while (more) bench_check(wodan_compact(db_, nullptr, nullptr, 0, &more), "compact", db_);
-    bench_settle(db_);
+    settle();
   }
   std::string settings() const override {
     struct wodan_info i = info();
@@ -140,8 +151,16 @@ private:
     return info;
   }
 
+  uint64_t maintenance() const {
+    struct wodan_stats stats = {};
+    stats.size = sizeof stats;
+    bench_check(wodan_stats(db_, &stats), "statistics", db_);
+    return stats.maintenance_bytes;
+  }
+
   wodan_db *db_ = nullptr;
   uint64_t budget_;
+  double patience_;
 };
 
 } // namespace

@@ -21,7 +21,8 @@ enum Order {
   order_scarce = -3,
   order_dirty = -4,
   order_warm = -5,
-  order_opened = -6
+  order_opened = -6,
+  order_close = -7
 };
 
 void exchange(bool good) {
@@ -62,14 +63,14 @@ void Worker::turn_into(Data needs, bool fresh) {
 Slice Worker::reopen() {
   prepare(Data::filled);
   order(order_dirty);
-  end(); /* kills it */
+  end(true);
   start(Data::filled, true);
   data_ = Data::filled;
   return order(order_opened);
 }
 
 void Worker::start(Data data, bool keep_folder) {
-  end();
+  end(false);
   if (!keep_folder) std::filesystem::remove_all(folder_);
   std::filesystem::create_directories(folder_);
   int orders[2], answers[2];
@@ -88,10 +89,12 @@ void Worker::start(Data data, bool keep_folder) {
   answers_ = answers[0];
 }
 
-void Worker::end() {
+void Worker::end(bool crash) {
   if (!process_) return;
-  kill(process_, SIGKILL);
-  waitpid(process_, nullptr, 0);
+  kill(process_, crash ? SIGKILL : SIGCONT);
+  int ended, code = order_close;
+  if (!crash) exchange(write(orders_, &code, sizeof code) == sizeof code);
+  exchange(waitpid(process_, &ended, 0) == process_ && (crash || ended == 0));
   close(orders_);
   close(answers_);
   process_ = 0;
@@ -116,7 +119,7 @@ void Worker::serve(Data data, int orders, int answers) {
   opened.io = bench_io_now();
   opened.io.device_read -= before.device_read;
   opened.io.device_written -= before.device_written;
-  for (int code; read(orders, &code, sizeof code) == sizeof code;) {
+  for (int code; read(orders, &code, sizeof code) == sizeof code && code != order_close;) {
     Slice slice = {};
     if (code >= 0)
       slice = run_slice(session, workloads()[static_cast<size_t>(code)], folder_);

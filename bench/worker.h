@@ -16,7 +16,7 @@ public:
       : kind_(kind), settings_(settings), folder_(folder + "/" + kind.name) {}
   Worker(const Worker &) = delete;
   Worker &operator=(const Worker &) = delete;
-  ~Worker() { end(); }
+  ~Worker() { end(false); }
 
   const StoreKind &kind() const { return kind_; }
   /* Sees to it that what the workload needs is there, then runs a slice of it. */
@@ -26,7 +26,7 @@ private:
   void prepare(Data needs);
   void turn_into(Data needs, bool fresh);
   void start(Data data, bool keep_folder);
-  void end();
+  void end(bool crash); /* else the store is closed */
   void serve(Data data, int orders, int answers);
   Slice order(int code);
   Slice reopen();

@@ -15,6 +15,7 @@ namespace bench {
 struct Settings {
   uint64_t records = 0, value_size = 100, cache = 0, write_buffer = 0, seed = 1;
   double slice_seconds = 0; /* how long a slice of reads may take */
+  double patience = 0;      /* of StoreOptions */
 };
 
 /* What lies in the store when a workload starts. */
