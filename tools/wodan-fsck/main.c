@@ -22,14 +22,17 @@
 #include <unistd.h>
 #include <wodan/wodan.h>
 
+#include "mirage/mirage.h"
+
 /* fsck(8); numbers never change. */
 enum { FSCK_OK = 0, FSCK_UNCORRECTED = 4, FSCK_OPERATIONAL = 8, FSCK_USAGE = 16, FSCK_CANCELLED = 32 };
-enum { KEY_JSON = 256, KEY_LIST_ROOTS, KEY_MEMORY, BAR_WIDTH = 40, JSON_VERSION = 1 };
+enum { KEY_JSON = 256, KEY_LIST_ROOTS, KEY_MEMORY, KEY_MIRAGE, BAR_WIDTH = 40, JSON_VERSION = 1 };
 
 /* One run of the command. */
 struct fsck {
   const char *image;
   bool verbose, json, bar, list_roots;
+  bool mirage;                 /* an image of MirageOS Wodan */
   uint64_t generation, memory; /* 0: the newest root; no limit */
   int progress_fd;             /* numbers go there; -1: nowhere */
   bool bar_shown;
@@ -86,6 +89,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
   case KEY_MEMORY:
     fsck->memory = number(state, "--memory", argument, true);
     return 0;
+  case KEY_MIRAGE:
+    fsck->mirage = true;
+    return 0;
   case KEY_JSON:
     fsck->json = true;
     return 0;
@@ -109,8 +115,10 @@ static const struct argp_option OPTIONS[] = {
      "descriptor",
      0},
     {"root", 'b', "GENERATION", 0, "Check this root in place of the newest", 0},
-    {"list-roots", KEY_LIST_ROOTS, NULL, 0, "List the roots that the journal still holds, and check nothing", 0},
+    {"list-roots", KEY_LIST_ROOTS, NULL, 0, "List the roots that are still there, and check nothing", 0},
     {"memory", KEY_MEMORY, "SIZE", 0, "Take no more memory than that (suffix K, M, G)", 0},
+    {"mirage", KEY_MIRAGE, NULL, 0,
+     "The image is one of MirageOS Wodan (OCaml, format version 1); findings are WM0001 ...", 0},
     {"json", KEY_JSON, NULL, 0, "Print one JSON object in place of lines", 0},
     {0}};
 
@@ -220,7 +228,7 @@ static struct json_object *json_bound(uint32_t there, struct wodan_slice key) {
 static void on_finding(void *context, const struct wodan_finding *finding) {
   struct fsck *fsck = context;
   char id[16], range[160];
-  snprintf(id, sizeof id, "WF%04" PRIu32, finding->id);
+  snprintf(id, sizeof id, "%s%04" PRIu32, fsck->mirage ? "WM" : "WF", finding->id);
   range_text(range, finding);
   bar_wipe(fsck);
   if (!fsck->json) {
@@ -319,6 +327,10 @@ static void print_lines(const struct fsck *fsck, const struct wodan_check_report
     printf("%s: %" PRIu64 " damage, %" PRIu64 " warnings", fsck->image, r->damages, r->warnings);
   else if (fsck->cancelled)
     printf("%s: nothing found so far", fsck->image);
+  else if (fsck->mirage)
+    printf("%s: clean, generation %" PRIu64 ", %" PRIu64 "/%" PRIu64 " blocks used, %" PRIu64 " records in %" PRIu64
+           " nodes",
+           fsck->image, r->generation, r->blocks_live, r->blocks, r->records, r->nodes);
   else
     printf("%s: clean, generation %" PRIu64 ", %" PRIu64 "/%" PRIu64 " blocks used, %" PRIu64 " records in %" PRIu64
            " leaves and %" PRIu64 " runs, %" PRIu64 " in the journal",
@@ -353,7 +365,29 @@ static int on_root(void *context, const struct wodan_root *root) {
   return 0;
 }
 
+static void on_mirage_root(void *context, uint64_t generation, uint64_t block) {
+  struct fsck *fsck = context;
+  if (!fsck->json) {
+    printf("%12" PRIu64 " %14" PRIu64 "\n", generation, block);
+    return;
+  }
+  struct json_object *object = json_object_new_object();
+  json_object_object_add(object, "generation", json_object_new_uint64(generation));
+  json_object_object_add(object, "block", json_object_new_uint64(block));
+  json_object_array_add(fsck->findings, object);
+}
+
+static int walk_mirage_roots(struct fsck *fsck, struct wodan_error *error) {
+  struct mirage_source source = {0};
+  int status = mirage_source_open(&source, fsck->image, error);
+  if (status == 0 && !fsck->json) printf("%12s %14s\n", "generation", "block");
+  if (status == 0) status = mirage_roots(&source, on_mirage_root, fsck, error);
+  mirage_source_close(&source);
+  return status;
+}
+
 static int walk_roots(struct fsck *fsck, struct wodan_error *error) {
+  if (fsck->mirage) return walk_mirage_roots(fsck, error);
   struct wodan_device *device = NULL;
   struct wodan_inspect *inspect = NULL;
   int status = wodan_path_device(fsck->image, WODAN_PATH_READ_ONLY, 0, &device, error);
@@ -387,6 +421,24 @@ static int list_roots(struct fsck *fsck) {
 }
 
 /* ---- the run ---------------------------------------------------------------------------------------------------- */
+
+/* As check, for an image of MirageOS Wodan. */
+static int check_mirage(struct fsck *fsck, struct wodan_check_report *report, struct wodan_error *error) {
+  struct mirage_source source = {0};
+  struct mirage_summary summary = {0};
+  const struct wodan_check_options options = {.size = sizeof options,
+                                              .context = fsck,
+                                              .finding = on_finding,
+                                              .progress = on_progress,
+                                              .memory_limit = fsck->memory,
+                                              .generation = fsck->generation};
+  int status = mirage_source_open(&source, fsck->image, error);
+  if (status == 0) status = mirage_check(&source, &options, &summary, error);
+  mirage_source_close(&source);
+  bar_wipe(fsck);
+  *report = summary.report;
+  return status;
+}
 
 static int check(struct fsck *fsck, struct wodan_check_report *report, struct wodan_error *error) {
   struct wodan_device *device = NULL;
@@ -427,7 +479,8 @@ int main(int argc, char **argv) {
   struct wodan_check_report report = {0};
   struct wodan_error error = {.block = WODAN_NO_BLOCK};
   fsck.findings = json_object_new_array();
-  int status = check(&fsck, &report, &error), code = exit_code_of(&fsck, &report, status);
+  int status = fsck.mirage ? check_mirage(&fsck, &report, &error) : check(&fsck, &report, &error);
+  int code = exit_code_of(&fsck, &report, status);
   if (status < 0) fprintf(stderr, "wodan-fsck: %s: %s\n", fsck.image, error.message);
   if (fsck.json)
     print_json(&fsck, &report, status, &error, code);

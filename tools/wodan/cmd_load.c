@@ -22,7 +22,7 @@
 #include "report.h"
 #include "text_format.h"
 
-enum { KEY_BATCH = 'b', KEY_ACK = 0x2000, KEY_STATS, LINES_PER_BATCH = 1000 };
+enum { KEY_BATCH = 'b', KEY_ACK = 0x2000, KEY_STATS, KEY_KEEP, LINES_PER_BATCH = 1000 };
 enum { RECORD_OVERHEAD = 64 }; /* at least what a batch adds to the bytes of a key and its value */
 
 struct load_options {
@@ -32,12 +32,17 @@ struct load_options {
   uint64_t batch_lines;
   bool ack;
   bool stats;
+  bool keep; /* keys that are there already keep their value */
 };
 
 static const struct argp_option option_list[] = {
     {"format", 'f', "FORMAT", 0, "tsv (default), base64 (as MirageOS wodanc writes it) or jsonl", 0},
     {"batch", KEY_BATCH, "N", 0, "Commit durably every N lines (default 1000)", 0},
     {"ack", KEY_ACK, NULL, 0, "After each commit print `acked LINES': that many input lines are durable", 0},
+    {"keep-existing", KEY_KEEP, NULL, 0,
+     "Leave keys alone that are there already; of lines with the same key the first stands, as it must in a dump of "
+     "wodanc",
+     0},
     {"stats", KEY_STATS, NULL, 0,
      "At the end checkpoint, and tell lines, batches, what the device was asked to write and the delays of commits", 0},
     {0}};
@@ -59,6 +64,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     return 0;
   case KEY_ACK:
     load->ack = true;
+    return 0;
+  case KEY_KEEP:
+    load->keep = true;
     return 0;
   case KEY_STATS:
     load->stats = true;
@@ -103,7 +111,9 @@ struct loader {
   struct progress progress;
 };
 
+/* 0 for WODAN_OK. */
 static int fail(struct loader *loader, int status) {
+  if (status == WODAN_OK) return EXIT_CODE_OK;
   progress_end(&loader->progress);
   return image_fail(&loader->image, status);
 }
@@ -122,7 +132,7 @@ static int acknowledge(const struct loader *loader) {
 /* Makes the pending lines durable. 0 or an exit code. */
 static int commit(struct loader *loader) {
   if (loader->pending_lines == 0) return EXIT_CODE_OK;
-  int status = image_commit(&loader->image, loader->batch);
+  int status = loader->options->keep ? wodan_sync(loader->image.db) : image_commit(&loader->image, loader->batch);
   if (status < 0) {
     progress_end(&loader->progress);
     struct wodan_error error;
@@ -157,14 +167,22 @@ static int refuse_size(struct loader *loader, uint64_t line, const char *what, s
   return refuse_line(loader, line, 0, message);
 }
 
-static int add_record(struct loader *loader, uint64_t line, const struct text_record *record) {
-  struct wodan_slice key = buffer_slice(&record->key);
-  struct wodan_slice value = buffer_slice(&record->value);
-  const struct wodan_info *info = &loader->info;
-  if (key.size > info->key_size_max) return refuse_size(loader, line, "key", key.size, info->key_size_max);
-  if (value.size > info->value_size_max) return refuse_size(loader, line, "value", value.size, info->value_size_max);
+/* With --keep-existing there is no batch: each line is put when its key is not there, and the next line sees it. */
+static int put_absent(struct loader *loader, struct wodan_slice key, struct wodan_slice value) {
+  struct wodan_db *db = loader->image.db;
+  size_t size = 0;
+  int status = wodan_get(db, NULL, key, NULL, 0, &size);
+  if (status == WODAN_ERANGE) return WODAN_OK;
+  if (status == WODAN_ENOTFOUND) status = wodan_put(db, key, value, NULL);
+  if (status != WODAN_ENEEDSFLUSH) return status;
+  int made = wodan_checkpoint(db, NULL); /* as image_commit does */
+  return made < 0 ? made : status;
+}
+
+/* Collects the record for the next commit. 0, or an exit code. */
+static int add_to_batch(struct loader *loader, uint64_t line, struct wodan_slice key, struct wodan_slice value) {
   uint64_t bytes = wodan_batch_bytes(loader->batch) + key.size + value.size + RECORD_OVERHEAD;
-  if (loader->pending_lines > 0 && bytes > info->batch_size_max) {
+  if (loader->pending_lines > 0 && bytes > loader->info.batch_size_max) {
     int exit_code = commit(loader);
     if (exit_code != EXIT_CODE_OK) return exit_code;
   }
@@ -175,7 +193,18 @@ static int add_record(struct loader *loader, uint64_t line, const struct text_re
     status = wodan_batch_put(loader->batch, key, value);
   }
   if (status == WODAN_ETOOBIG) return refuse_line(loader, line, 0, wodan_strerror(status));
-  if (status < 0) return fail(loader, status);
+  return status < 0 ? fail(loader, status) : EXIT_CODE_OK;
+}
+
+static int add_record(struct loader *loader, uint64_t line, const struct text_record *record) {
+  struct wodan_slice key = buffer_slice(&record->key);
+  struct wodan_slice value = buffer_slice(&record->value);
+  const struct wodan_info *info = &loader->info;
+  if (key.size > info->key_size_max) return refuse_size(loader, line, "key", key.size, info->key_size_max);
+  if (value.size > info->value_size_max) return refuse_size(loader, line, "value", value.size, info->value_size_max);
+  int exit_code =
+      loader->options->keep ? fail(loader, put_absent(loader, key, value)) : add_to_batch(loader, line, key, value);
+  if (exit_code != EXIT_CODE_OK) return exit_code;
   loader->pending_lines++;
   return loader->pending_lines >= loader->options->batch_lines ? commit(loader) : EXIT_CODE_OK;
 }
