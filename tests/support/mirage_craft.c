@@ -83,3 +83,57 @@ void craft_link(struct craft *craft, uint32_t block, const char *key, uint64_t t
   put_key(craft, at, key);
   store_u64(at + craft->key_size, to);
 }
+
+void craft_text(struct craft *craft, uint32_t block, const char *key, const char *value) {
+  craft_value(craft, block, key, value, strlen(value));
+}
+
+/* ---- samples ----------------------------------------------------------------------------------------------------- */
+
+enum { OLD_ROOT = 1, LOW, HIGH, DEEP, ROOT };
+
+void craft_two_levels(struct craft *craft, uint32_t flags) {
+  craft_begin(craft, CRAFT_SAMPLE_BLOCK, CRAFT_SAMPLE_KEY, CRAFT_SAMPLE_BLOCKS, flags);
+  craft_node(craft, OLD_ROOT, CRAFT_ROOT, 1, 0);
+  craft_text(craft, OLD_ROOT, "old", "root");
+  craft_node(craft, LOW, CRAFT_CHILD, 3, 0);
+  craft_text(craft, LOW, "a", "low");
+  craft_text(craft, LOW, "c", "shadowed");
+  craft_text(craft, LOW, "e", "deleted");
+  craft_text(craft, LOW, "m", "last");
+  craft_node(craft, DEEP, CRAFT_CHILD, 2, 0);
+  craft_text(craft, DEEP, "n", "shadowed");
+  craft_text(craft, DEEP, "p", "deep");
+  craft_text(craft, DEEP, "q", "shadowed twice");
+  craft_node(craft, HIGH, CRAFT_CHILD, 4, 0);
+  craft_text(craft, HIGH, "q", "shadowed");
+  craft_text(craft, HIGH, "x", "high");
+  craft_node(craft, ROOT, CRAFT_ROOT, 6, 1);
+  craft_text(craft, ROOT, "b", "root");
+  craft_text(craft, ROOT, "c", "new");
+  craft_text(craft, ROOT, "e", "");
+  craft_text(craft, ROOT, "q", "newest");
+  craft_link(craft, ROOT, "m", LOW);
+  craft_link(craft, ROOT, NULL, HIGH);
+  craft_node(craft, 6, CRAFT_ROOT, 0, 0);
+  for (uint32_t block = 1; block <= 6; block++) craft_seal(craft, block);
+}
+
+void craft_three_levels(struct craft *craft) {
+  craft_two_levels(craft, 7);
+  craft_node(craft, 7, CRAFT_CHILD, 4, 0);
+  craft_text(craft, 7, "a", "middle");
+  craft_text(craft, 7, "o", "middle");
+  craft_link(craft, 7, "m", LOW);
+  craft_link(craft, 7, "q", DEEP);
+  craft_node(craft, 6, CRAFT_CHILD, 5, 0);
+  craft_link(craft, 6, NULL, HIGH);
+  craft_node(craft, HIGH, CRAFT_CHILD, 4, 0);
+  craft_text(craft, HIGH, "x", "high");
+  craft_node(craft, ROOT, CRAFT_ROOT, 6, 2);
+  craft_text(craft, ROOT, "c", "new");
+  craft_text(craft, ROOT, "o", "newest");
+  craft_link(craft, ROOT, "q", 7);
+  craft_link(craft, ROOT, NULL, 6);
+  for (uint32_t block = 1; block <= 7; block++) craft_seal(craft, block);
+}

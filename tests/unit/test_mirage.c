@@ -120,58 +120,11 @@ static void assert_records(const struct craft *craft, const char *text) {
 }
 
 static void value(struct craft *craft, uint32_t block, const char *key, const char *text) {
-  craft_value(craft, block, key, text, strlen(text));
+  craft_text(craft, block, key, text);
 }
 
-enum { BLOCK = 512, KEY = 4, OLD_ROOT = 1, ROOT = 5, LOW = 2, HIGH = 3, DEEP = 4, BLOCKS = 8 };
-
-/* Root (5) over the leaves low (2) and high (3); an older root (1), a node that was one (4), a pre-root (6). */
-static void craft_tree(struct craft *craft, uint32_t flags) {
-  craft_begin(craft, BLOCK, KEY, BLOCKS, flags);
-  craft_node(craft, OLD_ROOT, CRAFT_ROOT, 1, 0);
-  value(craft, OLD_ROOT, "old", "root");
-  craft_node(craft, LOW, CRAFT_CHILD, 3, 0);
-  value(craft, LOW, "a", "low");
-  value(craft, LOW, "c", "shadowed");
-  value(craft, LOW, "e", "deleted");
-  value(craft, LOW, "m", "last");
-  craft_node(craft, DEEP, CRAFT_CHILD, 2, 0);
-  value(craft, DEEP, "n", "shadowed");
-  value(craft, DEEP, "p", "deep");
-  value(craft, DEEP, "q", "shadowed twice");
-  craft_node(craft, HIGH, CRAFT_CHILD, 4, 0);
-  value(craft, HIGH, "q", "shadowed");
-  value(craft, HIGH, "x", "high");
-  craft_node(craft, ROOT, CRAFT_ROOT, 6, 1);
-  value(craft, ROOT, "b", "root");
-  value(craft, ROOT, "c", "new");
-  value(craft, ROOT, "e", "");
-  value(craft, ROOT, "q", "newest");
-  craft_link(craft, ROOT, "m", LOW);
-  craft_link(craft, ROOT, NULL, HIGH);
-  craft_node(craft, 6, CRAFT_ROOT, 0, 0);
-  for (uint32_t block = 1; block <= 6; block++) craft_seal(craft, block);
-}
-
-/* The same with another level: root (5) over middle (7) over low (2) and deep (4), and high (3) for the rest. */
-static void craft_tall(struct craft *craft) {
-  craft_tree(craft, 7);
-  craft_node(craft, 7, CRAFT_CHILD, 4, 0);
-  value(craft, 7, "a", "middle");
-  value(craft, 7, "o", "middle");
-  craft_link(craft, 7, "m", LOW);
-  craft_link(craft, 7, "q", DEEP);
-  craft_node(craft, 6, CRAFT_CHILD, 5, 0);
-  craft_link(craft, 6, NULL, HIGH);
-  craft_node(craft, HIGH, CRAFT_CHILD, 4, 0);
-  value(craft, HIGH, "x", "high");
-  craft_node(craft, ROOT, CRAFT_ROOT, 6, 2);
-  value(craft, ROOT, "c", "new");
-  value(craft, ROOT, "o", "newest");
-  craft_link(craft, ROOT, "q", 7);
-  craft_link(craft, ROOT, NULL, 6);
-  for (uint32_t block = 1; block <= 7; block++) craft_seal(craft, block);
-}
+enum { BLOCK = CRAFT_SAMPLE_BLOCK, KEY = CRAFT_SAMPLE_KEY, BLOCKS = CRAFT_SAMPLE_BLOCKS };
+enum { OLD_ROOT = 1, LOW = 2, HIGH = 3, DEEP = 4, ROOT = 5 };
 
 /* ---- the checksum ------------------------------------------------------------------------------------------------ */
 
@@ -202,7 +155,7 @@ static void test_crc32c__the_complement_behind_bytes_gives_all_ones(void **state
 static void test_records__nearest_the_root_is_newest(void **state) {
   (void)state;
   struct craft craft;
-  craft_tree(&craft, 7);
+  craft_two_levels(&craft, 7);
   assert_records(&craft, "a=low b=root c=new e= m=last q=newest x=high ");
   craft_free(&craft);
 }
@@ -212,7 +165,7 @@ static void test_records__an_empty_value_is_a_deletion_with_tombstones(void **st
   struct craft craft;
   struct seen seen;
   struct mirage_summary summary;
-  craft_tree(&craft, 15);
+  craft_two_levels(&craft, 15);
   assert_records(&craft, "a=low b=root c=new m=last q=newest x=high ");
   assert_int_equal(check(&craft, &seen, &summary), 0);
   assert_int_equal(summary.report.records, 6);
@@ -225,7 +178,7 @@ static void test_records__an_empty_value_is_a_deletion_with_tombstones(void **st
 static void test_records__three_levels(void **state) {
   (void)state;
   struct craft craft;
-  craft_tall(&craft);
+  craft_three_levels(&craft);
   assert_records(&craft, "a=middle c=new e=deleted m=last n=shadowed o=newest p=deep q=shadowed twice x=high ");
   craft_free(&craft);
 }
@@ -235,7 +188,7 @@ static void test_check__counts_and_says_nothing_of_a_whole_image(void **state) {
   struct craft craft;
   struct seen seen;
   struct mirage_summary summary;
-  craft_tree(&craft, 7);
+  craft_two_levels(&craft, 7);
   assert_int_equal(check(&craft, &seen, &summary), 0);
   assert_int_equal(seen.count, 0);
   assert_int_equal(summary.report.complete, 1);
@@ -259,7 +212,7 @@ static void test_check__roots_by_generation(void **state) {
   struct mirage_summary summary;
   struct wodan_error error;
   uint64_t generation = 0;
-  craft_tree(&craft, 7);
+  craft_two_levels(&craft, 7);
   memory = memory_of(&craft);
   struct mirage_source source = source_of(&memory);
   struct wodan_check_options options = {
@@ -274,6 +227,55 @@ static void test_check__roots_by_generation(void **state) {
   assert_int_equal(mirage_root_below(&source, 6, &generation, &error), 0);
   assert_int_equal(generation, 1);
   assert_int_equal(mirage_root_below(&source, 1, &generation, &error), WODAN_ENOTFOUND);
+  craft_free(&craft);
+}
+
+static void on_root(void *context, uint64_t generation, uint64_t block) {
+  struct seen *seen = context;
+  int wrote = snprintf(seen->text + seen->used, TEXT_MAX - seen->used, "%d in %d ", (int)generation, (int)block);
+  seen->used += (size_t)wrote;
+}
+
+static void test_roots__pre_roots_are_none(void **state) {
+  (void)state;
+  struct craft craft;
+  struct seen seen = {0};
+  struct mirage_summary summary;
+  struct wodan_error error;
+  craft_two_levels(&craft, 7);
+  struct memory memory = memory_of(&craft);
+  struct mirage_source source = source_of(&memory);
+  assert_int_equal(mirage_roots(&source, on_root, &seen, &error), 0);
+  assert_string_equal(seen.text, "1 in 1 6 in 5 ");
+  for (uint32_t block = 1; block < 6; block++) memset(craft_block(&craft, block), 0, BLOCK);
+  assert_int_equal(check(&craft, &seen, &summary), 0);
+  assert_true(has(&seen, MIRAGE_NO_ROOT));
+  craft_free(&craft);
+}
+
+/* Both halves of a node full to the last byte: nothing marks the end of the links but the values. */
+static void test_records__a_node_without_a_gap(void **state) {
+  (void)state;
+  enum { LINKS = (BLOCK / 2 - 4) / (KEY + 8), VALUE = BLOCK / 2 - 33 - KEY - 2 };
+  struct craft craft;
+  struct seen seen;
+  struct mirage_summary summary;
+  uint8_t filling[VALUE];
+  memset(filling, 1, sizeof filling);
+  craft_begin(&craft, BLOCK, KEY, LINKS + 2, 7);
+  craft_node(&craft, 1, CRAFT_ROOT, 100, 1);
+  craft_value(&craft, 1, "a", filling, sizeof filling);
+  for (uint32_t i = 0; i < LINKS; i++) {
+    const char key[2] = {(char)('b' + i), 0};
+    craft_node(&craft, i + 2, CRAFT_CHILD, i + 1, 0);
+    craft_text(&craft, i + 2, key, "leaf");
+    craft_link(&craft, 1, i + 1 < LINKS ? key : NULL, i + 2);
+  }
+  assert_int_equal(craft.values_end[1], craft.links_begin[1]);
+  for (uint32_t block = 1; block < craft.blocks; block++) craft_seal(&craft, block);
+  assert_int_equal(check(&craft, &seen, &summary), 0);
+  assert_int_equal(seen.count, 0);
+  assert_int_equal(summary.report.records, LINKS + 1);
   craft_free(&craft);
 }
 
@@ -438,7 +440,7 @@ static void test_check__each_finding_has_its_image(void **state) {
     struct craft craft;
     struct seen seen;
     struct mirage_summary summary;
-    craft_tree(&craft, 7);
+    craft_two_levels(&craft, 7);
     CASES[i].spoil(&craft);
     int status = check(&craft, &seen, &summary);
     if (status != 0 || !has(&seen, CASES[i].id))
@@ -459,7 +461,7 @@ static void test_check__child_link_outside_the_range_of_its_node(void **state) {
   struct seen seen;
   struct mirage_summary summary;
   struct wodan_error error;
-  craft_tall(&craft);
+  craft_three_levels(&craft);
   craft_node(&craft, 7, CRAFT_CHILD, 4, 0); /* its range ends at q */
   craft_link(&craft, 7, "m", LOW);
   craft_link(&craft, 7, "r", DEEP);
@@ -474,7 +476,7 @@ static void test_check__child_link_outside_the_range_of_its_node(void **state) {
 static void test_check__children_without_the_order_are_read_in_order(void **state) {
   (void)state;
   struct craft craft;
-  craft_tree(&craft, 7);
+  craft_two_levels(&craft, 7);
   link_order(&craft);
   assert_records(&craft, "a=low c=shadowed e=deleted m=last q=shadowed x=high ");
   value_order(&craft);
@@ -487,7 +489,7 @@ static void test_check__what_is_no_image_is_told_apart(void **state) {
   struct craft craft;
   struct seen seen;
   struct mirage_summary summary;
-  craft_tree(&craft, 7);
+  craft_two_levels(&craft, 7);
   craft.bytes[15] ^= 1;
   assert_int_equal(check(&craft, &seen, &summary), WODAN_EFORMAT);
   craft.bytes[15] ^= 1;
@@ -516,7 +518,7 @@ static void test_hostile__every_bit_is_told_or_does_not_matter(void **state) {
   struct craft craft;
   struct seen before, now;
   uint64_t harmless = 0;
-  craft_tree(&craft, 7);
+  craft_two_levels(&craft, 7);
   assert_true(clean(&craft, &before));
   for (size_t bit = 0; bit < craft.size * 8; bit++) {
     craft.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
@@ -536,7 +538,7 @@ static void test_hostile__every_byte_behind_a_good_checksum(void **state) {
   struct craft craft;
   struct seen now;
   uint64_t silent = 0;
-  craft_tall(&craft);
+  craft_three_levels(&craft);
   for (uint32_t block = 0; block < BLOCKS; block++) {
     for (size_t at = 0; at < BLOCK - 4; at++) {
       uint8_t *byte = craft_block(&craft, block) + at, old = *byte;
@@ -557,7 +559,7 @@ static void test_hostile__cut_at_every_length(void **state) {
   (void)state;
   struct craft craft;
   struct seen seen;
-  craft_tree(&craft, 7);
+  craft_two_levels(&craft, 7);
   for (size_t size = craft.size; size-- > 0;) {
     craft.size = size;
     assert_false(clean(&craft, &seen));
@@ -571,7 +573,7 @@ static void test_hostile__a_block_is_read_whole_twice_at_most(void **state) {
   struct memory memory;
   struct seen seen = {0};
   struct mirage_summary summary;
-  craft_tall(&craft);
+  craft_three_levels(&craft);
   memory = memory_of(&craft);
   assert_int_equal(check_memory(&memory, &seen, &summary), 0);
   /* superblock; a header in the search and in what is outside */
@@ -582,7 +584,7 @@ static void test_hostile__a_block_is_read_whole_twice_at_most(void **state) {
 static void test_hostile__every_read_fails_once(void **state) {
   (void)state;
   struct craft craft;
-  craft_tall(&craft);
+  craft_three_levels(&craft);
   for (uint64_t fail_at = 1;; fail_at++) {
     struct memory memory = memory_of(&craft);
     struct seen seen = {0};
@@ -602,7 +604,7 @@ static void test_hostile__memory_is_bounded_and_comes_back(void **state) {
   struct craft craft;
   struct wodan_error error;
   struct mirage_summary summary;
-  craft_tall(&craft);
+  craft_three_levels(&craft);
   struct memory memory = memory_of(&craft);
   struct mirage_source source = source_of(&memory);
   uint64_t limit = 1;
@@ -622,7 +624,7 @@ static void test_hostile__cancelled_at_every_step(void **state) {
   (void)state;
   struct craft craft;
   struct mirage_summary summary = {0};
-  craft_tall(&craft);
+  craft_three_levels(&craft);
   for (uint64_t step = 1; !summary.report.complete; step++) {
     struct memory memory = memory_of(&craft);
     struct seen seen = {.stop_at = step};
@@ -636,7 +638,7 @@ static void test_hostile__cancelled_at_every_step(void **state) {
 static void test_records__the_taker_may_stop(void **state) {
   (void)state;
   struct craft craft;
-  craft_tree(&craft, 7);
+  craft_two_levels(&craft, 7);
   struct memory memory = memory_of(&craft);
   struct mirage_source source = source_of(&memory);
   struct wodan_error error;
@@ -656,6 +658,8 @@ int main(void) {
       cmocka_unit_test(test_records__the_taker_may_stop),
       cmocka_unit_test(test_check__counts_and_says_nothing_of_a_whole_image),
       cmocka_unit_test(test_check__roots_by_generation),
+      cmocka_unit_test(test_roots__pre_roots_are_none),
+      cmocka_unit_test(test_records__a_node_without_a_gap),
       cmocka_unit_test(test_check__each_finding_has_its_image),
       cmocka_unit_test(test_check__child_link_outside_the_range_of_its_node),
       cmocka_unit_test(test_check__children_without_the_order_are_read_in_order),
