@@ -174,6 +174,7 @@ open("image", "wb").write(b)
 PYTHON
 sum=$(sha256sum <image)
 run "a child of the root is damaged" 4 "$FSCK" --mirage image
+check "not all of it was seen" "tail -1 out | grep -q '1 damage.*not everything could be reached'"
 check "its keys are told" "grep -q '^WM0021 damage block [0-9]*: .*\\[keys first \\.\\. \"' out"
 ours
 run "it is not imported" 3 "$WODAN" import-mirage image ours

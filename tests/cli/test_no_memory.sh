@@ -14,6 +14,7 @@ set -eu
 WODAN=$(realpath "$1")
 FSCK=$(realpath "$2")
 SHIM=$(realpath "$3")
+MAKE=$(realpath "$(dirname "$0")/make_mirage.py")
 T=$(mktemp -d)
 FAILED=0
 trap 'rm -rf "$T"' EXIT
@@ -94,6 +95,8 @@ loop get "$CODES" reads "$WODAN" get work.img key0042
 loop scan "$CODES" reads "$WODAN" scan work.img
 loop dump "$CODES" reads "$WODAN" dump work.img
 loop wodan-fsck "0 8" reads "$FSCK" work.img
+python3 "$MAKE" theirs.img model --block-size 512 --blocks 200 --operations 300 >/dev/null
+loop "wodan-fsck --mirage" "0 8" reads "$FSCK" --mirage theirs.img
 loop put "$CODES" writes "$WODAN" put work.img key9999 value
 loop del "$CODES" writes "$WODAN" del work.img key0042
 [ "$FAILED" -eq 0 ]

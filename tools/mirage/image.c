@@ -31,18 +31,18 @@ static int fail(struct wodan_error *error, int status, const char *format, ...) 
 
 /* ---- memory ------------------------------------------------------------------------------------------------------ */
 
-void *mirage_image_allocate(struct mirage_image *image, size_t size) {
-  if (size > image->memory_max - image->memory) {
+void *mirage_image_allocate(struct mirage_image *image, uint64_t size) {
+  if (size > image->memory_max - image->memory || size > SIZE_MAX) {
     fail(image->error, WODAN_EBUDGET, "%" PRIu64 " bytes are too few for this image", image->memory_max);
     return NULL;
   }
-  void *memory = calloc(1, size ? size : 1);
+  void *memory = calloc(1, size ? (size_t)size : 1);
   if (!memory) fail(image->error, WODAN_ENOMEM, "%s", wodan_strerror(WODAN_ENOMEM));
   if (memory) image->memory += size;
   return memory;
 }
 
-void mirage_image_free(struct mirage_image *image, void *memory, size_t size) {
+void mirage_image_free(struct mirage_image *image, void *memory, uint64_t size) {
   if (!memory) return;
   free(memory);
   image->memory -= size;
@@ -147,14 +147,14 @@ int mirage_image_open(struct mirage_image *image) {
   summary->tombstones = image->superblock.incompatible & FEATURE_TOMBSTONES;
   look_at_sizes(image);
   summary->report.blocks = image->superblock.blocks;
-  image->visited = mirage_image_allocate(image, (size_t)(image->blocks / 8 + 1));
+  image->visited = mirage_image_allocate(image, image->blocks / 8 + 1);
   image->spare = image->visited ? mirage_image_allocate(image, image->superblock.block_size) : NULL;
   return image->spare ? 0 : image->error->code;
 }
 
 void mirage_image_release(struct mirage_image *image) {
   mirage_image_free(image, image->spare, image->superblock.block_size);
-  mirage_image_free(image, image->visited, (size_t)(image->blocks / 8 + 1));
+  mirage_image_free(image, image->visited, image->blocks / 8 + 1);
   image->spare = image->visited = NULL;
 }
 

@@ -19,6 +19,7 @@ struct mirage_image {
   uint8_t *visited;            /* a bit a block: in the tree */
   uint8_t *spare;              /* one block, for looking at what is not kept */
   bool cancelled;
+  bool unreached; /* something could not be looked at */
 };
 
 /* Reads the superblock. 0 when the image can be looked at; WODAN_DONE when a finding says why not; else a status. The image
@@ -27,8 +28,8 @@ int mirage_image_open(struct mirage_image *image);
 void mirage_image_release(struct mirage_image *image);
 
 /* Memory that counts; NULL with *error filled when there is none, or it would be too much. */
-void *mirage_image_allocate(struct mirage_image *image, size_t size);
-void mirage_image_free(struct mirage_image *image, void *memory, size_t size);
+void *mirage_image_allocate(struct mirage_image *image, uint64_t size);
+void mirage_image_free(struct mirage_image *image, void *memory, uint64_t size);
 
 /* The range of keys a finding may concern: those above lower, up to and with upper. NULL: open. */
 struct mirage_range {

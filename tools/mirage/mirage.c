@@ -78,7 +78,7 @@ static int check(struct mirage_image *image) {
   if (status < 0) return status;
   if (status == 0 && !image->cancelled) look_outside(image);
   if (status == 0 && !image->cancelled) mirage_step(image, 3 * image->blocks);
-  image->summary->report.complete = status == 0 && !image->cancelled;
+  image->summary->report.complete = status == 0 && !image->cancelled && !image->unreached;
   return 0;
 }
 

@@ -96,11 +96,16 @@ static void merge(struct walk *walk, const uint8_t *upper) {
 
 /* ---- a node ------------------------------------------------------------------------------------------------------ */
 
-/* Proves that the block is the node it should be. */
-static bool prove(struct walk *walk, const struct place *place, const uint8_t *block) {
+/* Reads the block and proves that it is the node it should be; measures it. */
+static bool prove(struct walk *walk, const struct place *place, uint8_t *block) {
   struct mirage_image *image = walk->image;
-  struct mirage_node_header header = mirage_node_header_decode(block);
   uint32_t type = walk->depth == 0 ? NODE_ROOT : NODE_CHILD;
+  int number = mirage_read(image, place->block, block, image->superblock.block_size);
+  if (number) {
+    mirage_found(image, MIRAGE_UNREADABLE, place->block, &place->range, "%s", strerror(number));
+    return false;
+  }
+  struct mirage_node_header header = mirage_node_header_decode(block);
   if (!mirage_whole(image, block)) {
     mirage_found(image, MIRAGE_CHECKSUM, place->block, &place->range, "height %" PRIu32, place->height);
     return false;
@@ -116,6 +121,10 @@ static bool prove(struct walk *walk, const struct place *place, const uint8_t *b
   if (header.generation == 0 || header.generation >= place->generation_limit) {
     mirage_found(image, MIRAGE_GENERATION, place->block, &place->range, "%" PRIu64 " below %" PRIu64, header.generation,
                  place->generation_limit);
+    return false;
+  }
+  if (!mirage_node_measure(&walk->levels[walk->depth].node, &image->superblock, block)) {
+    mirage_found(image, MIRAGE_VALUES_LENGTH, place->block, &place->range, "%" PRIu32 " values", header.value_count);
     return false;
   }
   return true;
@@ -173,7 +182,7 @@ static void look_inside(struct walk *walk, const struct place *place, struct lev
 
 static void enter(struct walk *walk, const struct place *place);
 
-/* Marks a child's block; false when its link cannot be followed. */
+/* Whether a child's link can be followed. */
 static bool may_enter(struct walk *walk, uint64_t parent, const struct place *child, const struct mirage_range *range) {
   struct mirage_image *image = walk->image;
   if (!within(walk, child->range.upper, range)) {
@@ -200,9 +209,11 @@ static void enter_children(struct walk *walk, const struct place *place, const s
     if (i && memcmp(mirage_node_link_key(node, i - 1), key, key_size(walk)) == 0) continue; /* told already */
     child.block = mirage_node_link_block(node, i);
     child.range.upper = key;
-    if (!may_enter(walk, place->block, &child, &place->range)) continue;
-    enter(walk, &child);
-    child.range.lower = key;
+    if (may_enter(walk, place->block, &child, &place->range))
+      enter(walk, &child);
+    else
+      walk->image->unreached = true;
+    if (within(walk, key, &place->range)) child.range.lower = key;
   }
 }
 
@@ -210,7 +221,7 @@ static void enter_children(struct walk *walk, const struct place *place, const s
 static void go_through(struct walk *walk, const struct place *place, struct level *level) {
   struct mirage_image *image = walk->image;
   struct mirage_node *node = &level->node;
-  size_t size = ((size_t)node->value_count + node->link_count) * sizeof *node->values;
+  uint64_t size = ((uint64_t)node->value_count + node->link_count) * sizeof *node->values;
   node->values = mirage_image_allocate(image, size);
   if (!node->values) {
     walk->status = image->error->code;
@@ -239,16 +250,10 @@ static void enter(struct walk *walk, const struct place *place) {
     walk->status = image->error->code;
     return;
   }
-  int number = mirage_read(image, place->block, block, size);
-  if (number)
-    mirage_found(image, MIRAGE_UNREADABLE, place->block, &place->range, "%s", strerror(number));
-  else if (prove(walk, place, block)) {
-    if (mirage_node_measure(&level->node, &image->superblock, block))
-      go_through(walk, place, level);
-    else
-      mirage_found(image, MIRAGE_VALUES_LENGTH, place->block, &place->range, "%" PRIu32 " values",
-                   level->node.header.value_count);
-  }
+  if (!prove(walk, place, block))
+    image->unreached = true;
+  else
+    go_through(walk, place, level);
   mirage_image_free(image, block, size);
 }
 
@@ -260,6 +265,7 @@ int mirage_walk(struct mirage_image *image, const struct mirage_root *root, mira
   if (place.height > MIRAGE_HEIGHT_MAX) {
     mirage_found(image, MIRAGE_HEIGHT, root->block, NULL, "%" PRIu32 ", and %d is possible", place.height,
                  MIRAGE_HEIGHT_MAX);
+    image->unreached = true;
     return 0;
   }
   image->summary->report.levels = place.height + 1;
