@@ -27,9 +27,19 @@
 #include <wodan/wodan.h>
 
 #include "fault_board.h"
+#include "support/mirage_craft.h"
 #include "support/random.h"
 
-enum { SAMPLES = 10, IMAGE = 128 << 10, KEYS = 420, MORE = 60, BATCH = 7, OUT_MAX = 1 << 20, ARGUMENTS = 10 };
+enum {
+  SAMPLES = 10,
+  IMAGE = 128 << 10,
+  KEYS = 420,
+  MORE = 60,
+  BATCH = 7,
+  KEY_SIZE = 6,
+  OUT_MAX = 1 << 20,
+  ARGUMENTS = 10
+};
 
 /* ---- the rows --------------------------------------------------------------------------------------------------- */
 
@@ -85,6 +95,8 @@ static const struct row rows[] = {
     {"fsck --json", READS, 0, false, {"--json", "work.img"}},
     {"fsck --list-roots", READS, 0, false, {"--list-roots", "work.img"}},
     {"fsck --list-roots --json", READS, 0, false, {"--list-roots", "--json", "work.img"}},
+    {"fsck --mirage", READS, 0, false, {"--mirage", "theirs.img"}},
+    {"fsck --mirage roots", READS, 0, false, {"--mirage", "--list-roots", "--json", "theirs.img"}},
     {"crash", READS, 0, true, {"crash", "--ops", "1", "--seconds", "0", "--jobs", "1", "--geometry", "tiny"}},
     {"crash --json", READS, 0, true, {"crash", "--ops", "1", "--seconds", "0", "--jobs", "1", "-g", "tree", "--json"}},
     {"bench", FILLS, 0, true, {"bench", "work.img", "--workload", "fillrandom,readrandom", "--num", "50"}},
@@ -102,6 +114,11 @@ static const struct row rows[] = {
      true,
      {"load", "work.img", "--format", "jsonl", "--batch", "7", "--ack", "--stats", "--inline"}},
     {"load --json", CHANGES, LOADS, true, {"load", "work.img", "more.tsv", "--batch", "7", "--json", "--stats"}},
+    {"import-mirage",
+     CHANGES,
+     LOADS,
+     false,
+     {"import-mirage", "theirs.img", "work.img", "--batch", "7", "--json", "--inline"}},
     {"compact", CHANGES, NOTHING, true, {"compact", "work.img", "--inline"}},
     {"compact --json", CHANGES, NOTHING, true, {"compact", "work.img", "--json", "--from", "key01"}},
     {"format", FORMATS, 0, false, {"format", "new.img", "--size", "64K"}},
@@ -197,6 +214,22 @@ static void make_image(void) {
   wodan_inspect_close(inspect);
   wodan_device_close(device);
   assert_int_equal(read_file("before.img", (char *)world.before, IMAGE), IMAGE);
+}
+
+/* The same records in an image of MirageOS Wodan, in its root. */
+static void make_mirage(void) {
+  enum { BLOCK = 8192, ROOT = 1, FEATURES = 7 };
+  struct craft craft;
+  craft_begin(&craft, BLOCK, KEY_SIZE, 4, FEATURES);
+  craft_node(&craft, ROOT, CRAFT_ROOT, 1, 0);
+  for (unsigned n = KEYS; n < KEYS + MORE; n++) {
+    char key[16], value[80];
+    key_of(n, key, value);
+    craft_text(&craft, ROOT, key, value);
+  }
+  craft_seal(&craft, ROOT);
+  write_file("theirs.img", (const char *)craft.bytes, craft.size);
+  craft_free(&craft);
 }
 
 static void make_records(void) {
@@ -526,12 +559,14 @@ static int start(void **state) {
   assert_non_null(mkdtemp(world.folder));
   assert_int_equal(chdir(world.folder), 0);
   make_records();
+  make_mirage();
   make_image();
   return 0;
 }
 
 static int end(void **state) {
-  static const char *const files[] = {"before.img", "work.img", "new.img", "map.svg", "more.tsv", "in", "out", "err"};
+  static const char *const files[] = {"before.img", "work.img", "new.img", "map.svg", "more.tsv",
+                                      "theirs.img", "in",       "out",     "err"};
   (void)state;
   for (size_t i = 0; i < sizeof files / sizeof *files; i++) unlink(files[i]);
   return chdir("/") == 0 && rmdir(world.folder) == 0 ? 0 : -1;

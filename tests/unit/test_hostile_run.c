@@ -2,6 +2,7 @@
  * Each row is one lie; the engine refuses it in these words, and so do the check and a lookup shown step by step.
  * Always true: who refuses says what is wrong, so no other rule has caught the lie by chance; a row that one of the
  * three cannot see says so. The story: tools/mutants.py removed each rule of the index in turn, and no test noticed. */
+#include <stdio.h>
 #include "check_craft.h"
 #include "run/run.h"
 

@@ -24,6 +24,7 @@ enum fsck_mode { FSCK_CHECK, FSCK_LIST_ROOTS, FSCK_REPAIR_SAFE, FSCK_REPAIR_ALL,
 struct fsck {
   const char *image, *out; /* out: of FSCK_SALVAGE */
   enum fsck_mode mode;
+  bool mirage;  /* an image of MirageOS Wodan */
   bool dry_run; /* of a repair: tells what it would do */
   bool verbose, json, bar;
   uint64_t generation, memory; /* 0: the newest root; no limit */

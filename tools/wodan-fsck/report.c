@@ -133,7 +133,7 @@ void on_finding(void *context, const struct wodan_finding *finding) {
   const struct key_range range = {finding->has_range, finding->has_lower, finding->has_upper, finding->lower,
                                   finding->upper};
   char id[16], keys[RANGE_TEXT_SIZE];
-  snprintf(id, sizeof id, "WF%04" PRIu32, finding->id);
+  snprintf(id, sizeof id, "%s%04" PRIu32, fsck->mirage ? "WM" : "WF", finding->id);
   range_text(keys, &range);
   bar_wipe(fsck);
   if (!fsck->json) {
@@ -255,6 +255,10 @@ static void print_lines(const struct fsck *fsck, const struct wodan_check_report
     printf("%s: %" PRIu64 " damage, %" PRIu64 " warnings", fsck->image, r->damages, r->warnings);
   else if (fsck->cancelled)
     printf("%s: nothing found so far", fsck->image);
+  else if (fsck->mirage)
+    printf("%s: clean, generation %" PRIu64 ", %" PRIu64 "/%" PRIu64 " blocks used, %" PRIu64 " records in %" PRIu64
+           " nodes",
+           fsck->image, r->generation, r->blocks_live, r->blocks, r->records, r->nodes);
   else
     printf("%s: clean, generation %" PRIu64 ", %" PRIu64 "/%" PRIu64 " blocks used, %" PRIu64 " records in %" PRIu64
            " leaves and %" PRIu64 " runs, %" PRIu64 " in the journal",

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include "fsck.h"
+#include "mirage/mirage.h"
 
 enum { ROOTS_VERSION = 1 };
 
@@ -40,7 +41,30 @@ static void on_hidden(void *context, const struct wodan_damage *damage) {
   if (hidden->walking && !hidden->why[0]) snprintf(hidden->why, sizeof hidden->why, "%s", damage->message);
 }
 
+static void on_mirage_root(void *context, uint64_t generation, uint64_t block) {
+  struct fsck *fsck = context;
+  if (!fsck->json) {
+    printf("%12" PRIu64 " %14" PRIu64 "\n", generation, block);
+    return;
+  }
+  struct json *json = &fsck->answer;
+  json_open(json, NULL, '{');
+  json_number(json, "generation", generation);
+  json_number(json, "block", block);
+  json_close(json, '}');
+}
+
+static int walk_mirage_roots(struct fsck *fsck, struct wodan_error *error) {
+  struct mirage_source source = {0};
+  int status = mirage_source_open(&source, fsck->image, error);
+  if (status == 0 && !fsck->json) printf("%12s %14s\n", "generation", "block");
+  if (status == 0) status = mirage_roots(&source, on_mirage_root, fsck, error);
+  mirage_source_close(&source);
+  return status;
+}
+
 static int walk_roots(struct fsck *fsck, struct wodan_error *error) {
+  if (fsck->mirage) return walk_mirage_roots(fsck, error);
   struct wodan_device *device = NULL;
   struct wodan_inspect *inspect = NULL;
   struct hidden hidden = {0};

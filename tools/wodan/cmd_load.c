@@ -33,6 +33,7 @@ struct load_options {
   uint64_t batch_lines;
   bool ack;
   bool stats;
+  bool keep; /* keys that are there already keep their value */
 };
 
 static void check(const struct argp_state *state, void *options) {
@@ -54,6 +55,9 @@ static const struct options_verb verb = {
               "Commit durably every N lines (default 1000)"},
              {"ack", 0, NULL, OPTIONS_FLAG, offsetof(struct load_options, ack), 0, 0,
               "After each commit print `acked LINES': that many input lines are durable"},
+             {"keep-existing", 0, NULL, OPTIONS_FLAG, offsetof(struct load_options, keep), 0, 0,
+              "Leave keys alone that are there already; of lines with the same key the first stands, as it must in a "
+              "dump of wodanc"},
              {"stats", 0, NULL, OPTIONS_FLAG, offsetof(struct load_options, stats), 0, 0,
               "At the end checkpoint, and tell lines, batches, what the device was asked to write and the delays of "
               "commits"}},
@@ -74,7 +78,9 @@ struct loader {
   struct progress progress;
 };
 
+/* 0 for WODAN_OK. */
 static int fail(struct loader *loader, int status) {
+  if (status == WODAN_OK) return EXIT_CODE_OK;
   progress_end(&loader->progress);
   return image_fail(&loader->image, status);
 }
@@ -93,7 +99,7 @@ static int acknowledge(const struct loader *loader) {
 /* Makes the pending lines durable. 0 or an exit code. */
 static int commit(struct loader *loader) {
   if (loader->pending_lines == 0) return EXIT_CODE_OK;
-  int status = image_commit(&loader->image, loader->batch);
+  int status = loader->options->keep ? wodan_sync(loader->image.db) : image_commit(&loader->image, loader->batch);
   if (status < 0) {
     progress_end(&loader->progress);
     struct wodan_error error;
@@ -128,14 +134,22 @@ static int refuse_size(struct loader *loader, uint64_t line, const char *what, s
   return refuse_line(loader, line, 0, message);
 }
 
-static int add_record(struct loader *loader, uint64_t line, const struct text_record *record) {
-  struct wodan_slice key = buffer_slice(&record->key);
-  struct wodan_slice value = buffer_slice(&record->value);
-  const struct wodan_info *info = &loader->info;
-  if (key.size > info->key_size_max) return refuse_size(loader, line, "key", key.size, info->key_size_max);
-  if (value.size > info->value_size_max) return refuse_size(loader, line, "value", value.size, info->value_size_max);
+/* With --keep-existing there is no batch: each line is put when its key is not there, and the next line sees it. */
+static int put_absent(struct loader *loader, struct wodan_slice key, struct wodan_slice value) {
+  struct wodan_db *db = loader->image.db;
+  size_t size = 0;
+  int status = wodan_get(db, NULL, key, NULL, 0, &size);
+  if (status == WODAN_ERANGE) return WODAN_OK;
+  if (status == WODAN_ENOTFOUND) status = wodan_put(db, key, value, NULL);
+  if (status != WODAN_ENEEDSFLUSH) return status;
+  int made = wodan_checkpoint(db, NULL); /* as image_commit does */
+  return made < 0 ? made : status;
+}
+
+/* Collects the record for the next commit. 0, or an exit code. */
+static int add_to_batch(struct loader *loader, uint64_t line, struct wodan_slice key, struct wodan_slice value) {
   uint64_t bytes = wodan_batch_bytes(loader->batch) + key.size + value.size + RECORD_OVERHEAD;
-  if (loader->pending_lines > 0 && bytes > info->batch_size_max) {
+  if (loader->pending_lines > 0 && bytes > loader->info.batch_size_max) {
     int exit_code = commit(loader);
     if (exit_code != EXIT_CODE_OK) return exit_code;
   }
@@ -146,7 +160,18 @@ static int add_record(struct loader *loader, uint64_t line, const struct text_re
     status = wodan_batch_put(loader->batch, key, value);
   }
   if (status == WODAN_ETOOBIG) return refuse_line(loader, line, 0, wodan_strerror(status));
-  if (status < 0) return fail(loader, status);
+  return status < 0 ? fail(loader, status) : EXIT_CODE_OK;
+}
+
+static int add_record(struct loader *loader, uint64_t line, const struct text_record *record) {
+  struct wodan_slice key = buffer_slice(&record->key);
+  struct wodan_slice value = buffer_slice(&record->value);
+  const struct wodan_info *info = &loader->info;
+  if (key.size > info->key_size_max) return refuse_size(loader, line, "key", key.size, info->key_size_max);
+  if (value.size > info->value_size_max) return refuse_size(loader, line, "value", value.size, info->value_size_max);
+  int exit_code =
+      loader->options->keep ? fail(loader, put_absent(loader, key, value)) : add_to_batch(loader, line, key, value);
+  if (exit_code != EXIT_CODE_OK) return exit_code;
   loader->pending_lines++;
   return loader->pending_lines >= loader->options->batch_lines ? commit(loader) : EXIT_CODE_OK;
 }

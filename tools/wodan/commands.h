@@ -11,6 +11,7 @@ int cmd_del(int argc, char **argv);
 int cmd_scan(int argc, char **argv);
 int cmd_load(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
+int cmd_import_mirage(int argc, char **argv);
 int cmd_compact(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_tree(int argc, char **argv);
