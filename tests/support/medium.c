@@ -1,0 +1,50 @@
+/* Owns: the device over a damaged image. See medium.h. */
+#include "support/medium.h"
+
+#include <string.h>
+
+static int medium_one(struct medium *medium, struct wodan_io *io) {
+  const struct patch *image = medium->image;
+  if (io->offset > image->size || io->size > image->size - io->offset) return WODAN_EIO;
+  if (io->kind != WODAN_IO_READ) return medium->others++, WODAN_EIO;
+  medium->read += io->size;
+  for (uint32_t i = 0; i < image->broken_count; i++)
+    if (io->offset < image->broken[i].to && io->offset + io->size > image->broken[i].from) return WODAN_EIO;
+  memcpy(io->data, image->bytes + io->offset, io->size);
+  return 0;
+}
+
+static int medium_transfer(struct wodan_device *device, struct wodan_io *requests, size_t count) {
+  int first = 0;
+  for (size_t i = 0; i < count; i++) {
+    requests[i].device_errno = 0;
+    requests[i].status = medium_one((struct medium *)(void *)device, &requests[i]);
+    if (!first) first = requests[i].status;
+  }
+  return first;
+}
+
+static int medium_ordered(struct wodan_device *device) {
+  ((struct medium *)(void *)device)->others++;
+  return 0;
+}
+
+static int medium_close(struct wodan_device *device) {
+  (void)device;
+  return 0;
+}
+
+void medium_open(struct medium *medium, const struct patch *image) {
+  static const struct wodan_device_ops ops = {.size = sizeof ops,
+                                              .transfer = medium_transfer,
+                                              .barrier = medium_ordered,
+                                              .flush = medium_ordered,
+                                              .close = medium_close};
+  *medium = (struct medium){.image = image};
+  medium->device.ops = &ops;
+  medium->device.geometry = (struct wodan_geometry){.size = image->size / BASE_SECTOR * BASE_SECTOR,
+                                                    .sector = BASE_SECTOR,
+                                                    .ordering = WODAN_ORDER_NATIVE,
+                                                    .durable = 1,
+                                                    .read_only = 1};
+}
