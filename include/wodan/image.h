@@ -34,7 +34,7 @@ struct wodan_copy_report {
  * Where all 256 byte values follow a prefix they cannot be moved and stay as they are.
  *
  * `to` has the size of the original and reads as zeros (a fresh sparse file). It stays the caller's, and is not flushed.
- * Memory: what inspection takes, an eighth of a byte a block, 32 bytes a journal block, with `scramble` 2 MiB.
+ * Memory: what inspection takes, an eighth of a byte a block, 40 bytes a journal block, with `scramble` 2 MiB.
  * 0, WODAN_DONE (stopped), WODAN_EINVAL, WODAN_EIO, WODAN_ENOSPC, WODAN_ENOMEM. report and error may be NULL. */
 WODAN_API int wodan_image_copy(struct wodan_inspect *inspect, struct wodan_device *to,
                                const struct wodan_copy_options *options, struct wodan_copy_report *report,

@@ -1,7 +1,7 @@
 /* Owns: one node, run or leaf from its header to its last section.
  *
  * Always true: every section keeps its place and length, so headers and pointers keep theirs; a section that does not prove
- * is left as zeros under the checksum that was wrong before; an object whose header does not prove keeps no more than the
+ * becomes zeros under a checksum that is wrong too; an object whose header does not prove keeps no more than the
  * fixed part of it, in which there are no keys.
  *
  * Order: pages, then filter and index, whose contents follow from them; the header last, which has the sections' checksums.
@@ -111,7 +111,7 @@ static int copy_page(struct object_copy *object, const struct index_entry *entry
   int status = block_io_read(io, ptr->extents, ptr->extent_count, entry->offset, copy->page, entry->length, &failure);
   if (status < 0)
     status = block_io_read(io, ptr->extents, ptr->extent_count, entry->offset, copy->page, entry->length, &failure);
-  *sum = entry->checksum;
+  *sum = entry->checksum ^ 1; /* what does not prove becomes zeros, which it must not prove */
   if (status < 0) return copy_failed(copy, &failure);
   if (checksum(io->seed, copy->page, entry->length) != entry->checksum) {
     copy->report->damaged += !copy->collecting;
@@ -160,13 +160,13 @@ static int copy_pages(struct object_copy *object, const struct section *pages, u
   return status;
 }
 
-/* The section in fresh memory; NULL: it does not prove. */
-static int read_section(struct object_copy *object, const struct section *section, uint8_t **bytes) {
+/* The section in fresh memory; NULL: it does not prove. Then it becomes zeros, which its checksum must not prove. */
+static int read_section(struct object_copy *object, struct section *section, uint8_t **bytes) {
   struct wodan_error failure = {.block = WODAN_NO_BLOCK};
   *bytes = NULL;
-  if (block_io_read_section(&object->copy->inspect->io, object->ptr, section, bytes, &failure) < 0)
-    return copy_failed(object->copy, &failure);
-  return 0;
+  if (block_io_read_section(&object->copy->inspect->io, object->ptr, section, bytes, &failure) == 0) return 0;
+  section->checksum ^= 1;
+  return copy_failed(object->copy, &failure);
 }
 
 /* The changed section goes to its place, its checksum into the header. */

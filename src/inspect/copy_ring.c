@@ -16,10 +16,10 @@
 
 /* A position of the ring: its block's sequence, and its checksum field before and after. */
 struct ring_slot {
-  uint64_t sequence; /* NO_BLOCK: nothing valid for its place */
+  bool valid; /* for its place */
+  uint64_t sequence;
   uint64_t before, after;
 };
-static const uint64_t NO_BLOCK = UINT64_MAX;
 enum { RANGE_SIZE = 16 }; /* first and last sequence of a record */
 
 /* The operations of a record, byte by byte. */
@@ -86,12 +86,13 @@ static void operation_byte(struct copy *copy, struct operations *ops, uint8_t *b
   }
 }
 
-/* The payload begins with a range of operations that can be: else it is something else, and its bytes are not to be kept. */
+/* The payload begins with a range of operations that can be replayed, or were: else its bytes may be anything, and are not to
+ * be kept. */
 static bool begins_record(const struct ring_copy *ring, const struct journal_block *block) {
   const uint8_t *payload = ring->bytes + JOURNAL_HEADER_SIZE;
   if (block->payload_length < RANGE_SIZE) return false;
   uint64_t first = load_u64(payload), last = load_u64(payload + 8);
-  return first && last >= first && last < JOURNAL_COUNTER_LIMIT;
+  return first && last >= first && first <= ring->copy->inspect->sequence + 1;
 }
 
 /* The payload of a record's fragment, in ring->bytes. */
@@ -200,11 +201,11 @@ static int copy_invalid(struct ring_copy *ring, uint64_t position) {
 
 static void survey(struct ring_copy *ring) {
   for (uint64_t i = 0; i < ring->count; i++) {
-    struct journal_block block;
+    struct journal_block block = {0};
     bool readable = read_slot(ring, i);
     uint64_t field = readable ? load_u64(ring->bytes) : 0;
     bool valid = readable && decode(ring, i, &block);
-    ring->slots[i] = (struct ring_slot){valid ? block.sequence : NO_BLOCK, field, 0};
+    ring->slots[i] = (struct ring_slot){valid, block.sequence, field, 0};
   }
 }
 
@@ -236,15 +237,15 @@ static void sort(struct ring_copy *ring) {
   }
 }
 
+/* The invalid ones first: the checksum that stands in one may be named all the same. */
 static int copy_slots(struct ring_copy *ring) {
   int status = 0;
   survey(ring);
   sort(ring);
-  for (uint64_t i = 0; i < ring->count && status == 0; i++) {
-    uint64_t position = ring->order[i];
-    bool valid = ring->slots[position].sequence != NO_BLOCK;
-    if (valid || !ring->copy->collecting) status = valid ? copy_block(ring, position) : copy_invalid(ring, position);
-  }
+  for (uint64_t i = 0; i < ring->count && status == 0 && !ring->copy->collecting; i++)
+    if (!ring->slots[i].valid) status = copy_invalid(ring, i);
+  for (uint64_t i = 0; i < ring->count && status == 0; i++)
+    if (ring->slots[ring->order[i]].valid) status = copy_block(ring, ring->order[i]);
   return status;
 }
 
