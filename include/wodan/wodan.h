@@ -14,6 +14,7 @@
 #include <wodan/image.h>
 #include <wodan/inspect.h>
 #include <wodan/kv.h>
+#include <wodan/repair.h>
 #include <wodan/stats.h>
 #include <wodan/status.h>
 #include <wodan/types.h>

@@ -60,6 +60,7 @@ enum run_page_state run_reader_page(const struct run_reader *reader, const struc
     if (status == 0 && checksum(reader->io->seed, bytes, entry->length) == entry->checksum)
       return page_validate(bytes, entry->length) ? RUN_PAGE_GOOD : RUN_PAGE_MALFORMED;
     state = status == 0 ? RUN_PAGE_CHECKSUM : RUN_PAGE_UNREADABLE;
+    if (status == WODAN_ENOMEM) break;
   }
   return state;
 }

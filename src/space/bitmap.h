@@ -1,5 +1,5 @@
 /* Bitmap: one bit a block, worked on by words, with a mark per region of BITMAP_REGION bits that was changed: so that what
- * looks at changes skips what did not. Private to src/space. No locks. */
+ * looks at changes skips what did not. No locks. */
 #ifndef SPACE_BITMAP_H
 #define SPACE_BITMAP_H
 

@@ -38,7 +38,7 @@ run() {
 json() {
   if python3 -c 'import json, sys
 d = json.load(open("out"))
-assert d["schema"] == "wodan-fsck" and d["version"] == 1 and "image" in d and "findings" in d and "summary" in d
+assert d["schema"] == "wodan-fsck" and d["version"] == 2 and "image" in d and "findings" in d and "summary" in d
 sys.exit(0 if eval("(" + sys.argv[1] + ")") else 1)' "$2" 2>json_err; then
     ok "$1"
   else
@@ -130,7 +130,7 @@ spoil bad "b[$RUNS[0] + 40] ^= 1; b[$RUNS[-1] + 40] ^= 1"
 damaged=$(sha256sum <bad)
 run "damaged leaves" 4 bad
 check "a line a finding with its block" "grep -qE '^WF0030 damage block [0-9]+: ' out"
-check "a line tells the keys concerned" "grep -qE '^WF0030 .* \\[keys (first|\"key[0-9]+\") \\.\\. (last|\"key[0-9]+\")\\]\$' out"
+check "a line tells the keys concerned" "grep -qE '^WF0030 .* \\[keys (first|\"key[0-9]+\") \\.\\. (last|\"key[0-9]+\")\\] \\(repair: -y\\)\$' out"
 check "the last line counts" "tail -1 out | grep -qE '^bad: [0-9]+ damage, [0-9]+ warnings$'"
 run "damaged leaves, in JSON" 4 --json bad
 json "findings are objects" "any(f['id'] == 'WF0030' and f['severity'] == 'damage' and f['block'] > 0 and f['message'] for f in d['findings']) and d['summary']['state'] == 'damaged' and d['summary']['damages'] + d['summary']['warnings'] + d['summary']['notes'] == len(d['findings'])"

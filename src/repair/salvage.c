@@ -1,0 +1,258 @@
+/* Owns: the order of a salvage: check, walk or merge, new tree, orphans.
+ *
+ * Always true: the damaged image is only read; a record reaches the new volume or the caller only from a page with a good
+ * checksum or a whole journal record; nothing names the new tree before all of it is written.
+ *
+ * Order: the check tells which leaves are damaged; then the new volume is formatted and filled in one pass; orphans are
+ * looked for last, and only for keys about which something is lost.
+ *
+ * See: include/wodan/repair.h; DESIGN.md "Repair"; tests/unit/test_repair.c. */
+#include "repair/salvage.h"
+
+#include <assert.h>
+#include <string.h>
+#include "check/check.h"
+#include "engine/engine.h"
+#include "repair/bulk.h"
+#include "repair/descent.h"
+#include "repair/orphans.h"
+#include "space/bitmap.h"
+
+enum { SALVAGE_STOPPED = 1 };
+
+struct salvage {
+  const struct wodan_salvage_options *options;
+  struct wodan_salvage_report *report;
+  struct mem mem;
+  struct damage damage;
+  struct spans lost, answered; /* by damage; and of those the ones that orphans stood in for */
+  struct volume from, to;
+  struct writer writer;
+  struct bulk bulk;
+  struct orphans orphans; /* volume NULL: not looked for */
+};
+
+static void tell(struct salvage *salvage, enum finding_id id, const struct loss *loss) {
+  salvage->report->losses++;
+  damage_tell_loss(id, loss, salvage->options->finding, salvage->options->context);
+}
+
+static int on_loss(void *context, const struct loss *loss, struct wodan_error *error) {
+  struct salvage *salvage = context;
+  tell(salvage, FOUND_KEYS_LOST, loss);
+  return spans_add(&salvage->lost, &loss->span, error);
+}
+
+static int on_record(void *context, const struct record *record, struct wodan_error *error) {
+  struct salvage *salvage = context;
+  return record->kind == RECORD_PUT ? bulk_add(&salvage->bulk, record, error) : 0;
+}
+
+static int on_progress(void *context, uint64_t blocks) {
+  struct salvage *salvage = context;
+  const struct wodan_salvage_options *options = salvage->options;
+  uint64_t total = salvage->from.device.raw->geometry.size / salvage->from.superblock.block_size;
+  if (!options->progress) return 0;
+  return options->progress(options->context, blocks < total ? blocks : total, total) ? SALVAGE_STOPPED : 0;
+}
+
+/* ---- the new volume ------------------------------------------------------------------------------------------------ */
+
+static int format(struct salvage *salvage, struct wodan_device *to, struct wodan_error *error) {
+  const struct superblock *sb = &salvage->from.superblock;
+  const struct wodan_format_options options = {.size = sizeof options,
+                                               .force = salvage->options->force,
+                                               .block_size = sb->block_size,
+                                               .page_size = sb->page_size,
+                                               .memtable_size = sb->memtable_size,
+                                               .leaf_size = sb->leaf_size,
+                                               .node_leaves = sb->node_leaves,
+                                               .node_children = sb->node_children,
+                                               .journal_size = sb->journal_blocks * sb->block_size,
+                                               .allocator = salvage->options->allocator,
+                                               .hooks = salvage->options->hooks};
+  int status = engine_format(to, &options, error);
+  if (status == 0) status = volume_open(&salvage->to, to, &salvage->mem, 0, error);
+  if (status < 0) return status;
+  if (!salvage->to.root_count)
+    return status_set(error, WODAN_EIO, 0, WODAN_NO_BLOCK, "the new volume cannot be read back");
+  volume_use_root(&salvage->to, &salvage->to.roots[0]);
+  status = writer_open(&salvage->writer, &salvage->to, &salvage->options->hooks, error);
+  bulk_open(&salvage->bulk, &salvage->writer);
+  return status;
+}
+
+static int publish(struct salvage *salvage, struct wodan_error *error) {
+  struct bulk *bulk = &salvage->bulk;
+  struct writer_root root = {.device_blocks = salvage->to.superblock.device_blocks};
+  int status = bulk_finish(bulk, &root.root, error);
+  root.sequence = bulk->sequence_max;
+  if (status == 0) status = writer_publish(&salvage->writer, &root, false, error);
+  if (status == 0) salvage->report->records = bulk->total;
+  return status;
+}
+
+/* ---- orphans ------------------------------------------------------------------------------------------------------- */
+
+static void own(void *context, const struct block_ptr *ptr, bool node) {
+  (void)node;
+  volume_mark(context, ptr);
+}
+
+/* The runs that the newest root's tree does not name and that hold keys of these spans; once. */
+static int find_orphans(struct salvage *salvage, const struct spans *spans, struct wodan_error *error) {
+  struct volume *from = &salvage->from;
+  struct bitmap owned;
+  if (salvage->orphans.volume) return 0;
+  orphans_init(&salvage->orphans, from);
+  if (!bitmap_init(&owned, &salvage->mem, from->device.raw->geometry.size / from->superblock.block_size))
+    return status_nomem(error);
+  int status = from->root_count ? volume_objects(from, &from->roots[0], own, &owned, error) : 0;
+  if (status == 0) status = orphans_find(&salvage->orphans, &owned, spans, error);
+  bitmap_release(&owned, &salvage->mem);
+  salvage->report->runs_found = salvage->orphans.count;
+  return status;
+}
+
+/* No root tells of these keys: the runs that are found do. */
+static int on_no_tree(void *context, const struct span *span, struct iterator **it, struct wodan_error *error) {
+  struct salvage *salvage = context;
+  struct span all = {0};
+  const struct spans everything = {.at = &all, .count = 1};
+  const struct loss loss = {
+      .block = WODAN_NO_BLOCK, .span = *span, .why = "the runs that were found by their headers were merged"};
+  int status = find_orphans(salvage, &everything, error);
+  if (status == 0) status = spans_add(&salvage->answered, span, error);
+  if (status < 0) return status;
+  tell(salvage, FOUND_NO_ROOT_SALVAGED, &loss);
+  *it = &salvage->orphans.base;
+  return 0;
+}
+
+static void tell_orphan(struct salvage *salvage) {
+  const struct orphans *orphans = &salvage->orphans;
+  const struct record *record = &orphans->base.record;
+  if (spans_hold(&salvage->answered, record->key)) return; /* it is in the new volume */
+  const struct wodan_orphan orphan = {.key = damage_user_key(record->key),
+                                      .value = record->value,
+                                      .sequence = record->sequence,
+                                      .generation = orphans->from->generation,
+                                      .block = orphans->from->block,
+                                      .deleted = record->kind == RECORD_DELETE};
+  salvage->report->orphans++;
+  salvage->options->orphan(salvage->options->context, &orphan);
+}
+
+/* Tells the orphans below the key, and one of that very key when it is newer than the record. */
+static int compare_record(void *context, const struct record *record, struct wodan_error *error) {
+  struct salvage *salvage = context;
+  struct iterator *it = &salvage->orphans.base;
+  int status = 0;
+  while (it->valid && status == 0) {
+    int c = key_compare(it->record.key, record->key);
+    if (c > 0) break;
+    if (c < 0 || it->record.sequence > record->sequence) tell_orphan(salvage);
+    status = iterator_next(it, error);
+  }
+  return status;
+}
+
+static int unheard(void *context, const struct loss *loss, struct wodan_error *error) {
+  (void)context, (void)loss, (void)error;
+  return 0;
+}
+
+/* A lost span once more: what is in the new volume beside what lies about. */
+static int tell_orphans_of(struct salvage *salvage, const struct span *span, struct wodan_error *error) {
+  struct iterator *it = &salvage->orphans.base;
+  const struct descent again = {.volume = &salvage->from,
+                                .damage = &salvage->damage,
+                                .span = *span,
+                                .record = compare_record,
+                                .lost = unheard,
+                                .context = salvage};
+  int status = span->has_lower ? iterator_seek(it, span->lower, error) : iterator_first(it, error);
+  if (status == 0) status = descend(&again, error);
+  while (status == 0 && it->valid && (!span->has_upper || key_compare(it->record.key, span->upper) < 0)) {
+    tell_orphan(salvage);
+    status = iterator_next(it, error);
+  }
+  return status;
+}
+
+static int tell_orphans(struct salvage *salvage, struct wodan_error *error) {
+  if (!salvage->options->orphan || !salvage->lost.count) return 0;
+  spans_sort(&salvage->lost);
+  spans_sort(&salvage->answered);
+  int status = find_orphans(salvage, &salvage->lost, error);
+  for (size_t i = 0; i < salvage->lost.count && status == 0; i++)
+    status = tell_orphans_of(salvage, &salvage->lost.at[i], error);
+  return status;
+}
+
+/* ---- the records --------------------------------------------------------------------------------------------------- */
+
+static int walk_trees(struct salvage *salvage, struct wodan_error *error) {
+  const struct descent descent = {.volume = &salvage->from,
+                                  .damage = &salvage->damage,
+                                  .record = on_record,
+                                  .lost = on_loss,
+                                  .no_tree = on_no_tree,
+                                  .progress = on_progress,
+                                  .context = salvage};
+  if (salvage->from.root_count) salvage->report->generation = salvage->from.roots[0].record.generation;
+  return descend(&descent, error);
+}
+
+static int check_first(struct salvage *salvage, struct wodan_device *from, struct wodan_error *error) {
+  const struct wodan_salvage_options *options = salvage->options;
+  salvage->damage.finding = options->finding;
+  salvage->damage.progress = options->progress;
+  salvage->damage.context = options->context;
+  const struct wodan_check_options check = {.size = sizeof check,
+                                            .allocator = options->allocator,
+                                            .context = &salvage->damage,
+                                            .finding = damage_note,
+                                            .progress = damage_progress,
+                                            .memory_limit = options->memory_limit,
+                                            .generation = options->generation};
+  int status = check_image(from, &check, &salvage->report->check, error);
+  if (status == 0 && salvage->damage.stopped) status = SALVAGE_STOPPED;
+  return status == 0 && salvage->damage.out_of_memory ? status_nomem(error) : status;
+}
+
+static int run(struct salvage *salvage, struct wodan_device *from, struct wodan_device *to, struct wodan_error *error) {
+  int status = check_first(salvage, from, error);
+  if (status == 0) status = volume_open(&salvage->from, from, &salvage->mem, salvage->options->generation, error);
+  if (status == 0) status = format(salvage, to, error);
+  if (status == 0) status = walk_trees(salvage, error);
+  if (status == 0) status = publish(salvage, error);
+  return status == 0 ? tell_orphans(salvage, error) : status;
+}
+
+int salvage_image(struct wodan_device *from, struct wodan_device *to, const struct wodan_salvage_options *options,
+                  struct wodan_salvage_report *report, struct wodan_error *error) {
+  struct salvage salvage = {.options = options, .report = report};
+  memset(report, 0, sizeof *report);
+  mem_init(&salvage.mem, &options->allocator);
+  salvage.mem.limit = options->memory_limit < SIZE_MAX ? (size_t)options->memory_limit : 0;
+  salvage.damage.mem = salvage.lost.mem = salvage.answered.mem = &salvage.mem;
+  int status = run(&salvage, from, to, error);
+  orphans_release(&salvage.orphans);
+  if (salvage.writer.volume) {
+    bulk_release(&salvage.bulk);
+    writer_release(&salvage.writer);
+  }
+  if (salvage.to.mem) volume_release(&salvage.to);
+  if (salvage.from.mem) volume_release(&salvage.from);
+  spans_release(&salvage.lost);
+  spans_release(&salvage.answered);
+  damage_release(&salvage.damage);
+  assert(mem_used(&salvage.mem) == 0);
+  report->complete = status == 0;
+  if (status == WODAN_ENOMEM && mem_refused(&salvage.mem))
+    status =
+        status_set(error, WODAN_EBUDGET, 0, WODAN_NO_BLOCK, "salvage needs more memory than the %llu bytes it may take",
+                   (unsigned long long)options->memory_limit);
+  return status < 0 ? status : 0;
+}

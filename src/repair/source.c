@@ -1,0 +1,214 @@
+/* Owns: reading what can be read of a run, in key order.
+ *
+ * Always true: a record shown comes from a page with a good checksum, and lies where the index leads a lookup of its key: so
+ * keys ascend even when pages do not, and nothing is shown that could not have been read before; records of an unknown kind
+ * or of a size no page may hold are left out.
+ *
+ * Order: a page is told lost before the first record behind it is shown.
+ *
+ * See: tests/unit/test_repair.c. */
+#include "repair/source.h"
+
+#include <assert.h>
+#include <string.h>
+#include "format/record.h"
+
+bool span_meet(const struct span *a, const struct span *b, struct span *out) {
+  struct span met = *a;
+  if (b->has_lower && (!met.has_lower || key_compare(b->lower, met.lower) > 0)) {
+    met.has_lower = true;
+    met.lower = b->lower;
+  }
+  if (b->has_upper && (!met.has_upper || key_compare(b->upper, met.upper) < 0)) {
+    met.has_upper = true;
+    met.upper = b->upper;
+  }
+  *out = met;
+  return !met.has_lower || !met.has_upper || key_compare(met.lower, met.upper) < 0;
+}
+
+static struct source *self(struct iterator *it) { return (struct source *)it; }
+
+static struct mem *mem_of(const struct source *source) { return source->reader.io->mem; }
+
+static size_t key_room(const struct source *source) { return source->reader.page_size; }
+
+/* ---- losses ------------------------------------------------------------------------------------------------------ */
+
+static int tell(struct source *source, uint64_t offset, const struct span *span, const char *why,
+                struct wodan_error *error) {
+  const struct block_ptr *ptr = &source->reader.ptr;
+  struct loss loss = {.block = block_io_locate(source->reader.io, ptr->extents, ptr->extent_count, offset),
+                      .generation = ptr->generation,
+                      .why = why};
+  if (!span_meet(span, &source->span, &loss.span)) return 0;
+  return source->told(source->context, &loss, error);
+}
+
+/* The key behind the last one of page `at`: the first that the next page may hold. */
+static struct wodan_slice key_behind(const struct source *source, uint32_t at, uint8_t *out) {
+  size_t size = page_key(&source->reader.index, at, out);
+  out[size] = 0;
+  return (struct wodan_slice){out, size + 1};
+}
+
+/* Page `at` of the index is lost. */
+static int tell_page(struct source *source, uint32_t at, uint64_t offset, const char *why, struct wodan_error *error) {
+  if (at < source->told_to) return 0;
+  source->told_to = at + 1;
+  size_t room = source->reader.index_size + 1; /* a key lies in its page in two parts */
+  uint8_t *keys = mem_alloc(mem_of(source), 2 * room);
+  if (!keys) return status_nomem(error);
+  struct span span = {.has_lower = at > 0, .has_upper = true, .upper = key_behind(source, at, keys)};
+  if (at > 0) span.lower = key_behind(source, at - 1, keys + room);
+  int status = tell(source, offset, &span, why, error);
+  mem_free(mem_of(source), keys, 2 * room);
+  return status;
+}
+
+/* The whole run is lost; its header may tell which keys that are. */
+static int tell_run(struct source *source, const char *why, struct wodan_error *error) {
+  const struct object_header *header = &source->reader.header;
+  struct span span = {0};
+  uint8_t *upper = NULL;
+  if (source->reader.header_bytes && header->low.size && header->high.size) {
+    upper = mem_alloc(mem_of(source), header->high.size + 1);
+    if (!upper) return status_nomem(error);
+    memcpy(upper, header->high.data, header->high.size);
+    upper[header->high.size] = 0;
+    span = (struct span){true, true, header->low, {upper, header->high.size + 1}};
+  }
+  int status = tell(source, 0, &span, why, error);
+  if (upper) mem_free(mem_of(source), upper, header->high.size + 1);
+  return status;
+}
+
+/* ---- pages ------------------------------------------------------------------------------------------------------- */
+
+static struct wodan_slice take_key(const struct source *source, uint32_t at) {
+  return (struct wodan_slice){source->key, page_key(&source->page, at, source->key)};
+}
+
+/* Whether a lookup of the key goes to the page at hand. */
+static bool belongs(const struct source *source, struct wodan_slice key) {
+  bool exact;
+  return page_lower_bound(&source->reader.index, key, &exact) == source->page_at;
+}
+
+/* *good: the page is at hand. */
+static int load(struct source *source, uint32_t at, bool *good, struct wodan_error *error) {
+  static const char *const WHY[] = {[RUN_PAGE_UNREADABLE] = "a page cannot be read",
+                                    [RUN_PAGE_CHECKSUM] = "a page's checksum is wrong",
+                                    [RUN_PAGE_MALFORMED] = "a page is malformed"};
+  struct index_entry entry;
+  struct wodan_error failure = {0};
+  *good = false;
+  if (!run_reader_entry(&source->reader, at, &entry))
+    return tell_page(source, at, 0, "an index entry names no page", error);
+  enum run_page_state state = run_reader_page(&source->reader, &entry, source->page_bytes, &failure);
+  if (state == RUN_PAGE_UNREADABLE && failure.code == WODAN_ENOMEM) return status_nomem(error);
+  if (state != RUN_PAGE_GOOD) return tell_page(source, at, entry.offset, WHY[state], error);
+  source->page = page_view(source->page_bytes);
+  source->page_at = at;
+  source->strays = !belongs(source, take_key(source, 0)) || !belongs(source, take_key(source, source->page.count - 1));
+  *good = true;
+  return 0;
+}
+
+/* Whether record `at` of the page at hand may be shown; base.record is it then. */
+static bool show(struct source *source, uint32_t at) {
+  struct page_record record = page_record(&source->page, at);
+  struct wodan_slice key = take_key(source, at);
+  if (record.kind > RECORD_DELETE || key.size > source->reader.page_size / 8 + TABLE_ID_SIZE ||
+      key.size <= TABLE_ID_SIZE || record.value.size > source->reader.page_size / 4)
+    return false;
+  if (source->strays && !belongs(source, key)) return false;
+  uint64_t sequence = record.sequence < source->sequence_max ? record.sequence : source->sequence_max;
+  source->base.record = (struct record){.key = key, .sequence = sequence, .kind = record.kind, .value = record.value};
+  return true;
+}
+
+/* From record `at` of the page at hand on, into later pages. */
+static int settle(struct source *source, uint32_t at, struct wodan_error *error) {
+  for (;;) {
+    for (; at < source->page.count; at++) {
+      if (!show(source, at)) continue;
+      source->at = at;
+      source->base.valid = true;
+      return 0;
+    }
+    bool good = false;
+    uint32_t next = source->page_at + 1;
+    for (; next < source->reader.index.count && !good; next++) {
+      int status = load(source, next, &good, error);
+      if (status) return status;
+    }
+    if (!good) return 0;
+    at = 0;
+  }
+}
+
+/* The first good page from `at` on, and in it from the first record at or behind *key (NULL: any) on. */
+static int enter(struct source *source, uint32_t at, const struct wodan_slice *key, struct wodan_error *error) {
+  bool good = false, exact, wanted = key != NULL;
+  uint32_t first = at;
+  source->base.valid = false;
+  for (; at < source->reader.index.count && !good; at++) {
+    int status = load(source, at, &good, error);
+    if (status) return status;
+  }
+  if (!good) return 0;
+  return settle(source, wanted && source->page_at == first ? page_lower_bound(&source->page, *key, &exact) : 0, error);
+}
+
+/* ---- the iterator ------------------------------------------------------------------------------------------------- */
+
+static int first(struct iterator *it, struct wodan_error *error) {
+  return self(it)->usable ? enter(self(it), 0, NULL, error) : 0;
+}
+
+static int seek(struct iterator *it, struct wodan_slice key, struct wodan_error *error) {
+  struct source *source = self(it);
+  bool exact;
+  if (!source->usable) return 0;
+  return enter(source, page_lower_bound(&source->reader.index, key, &exact), &key, error);
+}
+
+static int next(struct iterator *it, struct wodan_error *error) {
+  struct source *source = self(it);
+  assert(it->valid);
+  it->valid = false;
+  return settle(source, source->at + 1, error);
+}
+
+static void close_nothing(struct iterator *it) { it->valid = false; }
+
+static const struct iterator_ops OPS = {.first = first, .seek = seek, .next = next, .close = close_nothing};
+
+int source_open(struct source *source, const struct source_setup *setup, const struct block_ptr *ptr,
+                struct wodan_error *error) {
+  struct wodan_error failure = {.block = WODAN_NO_BLOCK};
+  bool valid = false;
+  *source = (struct source){.base = {.ops = &OPS},
+                            .span = setup->span,
+                            .told = setup->told,
+                            .context = setup->context,
+                            .sequence_max = setup->sequence_max};
+  int status = run_reader_open(&source->reader, setup->io, setup->page_size, ptr, &failure);
+  if (status == 0 && source->reader.pages) status = run_reader_index(&source->reader, &valid, &failure);
+  if (status == WODAN_ENOMEM) return status_nomem(error);
+  if (!valid) return tell_run(source, status < 0 ? failure.message : "it has no valid index", error);
+  source->page_bytes = mem_alloc(setup->io->mem, setup->page_size);
+  source->key = mem_alloc(setup->io->mem, key_room(source));
+  if (!source->page_bytes || !source->key) return status_nomem(error);
+  source->usable = true;
+  return 0;
+}
+
+void source_close(struct source *source) {
+  struct mem *mem = mem_of(source);
+  if (source->page_bytes) mem_free(mem, source->page_bytes, source->reader.page_size);
+  if (source->key) mem_free(mem, source->key, key_room(source));
+  source->page_bytes = source->key = NULL;
+  run_reader_release(&source->reader);
+}

@@ -1,0 +1,65 @@
+/* One run of wodan-fsck, shared by its files. */
+#ifndef WODAN_FSCK_H
+#define WODAN_FSCK_H
+
+#include <json-c/json.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <wodan/wodan.h>
+
+/* fsck(8), added up; numbers never change. */
+enum {
+  FSCK_OK = 0,
+  FSCK_CORRECTED = 1,
+  FSCK_UNCORRECTED = 4,
+  FSCK_OPERATIONAL = 8,
+  FSCK_USAGE = 16,
+  FSCK_CANCELLED = 32
+};
+enum { JSON_VERSION = 2 }; /* 1: without "repair" in findings, and without "salvage" and "repair" */
+
+enum fsck_mode { FSCK_CHECK, FSCK_LIST_ROOTS, FSCK_REPAIR_SAFE, FSCK_REPAIR_ALL, FSCK_SALVAGE };
+
+struct fsck {
+  const char *image, *out; /* out: of FSCK_SALVAGE */
+  enum fsck_mode mode;
+  bool dry_run; /* of a repair: tells what it would do */
+  bool verbose, json, bar;
+  uint64_t generation, memory; /* 0: the newest root; no limit */
+  int progress_fd;             /* numbers go there; -1: nowhere */
+  bool bar_shown;
+  int percent; /* shown last */
+  bool cancelled;
+  struct json_object *findings; /* with json */
+  struct json_object *extra;    /* with json: what else was done, or NULL */
+  const char *extra_name;
+};
+
+extern volatile sig_atomic_t fsck_interrupted;
+
+/* ---- report.c ------------------------------------------------------------------------------------------------------- */
+
+void on_finding(void *context, const struct wodan_finding *finding); /* context: struct fsck */
+int on_progress(void *context, uint64_t done, uint64_t total);
+void bar_wipe(struct fsck *fsck);
+const char *status_name(int status);
+/* The keys of a finding or a step: " [keys "a" .. "m"]" or "", and as JSON. */
+struct key_range {
+  uint32_t has_range, has_lower, has_upper;
+  struct wodan_slice lower, upper;
+};
+enum { RANGE_TEXT_SIZE = 160 };
+void range_text(char out[RANGE_TEXT_SIZE], const struct key_range *range);
+struct json_object *range_json(const struct key_range *range);
+struct json_object *block_json(uint64_t block);
+/* The last lines, or the JSON object. */
+void report_summary(const struct fsck *fsck, const struct wodan_check_report *report, int status,
+                    const struct wodan_error *error, int exit_code);
+
+/* ---- the other modes; each returns the exit code --------------------------------------------------------------------- */
+
+int list_roots(struct fsck *fsck);
+int salvage(struct fsck *fsck);
+int repair(struct fsck *fsck);
+
+#endif

@@ -1,0 +1,247 @@
+/* Owns: what wodan-fsck prints of a check: findings, progress, summary.
+ *
+ * Always true: findings go to standard output, the progress bar to standard error when that is a terminal.
+ *
+ * Order: findings are printed as they are found; the summary is the last thing on standard output, also after Ctrl-C.
+ *
+ * See: wodan-fsck(8), tests/cli/test_fsck.sh. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "fsck.h"
+
+enum { BAR_WIDTH = 40 };
+
+/* ---- what is found ---------------------------------------------------------------------------------------------- */
+
+static const char *severity_name(uint32_t severity) {
+  static const char *const names[] = {[WODAN_NOTE] = "note", [WODAN_WARNING] = "warning", [WODAN_DAMAGE] = "damage"};
+  return severity < sizeof names / sizeof *names ? names[severity] : "unknown";
+}
+
+const char *status_name(int status) {
+  switch (status) {
+#define NAME(name, number, sentence)                                                                                   \
+  case name:                                                                                                           \
+    return #name;
+    WODAN_STATUS_TABLE(NAME)
+#undef NAME
+  }
+  return "unknown";
+}
+
+void bar_wipe(struct fsck *fsck) {
+  if (fsck->bar_shown) fputs("\r\033[K", stderr);
+  fsck->bar_shown = false;
+}
+
+static int percent_of(uint64_t done, uint64_t total) { return total ? (int)((double)done * 100 / (double)total) : 0; }
+
+static void bar_show(struct fsck *fsck, uint64_t done, uint64_t total) {
+  int percent = percent_of(done, total);
+  if (fsck->bar_shown && percent == fsck->percent) return;
+  int filled = percent * BAR_WIDTH / 100;
+  fprintf(stderr, "\r%s [%.*s%*s] %3d %%", fsck->image, filled, "########################################",
+          BAR_WIDTH - filled, "", percent);
+  fflush(stderr);
+  fsck->bar_shown = true;
+  fsck->percent = percent;
+}
+
+int on_progress(void *context, uint64_t done, uint64_t total) {
+  struct fsck *fsck = context;
+  if (fsck->bar) bar_show(fsck, done, total);
+  if (fsck->progress_fd >= 0 && percent_of(done, total) != fsck->percent) {
+    fsck->percent = percent_of(done, total);
+    dprintf(fsck->progress_fd, "%" PRIu64 " %" PRIu64 " %d\n", done, total, fsck->percent);
+  }
+  if (fsck_interrupted) fsck->cancelled = true;
+  return fsck->cancelled;
+}
+
+struct json_object *block_json(uint64_t block) {
+  return block == WODAN_NO_BLOCK ? NULL : json_object_new_uint64(block); /* NULL is JSON's null */
+}
+
+/* A key in quotes, \xHH for what does not print, cut after 40 characters. */
+static void key_text(char out[64], struct wodan_slice key) {
+  const unsigned char *at = key.data;
+  size_t used = 0;
+  out[used++] = '"';
+  for (size_t i = 0; i < key.size && used < 48; i++) {
+    bool plain = at[i] >= 0x20 && at[i] < 0x7f && at[i] != '"' && at[i] != '\\';
+    used += (size_t)snprintf(out + used, 64 - used, plain ? "%c" : "\\x%02x", at[i]);
+    if (used >= 44 && i + 1 < key.size) {
+      used += (size_t)snprintf(out + used, 64 - used, "...");
+      break;
+    }
+  }
+  snprintf(out + used, 64 - used, "\"");
+}
+
+void range_text(char out[RANGE_TEXT_SIZE], const struct key_range *range) {
+  char lower[64] = "first", upper[64] = "last";
+  out[0] = '\0';
+  if (!range->has_lower && !range->has_upper) return;
+  if (range->has_lower) key_text(lower, range->lower);
+  if (range->has_upper) key_text(upper, range->upper);
+  snprintf(out, RANGE_TEXT_SIZE, " [keys %s .. %s]", lower, upper);
+}
+
+/* A bound as a string when it is ASCII, else as an object {"hex":...}; null: open. */
+static struct json_object *json_bound(uint32_t there, struct wodan_slice key) {
+  const unsigned char *at = key.data;
+  bool plain = true;
+  if (!there) return NULL;
+  for (size_t i = 0; i < key.size; i++) plain = plain && at[i] < 0x80;
+  if (plain) return json_object_new_string_len(key.size ? key.data : "", (int)key.size);
+  struct json_object *object = json_object_new_object();
+  char *hex = calloc(key.size + 1, 2);
+  for (size_t i = 0; i < key.size && hex; i++) snprintf(hex + 2 * i, 3, "%02x", at[i]);
+  json_object_object_add(object, "hex", hex ? json_object_new_string(hex) : NULL);
+  free(hex);
+  return object;
+}
+
+struct json_object *range_json(const struct key_range *range) {
+  struct json_object *keys = range->has_range ? json_object_new_object() : NULL;
+  if (!keys) return NULL;
+  json_object_object_add(keys, "lower", json_bound(range->has_lower, range->lower));
+  json_object_object_add(keys, "upper", json_bound(range->has_upper, range->upper));
+  return keys;
+}
+
+/* What repairs a finding, in JSON and (an option) in lines. */
+static const char *repair_name(uint32_t repair) {
+  static const char *const names[] = {[WODAN_REPAIR_NOTHING] = "nothing",
+                                      [WODAN_REPAIR_SAFE] = "safe",
+                                      [WODAN_REPAIR_LOSSY] = "lossy",
+                                      [WODAN_REPAIR_SALVAGE] = "salvage"};
+  return repair < sizeof names / sizeof *names ? names[repair] : "unknown";
+}
+
+static const char *repair_text(uint32_t repair) {
+  static const char *const texts[] = {[WODAN_REPAIR_SAFE] = " (repair: -p)",
+                                      [WODAN_REPAIR_LOSSY] = " (repair: -y)",
+                                      [WODAN_REPAIR_SALVAGE] = " (salvage: -o)"};
+  const char *text = repair < sizeof texts / sizeof *texts ? texts[repair] : NULL;
+  return text ? text : "";
+}
+
+void on_finding(void *context, const struct wodan_finding *finding) {
+  struct fsck *fsck = context;
+  const struct key_range range = {finding->has_range, finding->has_lower, finding->has_upper, finding->lower,
+                                  finding->upper};
+  char id[16], keys[RANGE_TEXT_SIZE];
+  snprintf(id, sizeof id, "WF%04" PRIu32, finding->id);
+  range_text(keys, &range);
+  bar_wipe(fsck);
+  if (!fsck->json) {
+    if (finding->block == WODAN_NO_BLOCK)
+      printf("%s %s: %s%s%s\n", id, severity_name(finding->severity), finding->message, keys,
+             repair_text(finding->repair));
+    else
+      printf("%s %s block %" PRIu64 ": %s%s%s\n", id, severity_name(finding->severity), finding->block,
+             finding->message, keys, repair_text(finding->repair));
+    return;
+  }
+  struct json_object *object = json_object_new_object();
+  json_object_object_add(object, "id", json_object_new_string(id));
+  json_object_object_add(object, "severity", json_object_new_string(severity_name(finding->severity)));
+  json_object_object_add(object, "block", block_json(finding->block));
+  json_object_object_add(object, "generation", json_object_new_uint64(finding->generation));
+  json_object_object_add(object, "message", json_object_new_string(finding->message));
+  json_object_object_add(object, "keys", range_json(&range));
+  json_object_object_add(object, "repair", json_object_new_string(repair_name(finding->repair)));
+  json_object_array_add(fsck->findings, object);
+}
+
+/* ---- the summary ------------------------------------------------------------------------------------------------ */
+
+/* The report's numbers, by the names they have in JSON and with -v. */
+struct figure {
+  const char *name;
+  uint64_t value;
+};
+enum { FIGURES = 15 };
+
+static void figures_of(const struct wodan_check_report *r, struct figure out[FIGURES]) {
+  const struct figure figures[FIGURES] = {
+      {"notes", r->notes},
+      {"warnings", r->warnings},
+      {"damages", r->damages},
+      {"generation", r->generation},
+      {"previous_generation", r->previous_generation},
+      {"blocks", r->blocks},
+      {"blocks_live", r->blocks_live},
+      {"blocks_previous", r->blocks_previous},
+      {"levels", r->levels},
+      {"nodes", r->nodes},
+      {"runs", r->runs},
+      {"leaves", r->leaves},
+      {"pages", r->pages},
+      {"records", r->records},
+      {"journal_records", r->journal_records},
+  };
+  memcpy(out, figures, sizeof figures);
+}
+
+static const char *state_of(const struct fsck *fsck, const struct wodan_check_report *report, int status) {
+  if (status < 0) return "unchecked";
+  if (report->damages) return "damaged";
+  if (report->warnings) return "warnings";
+  return fsck->cancelled ? "cancelled" : "clean";
+}
+
+static void print_json(const struct fsck *fsck, const struct wodan_check_report *report, int status,
+                       const struct wodan_error *error, int exit_code) {
+  struct figure figures[FIGURES];
+  figures_of(report, figures);
+  struct json_object *root = json_object_new_object(), *summary = json_object_new_object(), *failure = NULL;
+  if (status < 0) {
+    failure = json_object_new_object();
+    json_object_object_add(failure, "code", json_object_new_string(status_name(status)));
+    json_object_object_add(failure, "message", json_object_new_string(error->message));
+    json_object_object_add(failure, "block", block_json(error->block));
+  }
+  json_object_object_add(summary, "state", json_object_new_string(state_of(fsck, report, status)));
+  json_object_object_add(summary, "complete", json_object_new_boolean(status == 0 && report->complete));
+  json_object_object_add(summary, "cancelled", json_object_new_boolean(fsck->cancelled));
+  for (size_t i = 0; i < FIGURES; i++)
+    json_object_object_add(summary, figures[i].name, json_object_new_uint64(figures[i].value));
+  json_object_object_add(summary, "error", failure);
+  json_object_object_add(summary, "exit_code", json_object_new_int(exit_code));
+  json_object_object_add(root, "schema", json_object_new_string("wodan-fsck"));
+  json_object_object_add(root, "version", json_object_new_int(JSON_VERSION));
+  json_object_object_add(root, "image", json_object_new_string(fsck->image));
+  json_object_object_add(root, "findings", json_object_get(fsck->findings));
+  if (fsck->extra) json_object_object_add(root, fsck->extra_name, json_object_get(fsck->extra));
+  json_object_object_add(root, "summary", summary);
+  puts(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+  json_object_put(root);
+}
+
+static void print_lines(const struct fsck *fsck, const struct wodan_check_report *r) {
+  struct figure figures[FIGURES];
+  figures_of(r, figures);
+  for (size_t i = 0; i < FIGURES && fsck->verbose; i++)
+    printf("%-20s %" PRIu64 "\n", figures[i].name, figures[i].value);
+  if (r->damages || r->warnings)
+    printf("%s: %" PRIu64 " damage, %" PRIu64 " warnings", fsck->image, r->damages, r->warnings);
+  else if (fsck->cancelled)
+    printf("%s: nothing found so far", fsck->image);
+  else
+    printf("%s: clean, generation %" PRIu64 ", %" PRIu64 "/%" PRIu64 " blocks used, %" PRIu64 " records in %" PRIu64
+           " leaves and %" PRIu64 " runs, %" PRIu64 " in the journal",
+           fsck->image, r->generation, r->blocks_live, r->blocks, r->records, r->leaves, r->runs, r->journal_records);
+  puts(fsck->cancelled ? " (cancelled)" : r->complete ? "" : " (not everything could be reached)");
+}
+
+void report_summary(const struct fsck *fsck, const struct wodan_check_report *report, int status,
+                    const struct wodan_error *error, int exit_code) {
+  if (fsck->json)
+    print_json(fsck, report, status, error, exit_code);
+  else if (status == 0)
+    print_lines(fsck, report);
+}
