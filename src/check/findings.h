@@ -65,9 +65,9 @@
   X(SPACE_OUTSIDE, 51, WODAN_DAMAGE, WODAN_REPAIR_LOSSY, "an object lies beyond the end of the device: %s")            \
   X(SPACE_SHARED, 52, WODAN_DAMAGE, WODAN_REPAIR_LOSSY,                                                                \
     "a block of the newest root is also part of another object: %s")                                                   \
-  /* told by salvage and repair, behind those of the check */                                                                     \
+  /* told by salvage and repair, behind those of the check */                                                          \
   X(KEYS_LOST, 60, WODAN_DAMAGE, WODAN_REPAIR_NOTHING,                                                                 \
-    "records of these keys may be missing, or be older than they were: %s")                         \
+    "records of these keys may be missing, or be older than they were: %s")                                            \
   X(NO_ROOT_SALVAGED, 61, WODAN_DAMAGE, WODAN_REPAIR_NOTHING, "there was no root to follow: %s")
 
 enum finding_id {
