@@ -3,7 +3,7 @@
  * Always true: a child's level is its parent's minus one, so the recursion is at most NODE_LEVELS_MAX deep; no image is
  * shown that was not proven; at most one image a level is alive, and all are released when the walk returns.
  *
- * Order: enter (blocks are claimed), read, prove, node, then the children by rising pivot.
+ * Order: enter (blocks are claimed), read, prove, node, then the children by rising pivot, then leave.
  *
  * See: walk.h; tests/unit/test_walk.c. */
 #include "tree/walk.h"
@@ -92,7 +92,7 @@ static int visit(struct walk *walk, const struct block_ptr *ptr, const struct no
     status = visit(walk, &image.entries[i].branch.ptr, &child, error);
   }
   node_image_release(&image);
-  return status;
+  return status == 0 && walker->leave ? walker->leave(walker->context, ptr) : status;
 }
 
 int tree_walk(struct block_io *io, const struct block_ptr *root, const struct tree_walker *walker,

@@ -12,6 +12,7 @@
  *   copy PLACE to PLACE          as far as both reach: a misdirected write
  *   stale PLACE from MARK        as it was when the base image was marked: a lost write
  *   foreign PLACE                as another volume, made by the same script, has it there
+ *   nothing
  *   truncate BYTES | extend BYTES   by so many, zeros
  *
  * PLACE     superblock | copy | journal J | checkpoint J | ring | data | block N | blocks N COUNT | header OBJECT | object OBJECT |

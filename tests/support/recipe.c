@@ -1,4 +1,4 @@
-/* Owns: reading a recipe, making its image, and judging what the check says of it.
+/* Owns: reading a recipe, and making its image.
  *
  * Always true: every column is there, or the recipe is refused; a base image is made once a run.
  *
@@ -88,34 +88,56 @@ static bool parse_status(struct recipe *recipe, const char *text) {
   return recipe->status < 0;
 }
 
+/* "1 all", "4 60 right, 12 older, 1 lost", "8 nothing"; keys: of the base image. */
+static bool parse_outcome(struct recipe_outcome *outcome, const char *text) {
+  char *end;
+  outcome->exit_code = (uint32_t)strtoul(text, &end, 10);
+  outcome->readable = strcmp(end, " nothing") != 0;
+  outcome->right = UINT32_MAX; /* all */
+  if (end == text || strcmp(end, " all") == 0 || !outcome->readable) return end != text;
+  return sscanf(end, " %u right, %u older, %u lost", &outcome->right, &outcome->older, &outcome->lost) == 3;
+}
+
 static bool parse_line(struct recipe *recipe, const char *key, const char *value, uint32_t *seen) {
-  static const char *const keys[] = {"what", "class", "base", "do", "find", "check", "status", "unreached"};
+  static const char *const keys[] = {"what",  "class",  "base",    "do",     "find",   "check",
+                                     "preen", "repair", "salvage", "status", "silent", "unreached"};
   uint32_t which = 0;
   while (which < sizeof keys / sizeof *keys && strcmp(keys[which], key) != 0) which++;
   bool again = *seen >> which & 1;
   *seen |= 1u << which;
-  switch (which) {
-  case 0:
-    recipe->what = value;
-    return !again;
-  case 1:
-    recipe->sort = value;
-    return !again;
-  case 2:
-    recipe->base = value;
-    return !again;
-  case 3:
+  if (which == 3) {
     if (recipe->damage_count == RECIPE_LINES_MAX) return false;
     recipe->damage[recipe->damage_count++] = value;
     return true;
-  case 4:
-    return parse_find(recipe, value);
+  }
+  if (which == 4) return parse_find(recipe, value);
+  if (again) return false;
+  switch (which) {
+  case 0:
+    recipe->what = value;
+    return true;
+  case 1:
+    recipe->sort = value;
+    return true;
+  case 2:
+    recipe->base = value;
+    return true;
   case 5:
     recipe->exit_code = (uint32_t)strtoul(value, NULL, 10);
-    return !again;
+    return true;
   case 6:
-    return parse_status(recipe, value);
+    recipe->preen.exit_code = (uint32_t)strtoul(value, NULL, 10);
+    return true;
   case 7:
+    return parse_outcome(&recipe->repair, value);
+  case 8:
+    return parse_outcome(&recipe->salvage, value);
+  case 9:
+    return parse_status(recipe, value);
+  case 10:
+    recipe->silent = value;
+    return true;
+  case 11:
     recipe->incomplete = true; /* the value says what */
     return true;
   default:
@@ -124,7 +146,7 @@ static bool parse_line(struct recipe *recipe, const char *key, const char *value
 }
 
 bool recipe_read(struct recipe *recipe, const char *folder, const char *name, char why[512]) {
-  enum { NEEDED = 1 | 2 | 4 | 8 | 16 | 32 };
+  enum { NEEDED = 0x1ff };
   char path[600];
   uint32_t seen = 0;
   *recipe = (struct recipe){0};
@@ -141,7 +163,8 @@ bool recipe_read(struct recipe *recipe, const char *folder, const char *name, ch
     const char *value = colon + 1 + strspn(colon + 1, " ");
     if (!parse_line(recipe, line, value, &seen)) return refuse(why, line, value);
   }
-  return (seen & NEEDED) == NEEDED || refuse(why, "a line is missing: what, class, base, do, find or check", name);
+  return (seen & NEEDED) == NEEDED ||
+         refuse(why, "a line is missing: what, class, base, do, find, check, preen, repair or salvage", name);
 }
 
 bool recipe_build(struct recipe *recipe, char why[512]) {
@@ -162,120 +185,4 @@ void recipe_free(struct recipe *recipe) {
   free(recipe->image.bytes);
   free(recipe->text);
   *recipe = (struct recipe){0};
-}
-
-/* ---- a device with bytes that cannot be read ---------------------------------------------------------------------- */
-
-struct medium {
-  struct wodan_device device; /* first */
-  const struct patch *image;
-  uint64_t read, others; /* bytes; requests that are no reads */
-};
-
-static int medium_one(struct medium *medium, struct wodan_io *io) {
-  const struct patch *image = medium->image;
-  if (io->offset > image->size || io->size > image->size - io->offset) return WODAN_EIO;
-  if (io->kind != WODAN_IO_READ) return medium->others++, WODAN_EIO;
-  medium->read += io->size;
-  for (uint32_t i = 0; i < image->broken_count; i++)
-    if (io->offset < image->broken[i].to && io->offset + io->size > image->broken[i].from) return WODAN_EIO;
-  memcpy(io->data, image->bytes + io->offset, io->size);
-  return 0;
-}
-
-static int medium_transfer(struct wodan_device *device, struct wodan_io *requests, size_t count) {
-  int first = 0;
-  for (size_t i = 0; i < count; i++) {
-    requests[i].device_errno = 0;
-    requests[i].status = medium_one((struct medium *)(void *)device, &requests[i]);
-    if (!first) first = requests[i].status;
-  }
-  return first;
-}
-
-static int medium_ordered(struct wodan_device *device) {
-  ((struct medium *)(void *)device)->others++;
-  return 0;
-}
-
-static int medium_close(struct wodan_device *device) {
-  (void)device;
-  return 0;
-}
-
-static void medium_open(struct medium *medium, const struct patch *image) {
-  static const struct wodan_device_ops ops = {.size = sizeof ops,
-                                              .transfer = medium_transfer,
-                                              .barrier = medium_ordered,
-                                              .flush = medium_ordered,
-                                              .close = medium_close};
-  *medium = (struct medium){.image = image};
-  medium->device.ops = &ops;
-  medium->device.geometry = (struct wodan_geometry){.size = image->size / BASE_SECTOR * BASE_SECTOR,
-                                                    .sector = BASE_SECTOR,
-                                                    .ordering = WODAN_ORDER_NATIVE,
-                                                    .durable = 1,
-                                                    .read_only = 1};
-}
-
-/* ---- the judge ---------------------------------------------------------------------------------------------------- */
-
-struct heard {
-  char text[3000];
-  size_t used;
-  struct recipe_find finds[RECIPE_FINDS_MAX];
-  uint32_t count;
-};
-
-static void hear(void *context, const struct wodan_finding *finding) {
-  struct heard *heard = context;
-  static const char *const names[] = {"note", "warning", "damage"};
-  if (heard->used + 200 < sizeof heard->text)
-    heard->used += (size_t)snprintf(heard->text + heard->used, 200, "\n    %s WF%04u block %lld: %.120s",
-                                    names[finding->severity], finding->id, (long long)finding->block, finding->message);
-  for (uint32_t i = 0; i < heard->count; i++) {
-    if (heard->finds[i].id != finding->id || heard->finds[i].severity != finding->severity) continue;
-    heard->finds[i].times++;
-    return;
-  }
-  if (heard->count < RECIPE_FINDS_MAX)
-    heard->finds[heard->count++] = (struct recipe_find){finding->id, finding->severity, 1};
-}
-
-static bool equal_finds(const struct recipe *recipe, const struct heard *heard) {
-  if (recipe->find_count != heard->count) return false;
-  for (uint32_t i = 0; i < recipe->find_count; i++) {
-    const struct recipe_find *a = &recipe->finds[i];
-    bool there = false;
-    for (uint32_t k = 0; k < heard->count; k++) {
-      const struct recipe_find *b = &heard->finds[k];
-      there = there || (a->id == b->id && a->severity == b->severity && a->times == b->times);
-    }
-    if (!there) return false;
-  }
-  return true;
-}
-
-bool recipe_judge(const struct recipe *recipe, char *why) {
-  struct heard heard = {.text = ""};
-  struct medium medium;
-  struct wodan_check_report report;
-  struct wodan_error error = {0};
-  const struct wodan_check_options options = {.size = sizeof options, .context = &heard, .finding = hear};
-  medium_open(&medium, &recipe->image);
-  int status = wodan_check(&medium.device, &options, &report, &error);
-  uint32_t exit_code = status < 0 ? 8 : report.damages || report.warnings ? 4 : 0;
-  bool incomplete = status == 0 && !report.complete;
-  const char *wrong = medium.others                      ? "the check wrote"
-                      : status != recipe->status         ? "the check answers another status"
-                      : !equal_finds(recipe, &heard)     ? "other findings"
-                      : exit_code != recipe->exit_code   ? "another exit code"
-                      : incomplete != recipe->incomplete ? "`unreached' is not as it says"
-                      : medium.read > 2 * recipe->image.size + 16 * recipe->image.superblock.block_size
-                          ? "it read more than twice the device"
-                          : NULL;
-  if (wrong)
-    snprintf(why, 4096, "%s; status %d %s, exit code %u%s%s", wrong, status, status ? error.message : "", exit_code,
-             incomplete ? ", incomplete" : "", heard.text);
-  return !wrong;
 }

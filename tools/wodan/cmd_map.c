@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "commands.h"
@@ -75,19 +74,12 @@ static void describe(struct json *json, const struct map_data *data) {
   levels_add(json, "fill", &data->levels);
 }
 
-/* The file is the image itself, under whatever name. */
-static bool is_image(const struct map_options *options) {
-  struct stat image, out;
-  return stat(options->common.image, &image) == 0 && stat(options->out, &out) == 0 && image.st_dev == out.st_dev &&
-         image.st_ino == out.st_ino;
-}
-
 static int write_svg(const struct map_options *options, const struct map_data *data) {
   if (strcmp(options->out, "-") == 0) {
     map_svg(stdout, data);
     return EXIT_CODE_OK;
   }
-  if (is_image(options))
+  if (look_is_image(&options->common, options->out))
     return report_failure(false, options->out, WODAN_EINVAL, EXIT_CODE_USAGE, "that is the image itself");
   FILE *file = fopen(options->out, "w");
   if (file == NULL) return report_errno(false, options->out, errno);

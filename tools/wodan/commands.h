@@ -20,6 +20,7 @@ int cmd_node(int argc, char **argv);
 int cmd_page(int argc, char **argv);
 int cmd_block(int argc, char **argv);
 int cmd_journal(int argc, char **argv);
+int cmd_image(int argc, char **argv);
 int cmd_map(int argc, char **argv);
 int cmd_crash(int argc, char **argv);
 

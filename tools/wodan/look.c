@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "report.h"
 
@@ -113,6 +114,12 @@ int look_fail(const struct look *look, int status, const struct wodan_error *err
   struct wodan_error told = *error;
   told.code = status;
   return report_error(look->options->json, look->options->image, &told);
+}
+
+bool look_is_image(const struct options *options, const char *path) {
+  struct stat image, other;
+  return stat(options->image, &image) == 0 && stat(path, &other) == 0 && image.st_dev == other.st_dev &&
+         image.st_ino == other.st_ino;
 }
 
 const char *look_bytes(char *out, size_t room, struct wodan_slice bytes) {

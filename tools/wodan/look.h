@@ -28,6 +28,9 @@ void look_close(struct look *look);
 /* Of a failed call: reports it, returns the exit code. 0 for 0. */
 int look_fail(const struct look *look, int status, const struct wodan_error *error);
 
+/* The file is the image itself, under whatever name. */
+bool look_is_image(const struct options *options, const char *path);
+
 /* Bytes in quotes, \xHH for what does not print, cut with "..." at `room`. Returns out. */
 const char *look_bytes(char *out, size_t room, struct wodan_slice bytes);
 /* null: there is none. */

@@ -39,6 +39,7 @@ static const struct verb verbs[] = {
     {"node", cmd_node, "a node, field by field with its bytes"},
     {"page", cmd_page, "a page of a run or leaf, field by field with its bytes"},
     {"block", cmd_block, "whatever is in a block, field by field with its bytes"},
+    {"image", cmd_image, "a small copy without values, for a report of a bug"},
     {"journal", cmd_journal, "the journal: records, checkpoints, tail and head"},
 };
 
