@@ -7,7 +7,7 @@
 #include <string.h>
 #include "base/wire.h"
 #include "fuzz.h"
-#include "mirage/mirage.h"
+#include "mirage.h"
 #include "support/mirage_craft.h"
 
 const size_t fuzz_size_max = 16 << 10;

@@ -113,7 +113,7 @@ static int copy_page(struct object_copy *object, const struct index_entry *entry
     status = block_io_read(io, ptr->extents, ptr->extent_count, entry->offset, copy->page, entry->length, &failure);
   *sum = entry->checksum ^ 1; /* what does not prove becomes zeros, which it must not prove */
   if (status < 0) return copy_failed(copy, &failure);
-  if (checksum(io->seed, copy->page, entry->length) != entry->checksum) {
+  if (checksum(io->seed, copy->page, entry->length) != entry->checksum) { /* guard: checksum */
     copy->report->damaged += !copy->collecting;
     return 0;
   }
@@ -139,7 +139,7 @@ static bool next_entry(const struct object_copy *object, const struct section *p
   return record->kind == RECORD_PUT && record->sequence == 0 &&
          index_entry_decode(record->value.data, record->value.size, entry) && entry->offset == offset &&
          entry->length <= end - offset && entry->length <= object->copy->inspect->superblock.page_size &&
-         entry->length >= PAGE_HEADER_SIZE;
+         entry->length >= PAGE_HEADER_SIZE; /* guard: bounds */
 }
 
 /* All pages that the index names, then the index's own keys. `bytes`: the index, a valid page. */

@@ -101,7 +101,7 @@ static void change_operations(struct ring_copy *ring, const struct journal_block
   const struct journal_block *last = &ring->last;
   bool follows = block->fragment > 0 && block->sequence == last->sequence + 1 && block->previous == last->hash &&
                  last->kind == JOURNAL_RECORD && last->fragments == block->fragments &&
-                 last->fragment + 1 == block->fragment;
+                 last->fragment + 1 == block->fragment; /* guard: checksum */
   if (block->fragment == 0)
     *ops = (struct operations){.next = begins_record(ring, block) ? OP_RANGE : OP_LOST, .left = RANGE_SIZE};
   else if (!follows)
@@ -152,7 +152,7 @@ static bool decode(const struct ring_copy *ring, uint64_t position, struct journ
   const struct block_io *io = &ring->copy->inspect->io;
   const uint8_t *payload;
   return journal_block_decode(ring->bytes, ring->size, io->seed, io->fsid, block, &payload) &&
-         block->sequence % ring->ring == position;
+         block->sequence % ring->ring == position; /* guard: bounds */
 }
 
 static int put_slot(struct ring_copy *ring, uint64_t position) {

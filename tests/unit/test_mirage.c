@@ -11,9 +11,9 @@
 #include <cmocka.h>
 
 #include "base/wire.h"
-#include "mirage/crc32c.h"
-#include "mirage/findings.h"
-#include "mirage/mirage.h"
+#include "crc32c.h"
+#include "findings.h"
+#include "mirage.h"
 #include "support/mirage_craft.h"
 
 /* ---- an image in memory, and what is said of it ------------------------------------------------------------------ */

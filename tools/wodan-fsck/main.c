@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "fsck.h"
-#include "mirage/mirage.h"
+#include "mirage.h"
 
 enum { KEY_JSON = 256, KEY_LIST_ROOTS, KEY_MEMORY, KEY_MIRAGE };
 

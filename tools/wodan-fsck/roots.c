@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include "fsck.h"
-#include "mirage/mirage.h"
+#include "mirage.h"
 
 enum { ROOTS_VERSION = 1 };
 

@@ -8,7 +8,6 @@
  * See: include/wodan/image.h; tests/cli/test_inspect.sh. */
 #include <errno.h>
 #include <fcntl.h>
-#include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -103,20 +102,22 @@ static int write_copy(const struct look *look, const struct image_options *optio
 }
 
 /* The damage is told by what was met when the image was opened, and here by a number: wodan-fsck names it. */
-static void print_answer(const struct image_options *options, const struct wodan_copy_report *report) {
+static bool print_answer(const struct image_options *options, const struct wodan_copy_report *report) {
   struct stat made = {0};
-  struct json_object *object = json_object_new_object();
+  struct json json = {.lines = !options->common.json};
   stat(options->out, &made);
-  look_add_number(object, "nodes", report->nodes);
-  look_add_number(object, "runs", report->runs);
-  look_add_number(object, "pages", report->pages);
-  look_add_number(object, "records", report->records);
-  look_add_number(object, "journal_records", report->journal_records);
-  look_add_number(object, "damaged", report->damaged);
-  look_add_number(object, "written_bytes", report->written_bytes);
-  look_add_number(object, "file_size", (uint64_t)made.st_size);
-  look_add_number(object, "file_bytes", (uint64_t)made.st_blocks * 512);
-  report_object(options->common.json, object);
+  json_open(&json, NULL, '{');
+  json_number(&json, "nodes", report->nodes);
+  json_number(&json, "runs", report->runs);
+  json_number(&json, "pages", report->pages);
+  json_number(&json, "records", report->records);
+  json_number(&json, "journal_records", report->journal_records);
+  json_number(&json, "damaged", report->damaged);
+  json_number(&json, "written_bytes", report->written_bytes);
+  json_number(&json, "file_size", (uint64_t)made.st_size);
+  json_number(&json, "file_bytes", (uint64_t)made.st_blocks * 512);
+  json_close(&json, '}');
+  return report_json(&json);
 }
 
 int cmd_image(int argc, char **argv) {
@@ -129,7 +130,7 @@ int cmd_image(int argc, char **argv) {
   if (exit_code == EXIT_CODE_OK) {
     exit_code = write_copy(&look, &options, &report);
     if (exit_code != EXIT_CODE_OK) unlink(options.out);
-    if (exit_code == EXIT_CODE_OK) print_answer(&options, &report);
+    if (exit_code == EXIT_CODE_OK && !print_answer(&options, &report)) exit_code = EXIT_CODE_IO;
     exit_code = report_flush(exit_code);
   }
   look_close(&look);

@@ -13,7 +13,7 @@
 #include "commands.h"
 #include "image.h"
 #include "json.h"
-#include "mirage/mirage.h"
+#include "mirage.h"
 #include "progress.h"
 #include "report.h"
 
