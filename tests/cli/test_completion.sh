@@ -42,7 +42,7 @@ wodan format image --size 1M >/dev/null
 touch island
 answers "verbs by their first letter" "page path put" wodan p
 answers "one verb" "journal" wodan jou
-answers "a verb of two words" "import-mirage" wodan im
+answers "a verb of two words" "import-mirage" wodan imp
 answers "options of a verb" "--leaves" wodan tree image --le
 answers "options with a value" "--limit=" wodan scan image --li
 answers "files" "image island" wodan get i

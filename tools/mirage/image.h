@@ -2,8 +2,6 @@
 #ifndef MIRAGE_IMAGE_H
 #define MIRAGE_IMAGE_H
 
-#include <stdarg.h>
-
 #include "findings.h"
 #include "mirage.h"
 #include "node.h"
