@@ -14,7 +14,7 @@ if [ -z "$OUT" ]; then
 fi
 export CC OUT
 export FLAGS="-std=c17 -D_GNU_SOURCE -DNDEBUG -O1 -w -Iinclude -Isrc -Itests"
-export LIBS="-lcmocka -lxxhash -lpthread"
+export LIBS="-lcmocka -lxxhash -llz4 -lpthread"
 export WODAN_CRASH_BUDGET=16 WODAN_CRASH_ROUNDS=2
 mkdir -p "$OUT/base"
 

@@ -25,7 +25,7 @@ struct wodan_format_options {
       node_leaves; /* most leaves a bottom node owns before it splits, 4..65536; 0: those of 16 memtables within 16..2048 */
   uint64_t journal_size;  /* bytes; 0: device/32 within 8 journal blocks..128 MiB */
   uint32_t node_children; /* most children an inner node has before it splits, 4..256; 0: 16 */
-  uint32_t reserved;      /* 0 */
+  uint32_t compression;   /* enum wodan_compression: of every mount that does not choose itself */
   struct wodan_allocator allocator;
   struct wodan_hooks hooks; /* random makes the fsid */
 };
@@ -58,6 +58,10 @@ struct wodan_open_options {
                              the caller's. 0: 256 MiB or what the image needs */
   struct wodan_allocator allocator;
   struct wodan_hooks hooks;
+  uint32_t
+      compression; /* enum wodan_compression, of what this handle writes. What is there already stays as it is until it
+                           is rewritten. Once written with compression, a volume needs a library that knows it for good */
+  uint32_t reserved; /* 0 */
 };
 
 /* Opens the database on a device; options may be NULL. A writable open first flushes the device (what a killed

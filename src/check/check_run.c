@@ -13,6 +13,7 @@
 #include <string.h>
 #include "check/check_private.h"
 #include "codec/checksum.h"
+#include "codec/compress.h"
 #include "format/node_header.h"
 #include "format/page.h"
 #include "run/filter.h"
@@ -191,18 +192,20 @@ static int check_records(struct run_check *run, const struct page *page, uint64_
   return 0;
 }
 
-/* The bytes of a page in check->page; *good when they are what the index says. */
+/* What is stored of a page, in check->page, or in the keys' buffer, not used yet, when it is compressed; *good when it is
+ * what the index says. */
 static int read_page(struct run_check *run, const struct index_entry *entry, bool *good) {
   struct check *check = run->check;
   struct wodan_error failure = {.block = WODAN_NO_BLOCK};
   bool wrong = false;
   *good = false;
-  int status = check_buffer_reserve(check, &check->page, entry->length);
+  struct check_buffer *stored = entry->length < entry->size ? &check->key : &check->page;
+  int status = check_buffer_reserve(check, stored, entry->length);
   if (status < 0) return status;
   for (int attempt = 0; attempt < ATTEMPTS && !*good; attempt++) {
-    status = block_io_read(&check->io, run->ptr->extents, run->ptr->extent_count, entry->offset, check->page.data,
+    status = block_io_read(&check->io, run->ptr->extents, run->ptr->extent_count, entry->offset, stored->data,
                            entry->length, &failure);
-    *good = status == 0 && checksum(check->io.seed, check->page.data, entry->length) == entry->checksum;
+    *good = status == 0 && checksum(check->io.seed, stored->data, entry->length) == entry->checksum;
     wrong = status == 0 && !*good;
   }
   if (*good) return 0;
@@ -212,11 +215,25 @@ static int read_page(struct run_check *run, const struct index_entry *entry, boo
   return 0;
 }
 
+/* The page that was read, in check->page. *good when it obeys its format. */
+static int prove_page(struct run_check *run, const struct index_entry *entry, bool *good) {
+  struct check *check = run->check;
+  bool packed = entry->length < entry->size;
+  *good = false;
+  int status = packed ? check_buffer_reserve(check, &check->page, entry->size) : 0;
+  if (status < 0) return status;
+  *good = !packed || compress_unpack(check->key.data, entry->length, check->page.data, entry->size);
+  *good = *good && page_validate(check->page.data, entry->size);
+  return 0;
+}
+
 static int check_page(struct run_check *run, uint32_t at, const struct index_entry *entry) {
   bool good;
   int status = read_page(run, entry, &good);
   if (status < 0 || !good) return status;
-  if (!page_validate(run->check->page.data, entry->length)) {
+  status = prove_page(run, entry, &good);
+  if (status < 0) return status;
+  if (!good) {
     run->whole = false;
     run_found(run, FOUND_PAGE_MALFORMED, entry->offset, "this page");
     return 0;
@@ -226,6 +243,8 @@ static int check_page(struct run_check *run, uint32_t at, const struct index_ent
   if (status == 0) status = check_records(run, &page, entry->offset);
   if (status < 0 || run->check->previous) return status;
   run->check->report->pages++;
+  run->check->report->page_bytes += entry->size;
+  run->check->report->page_stored_bytes += entry->length;
   run->check->report->records += page.count;
   return 0;
 }
@@ -236,8 +255,8 @@ static bool next_entry(const struct run_check *run, uint32_t at, uint64_t offset
   uint64_t end = run->pages->offset + run->pages->length;
   return record.kind == RECORD_PUT && record.sequence == 0 &&
          index_entry_decode(record.value.data, record.value.size, entry) && entry->offset == offset &&
-         entry->length <= end - offset && entry->length <= run->check->superblock.page_size &&
-         entry->length >= PAGE_HEADER_SIZE;
+         entry->length <= end - offset && entry->size <= run->check->superblock.page_size &&
+         entry->size >= PAGE_HEADER_SIZE;
 }
 
 static int check_pages(struct run_check *run) {

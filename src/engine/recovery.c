@@ -218,10 +218,11 @@ static int check_counters(const struct wodan_db *db, const struct journal_mounte
 /* Features in use since format: what this version lacks it must not touch. */
 static int check_features(const struct wodan_db *db, const struct checkpoint_record *record,
                           struct wodan_error *error) {
-  if (record->incompat || record->catalog.generation)
+  uint64_t unknown = record->incompat & ~(uint64_t)FEATURES_KNOWN;
+  if (unknown || record->catalog.generation)
     return status_set(error, WODAN_EVERSION, 0, WODAN_NO_BLOCK,
                       "the volume uses features this version does not know (incompatible flags 0x%llx%s)",
-                      (unsigned long long)record->incompat, record->catalog.generation ? ", a catalog" : "");
+                      (unsigned long long)unknown, record->catalog.generation ? ", a catalog" : "");
   if (record->read_only_compat && !db->read_only)
     return status_set(error, WODAN_EVERSION, 0, WODAN_NO_BLOCK,
                       "the volume uses features this version can only read; open it for reading");
@@ -241,6 +242,8 @@ int engine_recover(struct wodan_db *db, uint32_t flags, struct wodan_error *erro
   if (status < 0) return status;
   db->root = mounted.newest.root;
   db->catalog = mounted.newest.catalog;
+  db->incompat |= mounted.newest.incompat;
+  db->env.packed = (db->incompat & FEATURE_LZ4) != 0;
   db->checkpoint_generation = db->previous_generation = mounted.newest.generation;
   db->generation = mounted.generation_max;
   if (!older) status = load_previous(db, &mounted, error);

@@ -8,10 +8,17 @@
 #define RUN_RUN_H
 
 #include "cache/cache.h"
+#include "codec/compress.h"
 #include "io/block_io.h"
 #include "iter/iterator.h"
 #include "run/shelf.h"
 #include "space/space.h"
+
+/* Data pages since open: `bytes` of the pages themselves, `stored_bytes` of what stands on the device for them. */
+struct run_counters {
+  _Atomic uint64_t leaf_pages, leaf_pages_packed, leaf_pages_passed, leaf_bytes, leaf_stored_bytes; /* written */
+  _Atomic uint64_t read, read_bytes, read_stored_bytes;
+};
 
 /* What runs need from the engine; fixed while the volume is open. */
 struct run_env {
@@ -26,6 +33,9 @@ struct run_env {
   uint64_t filter_keys;          /* a run with more records gets no filter; 0: no such limit */
   struct epoch epoch;            /* goes into headers written */
   _Atomic uint64_t *dead_blocks; /* NULL, or counts the blocks of dead runs somebody still holds */
+  struct compressor *compressor; /* of builders that compress, one at a time; NULL: they do not */
+  struct run_counters *counters; /* NULL: nothing is counted */
+  bool packed;                   /* there may be compressed pages */
 };
 
 static inline struct mem *run_env_skeleton(const struct run_env *env) {
@@ -91,11 +101,22 @@ struct iterator *run_iterator(struct run *run);
 /* The same with its memory taken from mem. */
 struct iterator *run_iterator_in(struct run *run, struct mem *mem);
 
-/* A whole data page, as it is stored. */
+/* Room for the stored bytes of the compressed page read last, so that a merge can pass it on as it is. */
+struct run_kept_page {
+  uint8_t *bytes;        /* page_size of them; NULL: nothing is kept */
+  const struct run *run; /* NULL: nothing there */
+  uint32_t page;
+};
+/* As run_iterator, and the pages it reads are kept there; kept outlives it, and may serve several iterators of one thread. */
+struct iterator *run_iterator_keeping(struct run *run, struct run_kept_page *kept);
+
+/* A whole data page. */
 struct page_bytes {
   const uint8_t *data;
-  uint32_t size, count; /* bytes, records */
-  uint64_t checksum;    /* as its index entry tells */
+  uint32_t size, count;  /* bytes, records */
+  const uint8_t *stored; /* what stands on the device for it: data, or what that was compressed to; NULL: not at hand */
+  uint32_t stored_size;
+  uint64_t checksum; /* of that, as its index entry tells */
   struct wodan_slice first, last;
   uint64_t sequence_max;
 };
@@ -119,6 +140,7 @@ struct run_build_options {
   enum space_kind kind; /* what the blocks are for */
   uint64_t spare;       /* blocks that must stay free for others, see space_allocate_sparing */
   bool filter;
+  bool compress; /* pages, when the engine has a compressor */
 };
 /* Upper bound of a run's size for so many records and key+value bytes. */
 uint64_t run_size_bound(const struct run_env *env, uint64_t records, uint64_t bytes, bool filter);
@@ -134,6 +156,8 @@ int run_builder_add_page(struct run_builder *builder, const struct page_bytes *p
                          struct wodan_error *error);
 /* Bytes of the object so far. */
 uint64_t run_builder_bytes(const struct run_builder *builder);
+/* Whether a page was stored compressed; then *payload is about what run_payload will be, were it finished now. */
+bool run_builder_packed(const struct run_builder *builder, uint64_t *payload);
 struct run_counts {
   uint64_t records, deletes;
 };

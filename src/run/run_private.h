@@ -105,8 +105,11 @@ int compare_parts(const struct wodan_slice a[2], const struct wodan_slice b[2]);
 int compare_whole(const struct wodan_slice parts[2], struct wodan_slice key);
 /* The entry of data page `at`. */
 struct index_entry run_index_entry(const struct run_index *index, uint32_t at);
-/* Pins data page `at`, reading and proving it when it is not cached. The run is pinned. */
-int run_pin_page(struct run *run, const struct run_index *index, uint32_t at, struct frame **frame,
-                 struct wodan_error *error);
+/* Pins data page `at`, reading and proving it when it is not cached. The run is pinned. kept: NULL, or gets the stored bytes
+ * of a compressed page that was read. */
+int run_pin_page(struct run *run, const struct run_index *index, uint32_t at, struct run_kept_page *kept,
+                 struct frame **frame, struct wodan_error *error);
+/* The stored bytes of page `at` once more; true when they are what the index says. */
+bool run_keep_page(struct run *run, const struct run_index *index, uint32_t at, struct run_kept_page *kept);
 
 #endif

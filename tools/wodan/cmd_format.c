@@ -27,7 +27,8 @@ enum {
   KEY_JOURNAL,
   KEY_LEAF,
   KEY_NODE_LEAVES,
-  KEY_NODE_CHILDREN
+  KEY_NODE_CHILDREN,
+  KEY_COMPRESSION
 };
 
 struct format_options {
@@ -49,6 +50,7 @@ static const struct argp_option option_list[] = {
     {"leaf-size", KEY_LEAF, "SIZE", 0, "Size of a leaf", 0},
     {"node-leaves", KEY_NODE_LEAVES, "N", 0, "Most leaves of a bottom node before it splits, 4 to 65536", 0},
     {"node-children", KEY_NODE_CHILDREN, "N", 0, "Most children of an inner node before it splits, 4 to 256", 0},
+    {"compression", KEY_COMPRESSION, "HOW", 0, "Of leaves, with LZ4: off (default), fast or high", 0},
     {0}};
 
 static const struct argp_child children[] = {{&options_argp, 0, NULL, 0}, {0}};
@@ -90,6 +92,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     return 0;
   case KEY_JOURNAL:
     format->format.journal_size = options_size(state, "--journal", argument);
+    return 0;
+  case KEY_COMPRESSION:
+    format->format.compression = options_compression(state, argument);
     return 0;
   case KEY_FORCE:
     format->format.force = 1;

@@ -45,6 +45,11 @@ static const struct argp argp = {
 
 /* ---- what only an open tells ------------------------------------------------------------------------------------ */
 
+static const char *compression_text(uint32_t how) {
+  static const char *const names[] = {"unknown", "off", "fast", "high"};
+  return names[how <= WODAN_COMPRESSION_HIGH ? how : 0];
+}
+
 static void add_text_size(struct json_object *object, const char *name, uint64_t bytes) {
   char text[24];
   report_size_text(text, bytes);
@@ -83,6 +88,7 @@ static struct json_object *describe(const struct wodan_summary *s, const struct 
   look_add_number(object, "leaf_size", s->leaf_size);
   look_add_number(object, "node_leaves", s->node_leaves);
   look_add_number(object, "node_children", s->node_children);
+  look_add_text(object, "compression", compression_text(s->compression));
   look_add_number(object, "memtable_size", s->memtable_size);
   look_add_number(object, "journal_size", s->journal_blocks * s->block_size);
   look_add_number(object, "journal_block_size", s->journal_block_size);
@@ -225,6 +231,7 @@ static void print_rest(const struct wodan_summary *s) {
   print_settings(s);
   printf("\nSuperblock:\n  %-24s %s\n  %-24s compat 0x%" PRIx64 ", read-only 0x%" PRIx64 ", incompat 0x%" PRIx64 "\n",
          "state", superblock_text(s->superblock_state), "features", s->compat, s->read_only_compat, s->incompat);
+  printf("  %-24s %s\n", "compression of leaves", compression_text(s->compression));
   printf("  %-24s 0 superblock, 1 to %" PRIu64 " journal, %" PRIu64 " to %" PRIu64 " data, %" PRIu64 " copy\n",
          "blocks", s->data_first - 1, s->data_first, s->data_end - 1, s->data_end);
   printf("\nRoots:\n");

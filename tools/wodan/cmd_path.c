@@ -132,6 +132,7 @@ static struct json_object *describe(const struct wodan_path_step *step) {
     look_add_number(json, "page_block", step->page_block);
     look_add_number(json, "page_offset", step->page_offset);
     look_add_number(json, "page_size", step->page_size);
+    look_add_number(json, "page_stored", step->page_stored);
     look_add_number(json, "page_records", step->page_count);
   }
   if (step->probe != WODAN_PROBE_FOUND) return json;

@@ -20,6 +20,7 @@ enum {
   KEY_OLDER_ROOT,
   KEY_INLINE,
   KEY_NO_AUTO_CHECKPOINT,
+  KEY_COMPRESSION,
   KEY_HEX,
   KEY_BASE64
 };
@@ -40,7 +41,9 @@ static const struct argp_option read_options[] = {
     {0}};
 
 #define OPTIONS_WRITE                                                                                                  \
-  { "inline", KEY_INLINE, NULL, 0, "Do maintenance in the thread that writes, none in the background", 1 }
+  {"inline", KEY_INLINE, NULL, 0, "Do maintenance in the thread that writes, none in the background", 1}, {            \
+    "compression", KEY_COMPRESSION, "HOW", 0, "Of what is written now: off, fast or high (default: as at format)", 1   \
+  }
 
 static const struct argp_option write_options[] = {OPTIONS_COMMON, OPTIONS_WRITE, {0}};
 static const struct argp_option put_options[] = {
@@ -96,6 +99,14 @@ uint64_t options_count(const struct argp_state *state, const char *what, const c
   return count;
 }
 
+uint32_t options_compression(const struct argp_state *state, const char *text) {
+  static const char *const names[] = {"off", "fast", "high"};
+  for (uint32_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (strcmp(text, names[i]) == 0) return WODAN_COMPRESSION_OFF + i;
+  argp_error(state, "--compression: '%s' is none of off, fast, high", text);
+  return WODAN_COMPRESSION_DEFAULT;
+}
+
 static error_t parse_common(int key, char *argument, struct argp_state *state) {
   struct options *options = state->input;
   switch (key) {
@@ -113,6 +124,9 @@ static error_t parse_common(int key, char *argument, struct argp_state *state) {
     return 0;
   case KEY_NO_AUTO_CHECKPOINT:
     options->no_auto_checkpoint = true;
+    return 0;
+  case KEY_COMPRESSION:
+    options->compression = options_compression(state, argument);
     return 0;
   case KEY_CACHE:
     options->cache = options_size(state, "--cache", argument);

@@ -16,11 +16,12 @@ struct options {
   bool older_root;         /* verbs that read only */
   bool work_inline;        /* verbs that write: no background thread */
   bool no_auto_checkpoint; /* verbs that put */
+  uint32_t compression;    /* verbs that write: enum wodan_compression */
   uint64_t cache;          /* memory budget in bytes, 0: the library's */
 };
 
 /* Children for struct options: --json --cache --direct; for reading verbs --older-root as well; for verbs that write
- * --inline; for those that put --no-auto-checkpoint too. Their child input is the struct. */
+ * --inline --compression; for those that put --no-auto-checkpoint too. Their child input is the struct. */
 extern const struct argp options_argp;
 extern const struct argp options_read_argp;
 extern const struct argp options_write_argp;
@@ -48,6 +49,8 @@ int options_decode(const struct options *options, const struct options_encoding 
 uint64_t options_size(const struct argp_state *state, const char *what, const char *text);
 /* As options_size, refusing what is above `limit`. */
 uint64_t options_size_within(const struct argp_state *state, const char *what, const char *text, uint64_t limit);
+/* "off", "fast", "high": enum wodan_compression. Ends the program with a usage error when it is none. */
+uint32_t options_compression(const struct argp_state *state, const char *text);
 /* A plain number at least `minimum`. */
 uint64_t options_count(const struct argp_state *state, const char *what, const char *text, uint64_t minimum);
 
