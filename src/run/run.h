@@ -67,6 +67,12 @@ void run_pointer(const struct run *run, struct block_ptr *out);
 void run_set_counts(struct run *run, uint64_t records, uint64_t deletes);
 uint64_t run_records(const struct run *run);
 uint64_t run_deletes(const struct run *run);
+/* What a leaf counts against the size of leaves: the bytes it takes without its header, but at least a RUN_STRETCH_MAX-th of
+ * its pages before compression, so that its index, and the work of rewriting it, stay bounded. The pages' bytes count once
+ * they are known: told before the handle is shared, or since its body was loaded. */
+enum { RUN_STRETCH_MAX = 4 };
+uint64_t run_leaf_weight(const struct run *run);
+void run_set_page_bytes(struct run *run, uint64_t page_bytes);
 /* A leaf: how many times in a row deletes freed much less than they promised, for their keys were not there. At most 4; set
  * before the handle is shared. */
 void run_set_overrated(struct run *run, uint32_t times);
@@ -81,6 +87,7 @@ void run_close_body(struct run *run);
 struct run_shape {
   struct wodan_slice low, high;
   uint64_t record_count, sequence_max;
+  uint64_t page_bytes; /* of the data pages, before compression */
   uint32_t page_count;
 };
 void run_shape(const struct run *run, struct run_shape *shape);
@@ -107,7 +114,8 @@ struct run_kept_page {
   const struct run *run; /* NULL: nothing there */
   uint32_t page;
 };
-/* As run_iterator, and the pages it reads are kept there; kept outlives it, and may serve several iterators of one thread. */
+/* As run_iterator, of a leaf, and the pages it reads are kept there; kept outlives it, and may serve several iterators of one
+ * thread. */
 struct iterator *run_iterator_keeping(struct run *run, struct run_kept_page *kept);
 
 /* A whole data page. */
@@ -116,7 +124,8 @@ struct page_bytes {
   uint32_t size, count;  /* bytes, records */
   const uint8_t *stored; /* what stands on the device for it: data, or what that was compressed to; NULL: not at hand */
   uint32_t stored_size;
-  uint64_t checksum; /* of that, as its index entry tells */
+  bool fresh;        /* of a run whose pages are not compressed: it may be worth it */
+  uint64_t checksum; /* of what is stored, as its index entry tells */
   struct wodan_slice first, last;
   uint64_t sequence_max;
 };
@@ -156,10 +165,11 @@ int run_builder_add_page(struct run_builder *builder, const struct page_bytes *p
                          struct wodan_error *error);
 /* Bytes of the object so far. */
 uint64_t run_builder_bytes(const struct run_builder *builder);
-/* Whether a page was stored compressed; then *payload is about what run_payload will be, were it finished now. */
-bool run_builder_packed(const struct run_builder *builder, uint64_t *payload);
+/* Whether a page was stored compressed; then *weight is about what run_leaf_weight will be, were it finished now. */
+bool run_builder_packed(const struct run_builder *builder, uint64_t *weight);
 struct run_counts {
   uint64_t records, deletes;
+  uint64_t page_bytes; /* as in struct run_shape */
 };
 /* Writes the rest (not ordered, not flushed), gives unused space back, frees the builder, returns the pointer and the
  * counts (NULL: not wanted). With no record added: WODAN_EINVAL. On failure everything is given back. */

@@ -43,7 +43,8 @@ struct run_builder {
   struct wodan_slice low, high; /* own memory */
   uint32_t header_length;       /* 0 before the first record */
   uint64_t count, deletes, sequence_max;
-  bool packed; /* a page was stored compressed */
+  uint64_t page_bytes; /* of the pages in the object, before compression */
+  bool packed;         /* a page was stored compressed */
   struct section sections[RUN_SECTIONS];
 };
 
@@ -212,6 +213,7 @@ static void count_page(struct run_builder *builder, const struct page_bytes *pag
   struct run_counters *counters = builder->env->counters;
   bool packed = page->stored_size < page->size;
   builder->packed |= packed;
+  builder->page_bytes += page->size;
   if (!counters || builder->options.kind != SPACE_LEAF) return;
   atomic_fetch_add_explicit(&counters->leaf_pages, 1, memory_order_relaxed);
   atomic_fetch_add_explicit(&counters->leaf_bytes, page->size, memory_order_relaxed);
@@ -220,9 +222,13 @@ static void count_page(struct run_builder *builder, const struct page_bytes *pag
   if (packed && passed) atomic_fetch_add_explicit(&counters->leaf_pages_passed, 1, memory_order_relaxed);
 }
 
+static struct compressor *compressor_of(const struct run_builder *builder) {
+  return builder->options.compress ? builder->env->compressor : NULL;
+}
+
 /* What is to stand on the device for page->data. */
 static void pack_page(struct run_builder *builder, struct page_bytes *page) {
-  struct compressor *compressor = builder->options.compress ? builder->env->compressor : NULL;
+  struct compressor *compressor = compressor_of(builder);
   size_t packed = compressor ? compressor_pack(compressor, page->data, page->size, &page->stored) : 0;
   page->stored_size = (uint32_t)packed;
   if (!packed) {
@@ -343,8 +349,9 @@ int run_builder_add_page(struct run_builder *builder, const struct page_bytes *p
   struct page view = page_view(page->data);
   if (builder->options.filter && !keep_page_hashes(builder, &view)) return status_nomem(error);
   struct page_bytes put = *page;
-  if (!put.stored) pack_page(builder, &put);
-  count_page(builder, &put, page->stored);
+  bool packs = !put.stored || (put.fresh && compressor_of(builder));
+  if (packs) pack_page(builder, &put);
+  count_page(builder, &put, !packs);
   status = put_page(builder, &put, error);
   if (status) return status;
   builder->count += page->count;
@@ -357,10 +364,12 @@ uint64_t run_builder_bytes(const struct run_builder *builder) {
   return offset_now(builder) + page_builder_size(builder->page);
 }
 
-bool run_builder_packed(const struct run_builder *builder, uint64_t *payload) {
-  if (builder->packed)
-    *payload = run_builder_bytes(builder) - builder->header_length + page_builder_size(builder->index);
-  return builder->packed;
+bool run_builder_packed(const struct run_builder *builder, uint64_t *weight) {
+  if (!builder->packed) return false;
+  uint64_t payload = run_builder_bytes(builder) - builder->header_length + page_builder_size(builder->index);
+  uint64_t least = (builder->page_bytes + page_builder_size(builder->page)) / RUN_STRETCH_MAX;
+  *weight = payload > least ? payload : least;
+  return true;
 }
 
 /* ---- finish -------------------------------------------------------------------------------------------------- */
@@ -463,7 +472,9 @@ int run_builder_finish(struct run_builder *builder, uint64_t generation, struct 
     run_builder_abort(builder);
     return status;
   }
-  if (counts) *counts = (struct run_counts){.records = builder->count, .deletes = builder->deletes};
+  if (counts)
+    *counts =
+        (struct run_counts){.records = builder->count, .deletes = builder->deletes, .page_bytes = builder->page_bytes};
   builder_free(builder);
   return 0;
 }

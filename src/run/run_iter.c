@@ -239,6 +239,7 @@ static void tell_stored(struct run_iterator *it, struct page_bytes *out) {
   struct index_entry entry = run_index_entry(it->index, it->page_index);
   out->checksum = entry.checksum;
   out->stored_size = entry.length;
+  out->fresh = !it->kept;
   if (entry.length == entry.size)
     out->stored = out->data;
   else if (it->kept && it->kept->bytes && run_keep_page(it->run, it->index, it->page_index, it->kept))

@@ -46,12 +46,14 @@ struct run {
   bool loading;                /* by one thread at a time; under the shelf's lock */
   _Atomic uint32_t unfiltered; /* lookups that found nothing and had no filter to tell so */
   uint32_t header_length, pivot_size;
-  uint16_t extent_count, overrated;
+  uint8_t extent_count, overrated;
+  _Atomic uint16_t stretch; /* bytes of its pages to the bytes they take, in 1/STRETCH_ONE; 0: not known yet */
   uint64_t generation, checksum, length;
   _Atomic uint64_t records; /* of a leaf 0 until it is known */
   uint64_t deletes;
   struct extent extents[]; /* the pivot's bytes behind them */
 };
+enum { STRETCH_ONE = 16 };
 #define RUN_CLAIMED (UINT32_C(1) << 31)
 
 /* ---- holding a body ------------------------------------------------------------------------------------------ */

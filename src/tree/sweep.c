@@ -140,6 +140,7 @@ static int finish_leaf(struct sweep *sweep, struct wodan_error *error) {
     return status_nomem(error);
   }
   run_set_counts(run, counts.records, counts.deletes);
+  run_set_page_bytes(run, counts.page_bytes);
   sweep->out[sweep->out_count++] = (struct node_entry){.leaf = run, .flushed_upto = sweep->target};
   return 0;
 }
@@ -161,7 +162,7 @@ static uint64_t choose_group(struct sweep *sweep) {
   sweep->group = 0;
   for (uint32_t i = sweep->next; i < sweep->end; i++) {
     if (node->level && i > sweep->next) break;
-    uint64_t size = node->level ? 0 : run_payload(node->entries[i].leaf);
+    uint64_t size = node->level ? 0 : run_leaf_weight(node->entries[i].leaf);
     if (i > sweep->next && (bytes >= sweep->setup.leaf_size / 4 || bytes + size > sweep->setup.leaf_size)) break;
     bytes += size;
     sweep->group++;
@@ -386,13 +387,11 @@ static int start_leaf(struct sweep *sweep, struct wodan_slice key, struct wodan_
   return run_builder_create(env, &options, &sweep->builder, error);
 }
 
-/* What the leaf at work counts against a leaf's size: its records; with compressed pages the bytes it takes, but at least a
- * LEAF_STRETCH-th of the records, so that its index, and the work of rewriting it, stay bounded. */
+/* What the leaf at work counts against a leaf's size: its records, or with compressed pages the bytes it takes. */
 static uint64_t leaf_weight(const struct sweep *sweep) {
-  enum { LEAF_STRETCH = 4 };
-  uint64_t payload, least = sweep->bytes / LEAF_STRETCH;
-  if (!sweep->builder || !run_builder_packed(sweep->builder, &payload)) return sweep->bytes;
-  return payload > least ? payload : least;
+  uint64_t weight = sweep->bytes;
+  if (sweep->builder) run_builder_packed(sweep->builder, &weight);
+  return weight;
 }
 
 /* Begins a leaf for a key that follows, unless the one at work has room for `bytes` more. */
