@@ -20,6 +20,7 @@ struct compressor {
   struct mem *mem;
   enum compression how;
   size_t size_max, whole; /* most bytes of a page; of this allocation */
+  bool cleared;           /* the state is one of "high" */
   void *state;            /* LZ4's, behind this */
   uint8_t *packed;        /* packed_max(size_max) bytes, behind that */
 };
@@ -46,7 +47,6 @@ struct compressor *compressor_create(struct mem *mem, enum compression how, size
   *compressor = (struct compressor){.mem = mem, .how = how, .size_max = size_max, .whole = (size_t)size};
   compressor->state = bytes + aligned(sizeof *compressor);
   compressor->packed = bytes + aligned(sizeof *compressor) + state_size(how);
-  if (how == COMPRESSION_HIGH) LZ4_initStreamHC(compressor->state, state_size(how));
   return compressor;
 }
 
@@ -54,16 +54,21 @@ void compressor_free(struct compressor *compressor) {
   if (compressor) mem_free(compressor->mem, compressor, compressor->whole);
 }
 
-size_t compressor_pack(struct compressor *compressor, const uint8_t *bytes, size_t size, const uint8_t **packed) {
+size_t compressor_pack(struct compressor *compressor, enum compression how, const uint8_t *bytes, size_t size,
+                       const uint8_t **packed) {
+  assert(how != COMPRESSION_OFF && how <= compressor->how);
   if (size > compressor->size_max) return 0;
+  const char *in = (const char *)bytes;
   char *out = (char *)compressor->packed;
   int room = (int)packed_max(size), length;
-  if (compressor->how == COMPRESSION_HIGH) {
+  if (how == COMPRESSION_HIGH) {
+    if (!compressor->cleared) LZ4_initStreamHC(compressor->state, state_size(how));
+    compressor->cleared = true;
     LZ4_resetStreamHC_fast(compressor->state, HIGH_LEVEL);
-    length = LZ4_compress_HC_continue(compressor->state, (const char *)bytes, out, (int)size, room);
+    length = LZ4_compress_HC_continue(compressor->state, in, out, (int)size, room);
   } else {
-    length =
-        LZ4_compress_fast_extState(compressor->state, (const char *)bytes, out, (int)size, room, FAST_ACCELERATION);
+    compressor->cleared = false;
+    length = LZ4_compress_fast_extState(compressor->state, in, out, (int)size, room, FAST_ACCELERATION);
   }
   *packed = compressor->packed;
   return length > 0 ? (size_t)length : 0;

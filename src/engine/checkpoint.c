@@ -76,7 +76,6 @@ static int write_record(struct wodan_db *db, const struct block_ptr *root, struc
                                      .previous = db->journal.durable.sequence,
                                      .previous_hash = db->journal.durable.hash,
                                      .device_blocks = db->superblock.device_blocks,
-                                     .incompat = db->incompat,
                                      .root = *root,
                                      .catalog = db->catalog};
   return journal_append_checkpoint(&db->journal, &record, error);

@@ -69,8 +69,7 @@ struct wodan_db {
   struct gaps *gaps;
   struct journal journal; /* [w] */
   bool read_only, no_auto_checkpoint;
-  enum compression compression; /* of the leaves it writes; of a handle that reads: as chosen at format */
-  uint64_t incompat;            /* [t] flags that checkpoints tell: those found, and of what it may write */
+  enum compression compression; /* of the leaves it writes while there is room: at most what was chosen at format */
   uint64_t memory_budget, memory_needed;
 
   struct lock gate, tree; /* who waits for tree holds gate, so that the next in line is not passed */

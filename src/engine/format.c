@@ -54,7 +54,7 @@ static int write_ring(struct formatting *f, const struct wodan_hooks *hooks, str
                                 .block_size = f->sb.journal_block_size,
                                 .device_block = f->sb.block_size,
                                 .blocks = superblock_ring_blocks(&f->sb)};
-  struct checkpoint_record first = {.generation = 1, .device_blocks = f->sb.device_blocks, .incompat = f->sb.incompat};
+  struct checkpoint_record first = {.generation = 1, .device_blocks = f->sb.device_blocks};
   int status = journal_init(&journal, &setup, error);
   if (status < 0) return status;
   journal.epoch.number = 1;

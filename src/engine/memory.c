@@ -74,13 +74,16 @@ static uint64_t work_memory(const struct superblock *sb, uint64_t chunk, uint64_
   return 2 * builder_memory(sb, chunk, keys) + sweep + image + reads + (16 << 10);
 }
 
-static enum compression writing(const struct wodan_db *db) { return db->read_only ? COMPRESSION_OFF : db->compression; }
+/* The most that a mount may compress with; who reads needs none. */
+static enum compression compression_most(const struct wodan_db *db) {
+  return db->read_only ? COMPRESSION_OFF : db->superblock.compression;
+}
 
 /* Compressing, the stored page a sweep keeps, and what reads unpack. */
 static uint64_t packing_memory(const struct wodan_db *db) {
   uint32_t page = db->superblock.page_size;
-  if (!(db->incompat & FEATURE_LZ4)) return 0;
-  return compressor_memory(writing(db), page) + (READS + 1ull) * page;
+  if (db->superblock.compression == COMPRESSION_OFF) return 0;
+  return compressor_memory(compression_most(db), page) + (READS + 1ull) * page;
 }
 
 static uint64_t chunk_least(const struct superblock *sb) {
@@ -148,7 +151,7 @@ static int share_out(struct wodan_db *db, uint64_t rest) {
   size_t frames = cache_frames_within(sb->page_size, cache_memory(sb->page_size, frames_least(sb)) + left);
   db->cache = cache_create(&db->mem, sb->page_size, frames);
   db->gaps = gaps_create(&db->mem, tree_key_max(sb));
-  enum compression how = writing(db);
+  enum compression how = compression_most(db);
   if (how != COMPRESSION_OFF) db->env.compressor = compressor_create(&db->mem, how, sb->page_size);
   bool compresses = how == COMPRESSION_OFF || db->env.compressor;
   return db->cache && db->shelf && db->gaps && compresses ? 0 : WODAN_ENOMEM;

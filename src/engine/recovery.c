@@ -242,8 +242,6 @@ int engine_recover(struct wodan_db *db, uint32_t flags, struct wodan_error *erro
   if (status < 0) return status;
   db->root = mounted.newest.root;
   db->catalog = mounted.newest.catalog;
-  db->incompat |= mounted.newest.incompat;
-  db->env.packed = (db->incompat & FEATURE_LZ4) != 0;
   db->checkpoint_generation = db->previous_generation = mounted.newest.generation;
   db->generation = mounted.generation_max;
   if (!older) status = load_previous(db, &mounted, error);

@@ -21,8 +21,8 @@
  *      104    4 step_size, bytes: at least leaf + leaf/2 + 4096, and at most that or 1 MiB, whichever is more
  *      108    4 node_leaves, most leaves a bottom node owns before it splits, 4..65536
  *      112    4 node_children, most children an inner node has before it splits, 4..256
- *      116    4 compression of new pages of leaves, unless a mount chooses otherwise: 0 off, 1 LZ4, 2 LZ4 tried harder;
- *              not 0: incompat flag 1 is set
+ *      116    4 compression, what a writer does with pages of leaves: 0 nothing, 1 LZ4, 2 LZ4 tried hard; not 0 exactly
+ *              when incompat flag 1 is set
  *      120  384 reserved, zero
  *      504    8 checksum: XXH3-64, seed 0, of bytes 0..503 */
 #ifndef FORMAT_SUPERBLOCK_H

@@ -33,7 +33,7 @@ struct run_env {
   uint64_t filter_keys;          /* a run with more records gets no filter; 0: no such limit */
   struct epoch epoch;            /* goes into headers written */
   _Atomic uint64_t *dead_blocks; /* NULL, or counts the blocks of dead runs somebody still holds */
-  struct compressor *compressor; /* of builders that compress, one at a time; NULL: they do not */
+  struct compressor *compressor; /* of builders that compress, one at a time; NULL: none may */
   struct run_counters *counters; /* NULL: nothing is counted */
   bool packed;                   /* there may be compressed pages */
 };
@@ -149,7 +149,7 @@ struct run_build_options {
   enum space_kind kind; /* what the blocks are for */
   uint64_t spare;       /* blocks that must stay free for others, see space_allocate_sparing */
   bool filter;
-  bool compress; /* pages, when the engine has a compressor */
+  enum compression compress; /* of its pages; at most what env->compressor is for */
 };
 /* Upper bound of a run's size for so many records and key+value bytes. */
 uint64_t run_size_bound(const struct run_env *env, uint64_t records, uint64_t bytes, bool filter);

@@ -222,14 +222,11 @@ static void count_page(struct run_builder *builder, const struct page_bytes *pag
   if (packed && passed) atomic_fetch_add_explicit(&counters->leaf_pages_passed, 1, memory_order_relaxed);
 }
 
-static struct compressor *compressor_of(const struct run_builder *builder) {
-  return builder->options.compress ? builder->env->compressor : NULL;
-}
-
 /* What is to stand on the device for page->data. */
 static void pack_page(struct run_builder *builder, struct page_bytes *page) {
-  struct compressor *compressor = compressor_of(builder);
-  size_t packed = compressor ? compressor_pack(compressor, page->data, page->size, &page->stored) : 0;
+  struct compressor *compressor = builder->env->compressor;
+  enum compression how = builder->options.compress;
+  size_t packed = how ? compressor_pack(compressor, how, page->data, page->size, &page->stored) : 0;
   page->stored_size = (uint32_t)packed;
   if (!packed) {
     page->stored = page->data;
@@ -349,7 +346,7 @@ int run_builder_add_page(struct run_builder *builder, const struct page_bytes *p
   struct page view = page_view(page->data);
   if (builder->options.filter && !keep_page_hashes(builder, &view)) return status_nomem(error);
   struct page_bytes put = *page;
-  bool packs = !put.stored || (put.fresh && compressor_of(builder));
+  bool packs = !put.stored || (put.fresh && builder->options.compress);
   if (packs) pack_page(builder, &put);
   count_page(builder, &put, !packs);
   status = put_page(builder, &put, error);

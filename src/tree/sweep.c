@@ -383,7 +383,7 @@ static int start_leaf(struct sweep *sweep, struct wodan_slice key, struct wodan_
   struct run_build_options options = {.size_max = run_size_bound(env, size / 12, size, false),
                                       .kind = SPACE_LEAF,
                                       .spare = sweep->setup.spare,
-                                      .compress = true};
+                                      .compress = sweep->setup.compression};
   return run_builder_create(env, &options, &sweep->builder, error);
 }
 

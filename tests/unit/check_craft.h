@@ -11,6 +11,7 @@
 #include "check/findings.h"
 #include "check_store.h"
 #include "codec/checksum.h"
+#include "codec/compress.h"
 #include "format/node_header.h"
 #include "format/page.h"
 #include "format/superblock.h"
@@ -86,11 +87,15 @@ struct entry {
   size_t value_size, key_size; /* 0: of a short value, of the text */
 };
 
+/* Of all pages of an object: compressed, and what is wrong with that behind a good checksum. */
+enum packed { PACKED_NOT, PACKED_RIGHT, PACKED_CUT, PACKED_GARBAGE };
+
 struct object {
   struct entry pages[PAGES_MAX][RECORDS_MAX]; /* up to the first without a key */
   const char *low, *high;                     /* NULL: right ones */
   const char *index[PAGES_MAX];               /* keys in the index; NULL: right ones */
   bool filter, filter_lacks_first, filter_short, page_garbage, page_malformed, index_skips, range_section;
+  enum packed packed;
   int64_t count_lie;
   uint64_t sequence_max; /* 0: right */
   uint64_t at;           /* first block; 0: the next free one */
@@ -120,6 +125,20 @@ static inline void lay_section(struct craft *c, struct laying *l, uint8_t tag, u
   l->header.sections[l->header.section_count++] = (struct section){tag, offset, l->at - offset, sum};
 }
 
+/* The page at l->at, compressed; its new length. */
+static inline size_t lay_packed(struct craft *c, struct laying *l, const struct object *o, size_t size) {
+  struct compressor *compressor = compressor_create(&c->mem, COMPRESSION_FAST, size);
+  const uint8_t *packed;
+  size_t length = compressor_pack(compressor, COMPRESSION_FAST, l->bytes + l->at, size, &packed);
+  assert_true(length > 0);
+  memset(l->bytes + l->at, 0, size);
+  memcpy(l->bytes + l->at, packed, length);
+  if (o->packed == PACKED_CUT) length--;
+  if (o->packed == PACKED_GARBAGE) memset(l->bytes + l->at, 0xff, length);
+  compressor_free(compressor);
+  return length;
+}
+
 static inline void lay_page(struct craft *c, struct laying *l, const struct object *o, unsigned p,
                             struct page_builder *index) {
   struct page_builder *page = page_builder_create(&c->mem);
@@ -139,6 +158,7 @@ static inline void lay_page(struct craft *c, struct laying *l, const struct obje
   page_builder_finish(page, l->bytes + l->at);
   page_builder_free(page);
   if (o->page_malformed) l->bytes[l->at + 4]++; /* one record more than there is */
+  if (o->packed) entry.length = (uint32_t)(size = lay_packed(c, l, o, size));
   entry.checksum = checksum(c->io.seed, l->bytes + l->at, size);
   if (o->page_garbage && p == 0) l->bytes[l->at + 30] ^= 1;
   uint8_t value[INDEX_ENTRY_SIZE_MAX];

@@ -35,9 +35,9 @@ static uint8_t *exact(const uint8_t *bytes, size_t size) {
 
 /* ---- there and back ---------------------------------------------------------------------------------------------- */
 
-static size_t pack_and_back(struct compressor *compressor, const uint8_t *bytes, size_t size) {
+static size_t pack_and_back(struct compressor *compressor, enum compression how, const uint8_t *bytes, size_t size) {
   const uint8_t *packed = NULL;
-  size_t length = compressor_pack(compressor, bytes, size, &packed);
+  size_t length = compressor_pack(compressor, how, bytes, size, &packed);
   if (!length) return 0;
   assert_true(length * 100 <= size * 88);
   uint8_t *stored = exact(packed, length), *out = exact(NULL, size);
@@ -61,7 +61,7 @@ static void test_compress__every_page_comes_back(void **state) {
     for (unsigned i = 0; i < 400; i++) {
       size_t size = i < 40 ? i : 1 + (size_t)random_below(&random, PAGE_MAX);
       fill(bytes, size, (unsigned)random_below(&random, 300), &random);
-      size_t length = pack_and_back(compressor, bytes, size);
+      size_t length = pack_and_back(compressor, LEVELS[l], bytes, size);
       total[l]++;
       if (length) packed[l] += length, whole[l] += size;
     }
@@ -73,7 +73,7 @@ static void test_compress__every_page_comes_back(void **state) {
   assert_true(whole[0] > 400000 && packed[0] < whole[0] / 10 * 8);
 }
 
-/* A state that is reset and not cleared must not look back into the page before. */
+/* A state that is reset and not cleared must not look back into the page before, nor be taken for one of the other way. */
 static void test_compress__pages_do_not_depend_on_each_other(void **state) {
   (void)state;
   uint64_t random = start_seed();
@@ -81,14 +81,16 @@ static void test_compress__pages_do_not_depend_on_each_other(void **state) {
   for (unsigned l = 0; l < 2; l++) {
     struct mem mem;
     mem_init(&mem, NULL);
-    struct compressor *used = compressor_create(&mem, LEVELS[l], 4096), *fresh;
+    struct compressor *used = compressor_create(&mem, COMPRESSION_HIGH, 4096), *fresh;
     for (unsigned i = 0; i < 60; i++) {
       const uint8_t *packed, *again;
       fill(bytes[i % 2], 4096, i % 5 == 4 ? 256 : 20, &random); /* now and then one that does not pack */
-      size_t length = compressor_pack(used, bytes[i % 2], 4096, &packed);
+      size_t length = compressor_pack(used, LEVELS[l], bytes[i % 2], 4096, &packed);
       assert_non_null(fresh = compressor_create(&mem, LEVELS[l], 4096));
-      assert_int_equal(compressor_pack(fresh, bytes[i % 2], 4096, &again), length);
+      assert_int_equal(compressor_pack(fresh, LEVELS[l], bytes[i % 2], 4096, &again), length);
       if (length) assert_memory_equal(packed, again, length);
+      if (i % 7 == 3)
+        compressor_pack(used, LEVELS[1 - l], bytes[(i + 1) % 2], 4096, &packed); /* the other way between */
       assert_int_equal(length != 0, i % 5 != 4);
       compressor_free(fresh);
     }
@@ -110,14 +112,14 @@ static void test_compress__what_gains_too_little_stays(void **state) {
     for (; noise <= sizeof bytes; noise++) { /* so many random bytes, then one byte over and over */
       memset(bytes, 'x', sizeof bytes);
       for (size_t i = 0; i < noise; i++) bytes[i] = (uint8_t)random_next(&random);
-      size_t length = pack_and_back(compressor, bytes, sizeof bytes);
+      size_t length = pack_and_back(compressor, LEVELS[l], bytes, sizeof bytes);
       if (!length) break;
       if (length > longest) longest = length;
     }
     assert_true(noise < sizeof bytes);
     assert_int_equal(longest, sizeof bytes - (sizeof bytes * 12 + 99) / 100); /* reached, to the byte */
     const uint8_t *packed;
-    assert_int_equal(compressor_pack(compressor, bytes, 0, &packed), 0);
+    assert_int_equal(compressor_pack(compressor, LEVELS[l], bytes, 0, &packed), 0);
     compressor_free(compressor);
   }
 }
@@ -137,8 +139,9 @@ static void test_compress__takes_the_memory_it_tells_and_no_more(void **state) {
       assert_int_equal(mem_used(&mem), mem.limit);
       static uint8_t bytes[2 * PAGE_MAX];
       const uint8_t *packed;
-      assert_true(compressor_pack(compressor, bytes, page, &packed) > 0);         /* none left, none needed */
-      assert_int_equal(compressor_pack(compressor, bytes, page + 1, &packed), 0); /* more than it was made for */
+      assert_true(compressor_pack(compressor, LEVELS[l], bytes, page, &packed) > 0); /* none left, none needed */
+      assert_int_equal(compressor_pack(compressor, LEVELS[l], bytes, page + 1, &packed),
+                       0); /* more than it was made for */
       compressor_free(compressor);
     }
 }
@@ -163,7 +166,7 @@ static void test_compress__hostile_blocks_stay_inside(void **state) {
   mem_init(&mem, NULL);
   struct compressor *compressor = compressor_create(&mem, COMPRESSION_FAST, sizeof bytes);
   fill(bytes, sizeof bytes, 30, &random);
-  size_t length = compressor_pack(compressor, bytes, sizeof bytes, &packed), good = 0;
+  size_t length = compressor_pack(compressor, COMPRESSION_FAST, bytes, sizeof bytes, &packed), good = 0;
   assert_true(length > 100);
   uint8_t *block = exact(packed, length);
   for (size_t bit = 0; bit < length * 8; bit++) {

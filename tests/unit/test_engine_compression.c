@@ -99,42 +99,73 @@ static void test_compression__unknown_ones_are_refused(void **state) {
   kept_free(kept);
 }
 
-/* A library that knows no compression refuses by the flag, so it has to be in every root that may reach such a page; and in
- * none of a volume that never had one. */
-static void test_compression__the_flag_comes_with_the_first_and_stays(void **state) {
+/* A mount may do less than was chosen at format, not more: readers and memory are prepared for that. */
+static void test_compression__a_mount_may_do_less_but_not_more(void **state) {
   (void)state;
   struct rig rig;
-  rig_start(&rig, 8 * MIB, NULL);
-  assert_int_equal(rig.db->incompat, 0);
+  struct wodan_error error;
+  rig_start(&rig, 8 * MIB, &(struct wodan_format_options){.compression = WODAN_COMPRESSION_HIGH});
+  assert_int_equal(rig.db->superblock.incompat, FEATURE_LZ4);
   put_told(rig.db, 0, KEYS, 1);
-  assert_done(rig.db, wodan_checkpoint(rig.db, NULL));
-  rig_close(&rig);
-  open_as(&rig, WODAN_COMPRESSION_HIGH, WODAN_OPEN_READ_ONLY); /* who only reads changes nothing */
-  assert_int_equal(rig.db->incompat, 0);
-  rig_close(&rig);
-  open_as(&rig, WODAN_COMPRESSION_FAST, 0);
-  assert_int_equal(rig_info(rig.db).compression, WODAN_COMPRESSION_FAST);
-  put_told(rig.db, 0, KEYS / 2, 2);
   compact(rig.db);
-  assert_true(rig_stats(rig.db).leaf_pages_packed > 0);
   rig_close(&rig);
-  for (unsigned i = 0; i < 3;
-       i++) { /* the superblock still says off; the flag is in the newest root, whoever wrote it */
-    open_as(&rig, WODAN_COMPRESSION_DEFAULT, i == 0 ? WODAN_OPEN_READ_ONLY : 0);
-    assert_int_equal(rig_info(rig.db).compression, WODAN_COMPRESSION_OFF);
-    assert_int_equal(rig.db->superblock.incompat, 0);
-    assert_int_equal(rig.db->incompat, FEATURE_LZ4);
-    if (i) put_told(rig.db, KEYS, KEYS + 10, 2 + i);
+  struct wodan_check_report packed = checked(&rig);
+  for (uint64_t v = 2; v < 6; v++) {
+    open_as(&rig, v % 2 ? WODAN_COMPRESSION_FAST : WODAN_COMPRESSION_OFF, 0);
+    put_told(rig.db, KEYS / 4 * (v - 2), KEYS / 4 * (v - 1), v);
+    compact(rig.db);
+    assert_int_equal(rig_stats(rig.db).leaf_pages_packed > rig_stats(rig.db).leaf_pages_passed, v % 2 != 0);
     rig_close(&rig);
+    checked(&rig);
   }
-  checked(&rig);
-  open_as(&rig, WODAN_COMPRESSION_OFF, 0); /* and page by page it goes away again, but for the flag */
+  rig_open(&rig);
+  for (uint64_t v = 2; v < 6; v++) assert_told(rig.db, KEYS / 4 * (v - 2), KEYS / 4 * (v - 1), v);
   put_told(rig.db, 0, KEYS, 9);
   compact(rig.db);
-  assert_told(rig.db, 0, KEYS, 9);
   rig_close(&rig);
-  struct wodan_check_report report = checked(&rig);
-  assert_int_equal(report.page_stored_bytes, report.page_bytes);
+  struct wodan_check_report again = checked(&rig);
+  assert_true(again.page_stored_bytes < packed.page_stored_bytes / 10 * 11);
+  rig_end(&rig);
+
+  rig_start(&rig, MIB, &(struct wodan_format_options){.compression = WODAN_COMPRESSION_FAST});
+  rig_close(&rig);
+  struct wodan_open_options options = rig_options(&rig);
+  options.compression = WODAN_COMPRESSION_HIGH;
+  struct wodan_device *device = kept_plug(rig.kept, rig.sector, 0);
+  assert_int_equal(wodan_open(device, &options, &rig.db, &error), WODAN_EINVAL);
+  assert_non_null(strstr(error.message, "compressed"));
+  assert_int_equal(wodan_device_close(device), 0);
+  rig_end(&rig);
+}
+
+/* Rewritten without compression a volume grows. One that was filled with it must still take deletes, in any order, and give
+ * its space back: there it is compressed after all. */
+static void test_compression__less_of_it_does_not_close_a_full_volume(void **state) {
+  (void)state;
+  struct rig rig;
+  char key[32];
+  uint8_t value[VALUE + 64];
+  uint64_t random = 5, keys = 0;
+  rig_start(&rig, 2 * MIB, &(struct wodan_format_options){.compression = WODAN_COMPRESSION_HIGH});
+  int status = 0;
+  for (; status == 0; keys += status == 0)
+    status = wodan_put(rig.db, key_number(keys, key), told_value(keys, 1, value), NULL);
+  assert_int_equal(status, WODAN_ENOSPC);
+  assert_true(keys * 90 > 2 * MIB); /* more than would fit as it is */
+  rig_close(&rig);
+  for (uint64_t n = 0; n < keys; n++) { /* scattered: one of a page here and there */
+    if (n % (keys / 3) == 0) {
+      if (rig.db) rig_close(&rig);
+      open_as(&rig, n ? WODAN_COMPRESSION_FAST : WODAN_COMPRESSION_OFF, 0);
+    }
+    uint64_t i = n * 7919 % keys;
+    assert_done(rig.db, wodan_delete(rig.db, key_number(i, key), NULL));
+    if (random_below(&random, 400) == 0) assert_done(rig.db, wodan_sync(rig.db));
+  }
+  compact(rig.db);
+  assert_int_equal(rig_stats(rig.db).leaves, 0);
+  put_told(rig.db, 0, 1000, 3);
+  assert_told(rig.db, 0, 1000, 3);
   rig_end(&rig);
 }
 
@@ -326,7 +357,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_compression__format_chooses_for_every_mount),
       cmocka_unit_test(test_compression__unknown_ones_are_refused),
-      cmocka_unit_test(test_compression__the_flag_comes_with_the_first_and_stays),
+      cmocka_unit_test(test_compression__a_mount_may_do_less_but_not_more),
+      cmocka_unit_test(test_compression__less_of_it_does_not_close_a_full_volume),
       cmocka_unit_test(test_compression__cold_reads_and_leaves_take_fewer_bytes),
       cmocka_unit_test(test_compression__a_leaf_stretches_at_most_fourfold),
       cmocka_unit_test(test_compression__the_least_memory_is_enough),

@@ -16,6 +16,7 @@ static void packed_open(struct packed_world *p, uint32_t page, enum compression 
   memset(p, 0, sizeof *p);
   world_open(&p->w, page < 4096 ? page : 4096, page, 2048, 64);
   mem_init(&p->own, NULL);
+  p->w.compression = how;
   if (how) assert_non_null(p->w.env.compressor = compressor_create(&p->own, how, page));
   p->w.env.counters = &p->counters;
   p->w.env.packed = how != COMPRESSION_OFF;
@@ -40,7 +41,7 @@ static struct record leaf_record(uint64_t i, bool noise, char *key, char *value)
 
 static struct run_builder *leaf_builder(struct world *w, uint64_t count) {
   struct run_build_options options = {
-      .size_max = run_size_bound(&w->env, count, count * 128, false), .kind = SPACE_LEAF, .compress = true};
+      .size_max = run_size_bound(&w->env, count, count * 128, false), .kind = SPACE_LEAF, .compress = w->compression};
   struct run_builder *builder = NULL;
   if (run_builder_create(&w->env, &options, &builder, NULL)) return NULL;
   return builder;
@@ -204,6 +205,7 @@ static void test_run_packed__pages_are_passed_on_as_stored(void **state) {
   struct run_kept_page kept = {.bytes = malloc(2048)};
   compressor_free(p.w.env.compressor); /* passing on needs none */
   p.w.env.compressor = NULL;
+  p.w.compression = COMPRESSION_OFF;
 
   struct block_ptr cold = pass(&p.w, run, COUNT, &kept);
   assert_same_object(&p.w, &first, &cold);
@@ -217,6 +219,7 @@ static void test_run_packed__pages_are_passed_on_as_stored(void **state) {
   struct block_ptr whole = pass(&p.w, run, COUNT, NULL); /* nothing kept and no compressor: uncompressed again */
   assert_true(whole.length > first.length);
   assert_non_null(p.w.env.compressor = compressor_create(&p.own, COMPRESSION_HIGH, 2048));
+  p.w.compression = COMPRESSION_HIGH;
   struct block_ptr again = pass(&p.w, run, COUNT, NULL); /* nothing kept: compressed again */
   assert_same_object(&p.w, &first, &again);
   for (const struct block_ptr *ptr = (struct block_ptr[]){cold, warm, whole, again, {0}}; ptr->generation; ptr++) {

@@ -42,7 +42,8 @@ static const struct argp_option read_options[] = {
 
 #define OPTIONS_WRITE                                                                                                  \
   {"inline", KEY_INLINE, NULL, 0, "Do maintenance in the thread that writes, none in the background", 1}, {            \
-    "compression", KEY_COMPRESSION, "HOW", 0, "Of what is written now: off, fast or high (default: as at format)", 1   \
+    "compression", KEY_COMPRESSION, "HOW", 0,                                                                          \
+        "Of what is written now: off, fast or high, at most as at format (the default)", 1                             \
   }
 
 static const struct argp_option write_options[] = {OPTIONS_COMMON, OPTIONS_WRITE, {0}};
