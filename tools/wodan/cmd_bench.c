@@ -227,6 +227,14 @@ static void add_delays(struct json_object *object, const struct wodan_stats *sta
   json_object_object_add(object, "engine_delays", delays_describe(stats));
 }
 
+/* Of pages written or read, before compression and as they stand on the device. */
+static void add_pages(struct json_object *object, const struct bench_result *result) {
+  const struct wodan_stats *stats = &result->stats;
+  bool writes = result->workload->writes;
+  add_number(object, "page_bytes", writes ? stats->leaf_page_bytes : stats->pages_read_bytes);
+  add_number(object, "page_stored_bytes", writes ? stats->leaf_page_stored_bytes : stats->pages_read_stored_bytes);
+}
+
 static struct json_object *describe(const struct bench_result *result) {
   struct json_object *object = json_object_new_object();
   json_object_object_add(object, "workload", json_object_new_string(result->workload->name));
@@ -245,6 +253,7 @@ static struct json_object *describe(const struct bench_result *result) {
   add_real(object, "write_amplification", result->write_amplification);
   add_real(object, "space_amplification", result->space_amplification);
   add_number(object, "peak_rss_bytes", result->peak_rss);
+  add_pages(object, result);
   if (result->workload->writes) add_delays(object, &result->stats);
   return object;
 }
