@@ -30,8 +30,8 @@ static const struct geometry geometries[] = {
     {"512 KiB, 1 KiB blocks", 512 << 10, 512, 1024, 2000, 120, 12000, .levels = 1},
     {"1 MiB, 4 KiB blocks", 1 << 20, 512, 4096, 3000, 100, 12000, .levels = 1},
     {"8 MiB, 4 KiB blocks", 8 << 20, 4096, 4096, 40000, 100, 60000, .levels = 1},
-    {"deep, 4 MiB, 512-byte blocks", 4 << 20, 512, 512, 8000, 100, 8000, 512, 2048, 4096, 4, 4, 4},
-    {"deep, 8 MiB, 4 KiB blocks", 8 << 20, 512, 4096, 16000, 120, 12000, 512, 4096, 4096, 6, 4, 4},
+    {"deep, 4 MiB, 512-byte blocks", 4 << 20, 512, 512, 8000, 100, 8000, 512, 2048, 4096, 4, 4, 4, false},
+    {"deep, 8 MiB, 4 KiB blocks", 8 << 20, 512, 4096, 16000, 120, 12000, 512, 4096, 4096, 6, 4, 4, false},
     {"packed, 512 KiB, 1 KiB blocks", 512 << 10, 512, 1024, 2000, 120, 8000, .levels = 1, .packs = true},
     {"packed, deep, 4 MiB, 512-byte blocks", 4 << 20, 512, 512, 8000, 100, 8000, 512, 2048, 4096, 4, 4, 3, true},
 };

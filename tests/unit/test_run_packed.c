@@ -326,8 +326,7 @@ static void test_run_packed__any_flipped_bit_behind_a_good_checksum(void **state
 static int with_size(struct packed_world *p, const struct block_ptr *whole, uint64_t size) {
   uint64_t room;
   struct block_ptr ptr = *whole;
-  uint8_t *object = object_of(&p->w, &ptr, &room), *untouched = malloc(room);
-  memcpy(untouched, object, room);
+  uint8_t *object = object_of(&p->w, &ptr, &room), *untouched = object_of(&p->w, &ptr, &room);
   struct object_header header = header_of(&p->w, &ptr, object);
   struct page index = index_in(&header, object);
   struct wodan_slice value = page_record(&index, 0).value;
