@@ -68,11 +68,12 @@ static int read_header(struct run_check *run, bool *usable) {
   run->pages = object_section(&run->header, SECTION_PAGES);
   const struct section *index = object_section(&run->header, SECTION_INDEX);
   uint32_t known = 2u + (object_section(&run->header, SECTION_FILTER) != NULL);
-  if (!run->pages || !index || run->header.section_count != known) {
+  if (!run->pages || !index || run->header.section_count != known) { /* guard: bounds */
     run_found(run, FOUND_RUN_SECTIONS, 0, "it has other sections than pages, index and filter");
     return 0;
   }
-  if (!run->header.low.size || !run->header.high.size) run_found(run, FOUND_KEY_RANGE, 0, "its header tells none");
+  if (!run->header.low.size || !run->header.high.size)
+    run_found(run, FOUND_KEY_RANGE, 0, "its header tells none"); /* guard: bounds */
   *usable = true;
   return 0;
 }
@@ -84,11 +85,9 @@ static int read_index(struct run_check *run, bool *usable) {
   if (block_io_read_section(&run->check->io, run->ptr, index, &run->index_bytes, &failure) < 0)
     return run_failed(run, &failure, FOUND_RUN_INDEX, index->offset);
   run->index_size = (size_t)index->length;
-  *usable = page_validate(run->index_bytes, run->index_size);
-  if (*usable)
-    run->index = page_view(run->index_bytes);
-  else
-    run_found(run, FOUND_RUN_INDEX, index->offset, "it is no valid page");
+  *usable = page_validate(run->index_bytes, run->index_size); /* guard: bounds */
+  if (*usable) run->index = page_view(run->index_bytes);
+  if (!*usable) run_found(run, FOUND_RUN_INDEX, index->offset, "it is no valid page"); /* guard: bounds */
   return 0;
 }
 
@@ -97,7 +96,7 @@ static int read_filter(struct run_check *run) {
   const struct section *filter = object_section(&run->header, SECTION_FILTER);
   if (!filter) return 0;
   uint32_t lines = filter_lines(run->header.record_count);
-  if (!lines || filter->length != (uint64_t)lines * FILTER_LINE_SIZE) {
+  if (!lines || filter->length != (uint64_t)lines * FILTER_LINE_SIZE) { /* guard: bounds */
     run_found(run, FOUND_FILTER_DAMAGED, filter->offset, "its size is not what the count of records asks for");
     return 0;
   }
@@ -124,10 +123,10 @@ static void check_bounds(struct run_check *run, struct wodan_slice key, uint64_t
   const struct run_place *place = run->place;
   struct wodan_slice low = run->header.low, high = run->header.high;
   if ((low.size && key_compare(key, low) < 0) || (high.size && key_compare(key, high) > 0))
-    run_found(run, FOUND_KEY_RANGE, offset, "of this page");
+    run_found(run, FOUND_KEY_RANGE, offset, "of this page"); /* guard: bounds */
   if ((place->has_lower && key_compare(key, place->lower) < 0) ||
       (place->has_upper && key_compare(key, place->upper) >= 0))
-    run_found(run, place->leaf ? FOUND_KEY_PIVOT : FOUND_RUN_RANGE, offset, "in this page");
+    run_found(run, place->leaf ? FOUND_KEY_PIVOT : FOUND_RUN_RANGE, offset, "in this page"); /* guard: bounds */
 }
 
 /* The page's keys between those of the index around it. */
@@ -140,13 +139,15 @@ static int check_keys(struct run_check *run, const struct page *page, uint32_t a
     status = key_take(run, &run->index, at - 1, &run->check->bound, &bound);
     if (status < 0) return status;
     if (key_compare(key, bound) <= 0)
-      run_found(run, FOUND_KEY_ORDER, offset, "the page starts at or below the end of the page before");
+      run_found(run, FOUND_KEY_ORDER, offset,
+                "the page starts at or below the end of the page before"); /* guard: bounds */
   }
   status = key_take(run, page, page->count - 1, &run->check->key, &key);
   if (status == 0) status = key_take(run, &run->index, at, &run->check->bound, &bound);
   if (status < 0) return status;
   if (page->count > 1) check_bounds(run, key, offset);
-  if (key_compare(key, bound) != 0) run_found(run, FOUND_KEY_ORDER, offset, "the page ends with another key");
+  if (key_compare(key, bound) != 0)
+    run_found(run, FOUND_KEY_ORDER, offset, "the page ends with another key"); /* guard: bounds */
   return 0;
 }
 
@@ -157,13 +158,15 @@ static unsigned record_flaws(struct run_check *run, const struct page_record *re
   const struct superblock *sb = &run->check->superblock;
   unsigned flaws = 0;
   if (record->sequence > run->header.sequence_max || record->sequence > run->place->sequence_max)
-    flaws |= FLAW_SEQUENCE;
-  if (record->kind > RECORD_DELETE) flaws |= FLAW_KIND;
-  if (run->place->leaf && record->kind == RECORD_DELETE) flaws |= FLAW_DELETE;
-  if (key.size > sb->page_size / 8 + TABLE_ID_SIZE || record->value.size > sb->page_size / 4) flaws |= FLAW_SIZE;
+    flaws |= FLAW_SEQUENCE; /* guard: bounds */
+  if (record->kind > RECORD_DELETE)
+    flaws |= FLAW_KIND; /* guard: bounds; equivalent: page_validate knows no other kinds yet, as this will */
+  if (run->place->leaf && record->kind == RECORD_DELETE) flaws |= FLAW_DELETE; /* guard: bounds */
+  if (key.size > sb->page_size / 8 + TABLE_ID_SIZE || record->value.size > sb->page_size / 4)
+    flaws |= FLAW_SIZE; /* guard: bounds */
   if (run->filter_lines &&
       !filter_may_contain(run->filter, run->filter_lines, checksum(run->check->io.seed, key.data, key.size)))
-    flaws |= FLAW_FILTER;
+    flaws |= FLAW_FILTER; /* guard: bounds */
   return flaws;
 }
 
@@ -187,7 +190,7 @@ static int check_records(struct run_check *run, const struct page *page, uint64_
   }
   run->records += page->count;
   for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
-    if (flaws & NAMES[i].flaw) run_found(run, NAMES[i].id, offset, "in this page");
+    if (flaws & NAMES[i].flaw) run_found(run, NAMES[i].id, offset, "in this page"); /* guard: bounds */
   return 0;
 }
 
@@ -209,7 +212,7 @@ static int read_page(struct run_check *run, const struct index_entry *entry, boo
   if (*good) return 0;
   run->whole = false;
   if (!wrong) return run_failed(run, &failure, FOUND_PAGE_UNREADABLE, entry->offset);
-  run_found(run, FOUND_PAGE_CHECKSUM, entry->offset, "this page");
+  run_found(run, FOUND_PAGE_CHECKSUM, entry->offset, "this page"); /* no guard: the comparison above is */
   return 0;
 }
 
@@ -217,7 +220,7 @@ static int check_page(struct run_check *run, uint32_t at, const struct index_ent
   bool good;
   int status = read_page(run, entry, &good);
   if (status < 0 || !good) return status;
-  if (!page_validate(run->check->page.data, entry->length)) {
+  if (!page_validate(run->check->page.data, entry->length)) { /* guard: bounds */
     run->whole = false;
     run_found(run, FOUND_PAGE_MALFORMED, entry->offset, "this page");
     return 0;
@@ -246,7 +249,7 @@ static int check_pages(struct run_check *run) {
   int status = 0;
   for (uint32_t at = 0; at < run->index.count && status == 0; at++) {
     struct index_entry entry;
-    if (!next_entry(run, at, offset, &entry)) {
+    if (!next_entry(run, at, offset, &entry)) { /* guard: bounds */
       run->whole = false;
       run_found(run, FOUND_RUN_INDEX, index->offset, "an entry does not name the page behind the one before");
       return 0;
@@ -256,7 +259,7 @@ static int check_pages(struct run_check *run) {
     if (status == 0) status = check_progress(run->check, base + offset / run->check->superblock.block_size);
   }
   if (status == 0 && offset != run->pages->offset + run->pages->length)
-    run_found(run, FOUND_RUN_INDEX, index->offset, "it ends before the pages do");
+    run_found(run, FOUND_RUN_INDEX, index->offset, "it ends before the pages do"); /* guard: bounds */
   return status;
 }
 
@@ -268,15 +271,16 @@ static int check_totals(struct run_check *run) {
     check_found(run->check, FOUND_RUN_COUNTS, run_block(run, 0), run->ptr->generation,
                 "%s of generation %" PRIu64 ": %" PRIu64 " records with %" PRIu64 " deletes instead of %" PRIu64
                 " with %" PRIu64,
-                place->what, run->ptr->generation, run->records, run->deletes, place->records, place->deletes);
+                place->what, run->ptr->generation, run->records, run->deletes, place->records,
+                place->deletes); /* guard: bounds */
   if (run->records != run->header.record_count)
     check_found(run->check, FOUND_RECORD_COUNT, run_block(run, 0), run->ptr->generation,
                 "%s of generation %" PRIu64 ": %" PRIu64 " instead of %" PRIu64, run->place->what, run->ptr->generation,
-                run->records, run->header.record_count);
+                run->records, run->header.record_count); /* guard: bounds */
   struct wodan_slice last;
   int status = key_take(run, &run->index, run->index.count - 1, &run->check->bound, &last);
   if (status == 0 && run->header.high.size && key_compare(last, run->header.high) != 0)
-    run_found(run, FOUND_KEY_RANGE, 0, "its last key is not the greatest that it tells");
+    run_found(run, FOUND_KEY_RANGE, 0, "its last key is not the greatest that it tells"); /* guard: bounds */
   return status;
 }
 

@@ -28,6 +28,7 @@ static void no_index(struct object_header *header) {
   header->sections[0].length += header->sections[1].length;
   header->section_count = 1;
 }
+static void blobs_for_index(struct object_header *header) { header->sections[1].tag = SECTION_BLOBS; }
 static void no_pages(struct object_header *header) { header->sections[0].tag = SECTION_BLOBS; }
 static void countless(struct object_header *header) { header->record_count = UINT64_MAX; }
 
@@ -163,6 +164,13 @@ static const struct row ROWS[] = {
      "p",
      "no pages or no index",
      0},
+    {"blobs for an index",
+     {.pages = TWO_PAGES, .header_lie = blobs_for_index},
+     "lacks pages, index or key range",
+     FOUND_RUN_SECTIONS,
+     "p",
+     "no pages or no index",
+     3},
     {"no low key", {.pages = TWO_PAGES, .low = ""}, "lacks pages, index or key range", FOUND_KEY_RANGE, NULL, NULL, 0},
     {"no high key",
      {.pages = TWO_PAGES, .high = ""},
