@@ -97,7 +97,8 @@ int check_failed(struct check *check, const struct wodan_error *failure, enum fi
     return WODAN_ENOMEM;
   }
   if (failure->block != WODAN_NO_BLOCK) block = failure->block;
-  check_found(check, id, block, generation, "%s%s%s", what ? what : "", what ? ": " : "", failure->message);
+  check_found(check, id, block, generation, "%s%s%s", what ? what : "", what ? ": " : "",
+              failure->message); /* no guard: told before */
   return 0;
 }
 

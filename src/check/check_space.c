@@ -90,12 +90,13 @@ static void claim_extent(struct check *check, const struct extent *extent, struc
   uint8_t *map = check->previous ? space->previous : space->live;
   for (uint64_t i = 0; i < extent->count; i++) {
     uint64_t block = extent->first + i;
-    if (block >= space->blocks) {
+    if (block >= space->blocks) { /* guard: bounds */
       if (claim->outside == WODAN_NO_BLOCK) claim->outside = block;
       return;
     }
-    if (bit_get(map, block) && claim->twice == WODAN_NO_BLOCK) claim->twice = block;
-    if (check->previous && bit_get(space->live, block) && claim->shared == WODAN_NO_BLOCK) claim->shared = block;
+    if (bit_get(map, block) && claim->twice == WODAN_NO_BLOCK) claim->twice = block; /* guard: bounds */
+    if (check->previous && bit_get(space->live, block) && claim->shared == WODAN_NO_BLOCK)
+      claim->shared = block; /* guard: bounds */
     bit_set(map, block);
   }
 }
@@ -115,7 +116,8 @@ bool check_space_claim(struct check *check, const struct block_ptr *ptr, const c
     if (problems[i].block == WODAN_NO_BLOCK) continue;
     whole = false;
     check_found(check, problems[i].id, problems[i].block, ptr->generation,
-                "block %" PRIu64 ", by a %s of generation %" PRIu64, problems[i].block, what, ptr->generation);
+                "block %" PRIu64 ", by a %s of generation %" PRIu64, problems[i].block, what,
+                ptr->generation); /* no guard: claim_extent decides */
   }
   return whole;
 }

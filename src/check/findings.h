@@ -68,7 +68,8 @@
   /* told by salvage and repair, behind those of the check */                                                          \
   X(KEYS_LOST, 60, WODAN_DAMAGE, WODAN_REPAIR_NOTHING,                                                                 \
     "records of these keys may be missing, or be older than they were: %s")                                            \
-  X(NO_ROOT_SALVAGED, 61, WODAN_DAMAGE, WODAN_REPAIR_NOTHING, "there was no root to follow: %s")
+  X(NO_ROOT_SALVAGED, 61, WODAN_DAMAGE, WODAN_REPAIR_NOTHING, "there was no root to follow: %s")                       \
+  X(NO_SUPERBLOCK, 62, WODAN_DAMAGE, WODAN_REPAIR_NOTHING, "there was neither a superblock nor its copy: %s")
 
 enum finding_id {
 #define CHECK_FINDINGS_ENUM(name, number, severity, repair, sentence) FOUND_##name = number,

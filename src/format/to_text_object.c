@@ -51,11 +51,17 @@ void text_pointer(struct text_sink *sink, struct wire_reader *r, const char *nam
 /* ---- header ----------------------------------------------------------------------------------------------------- */
 
 static const char *section_name(uint8_t tag) {
-  static const char *const NAMES[] = {
-      [SECTION_PAGES] = "pages", [SECTION_INDEX] = "index",      [SECTION_FILTER] = "filter",
-      [SECTION_BLOBS] = "blobs", [SECTION_LEAVES] = "leaves",    [SECTION_RANGE_TOMBSTONES] = "range tombstones",
-      [SECTION_RUNS] = "runs",   [SECTION_CHILDREN] = "children"};
-  return tag < sizeof NAMES / sizeof *NAMES && NAMES[tag] ? NAMES[tag] : "unknown";
+  static const char *const NAMES[] = {[0] = "unknown",
+                                      [SECTION_PAGES] = "pages",
+                                      [SECTION_INDEX] = "index",
+                                      [SECTION_FILTER] = "filter",
+                                      [SECTION_BLOBS] = "blobs",
+                                      [SECTION_RANGE_TOMBSTONES] = "range tombstones",
+                                      [SECTION_RUNS] = "runs",
+                                      [SECTION_LEAVES] = "leaves",
+                                      [SECTION_CHILDREN] = "children"};
+  bool known = tag <= SECTION_CHILDREN; /* guard: bounds */
+  return NAMES[known ? tag : 0];
 }
 
 static void extents_to_text(struct text_sink *sink, struct wire_reader *r) {
@@ -110,7 +116,7 @@ void object_header_to_text(struct text_sink *sink, const uint8_t *bytes, size_t 
   struct object_header ignored;
   char text[40];
   uint32_t length = object_header_peek_length(bytes, size);
-  bool fits = length >= 80 && length <= size && length <= BLOCK_PTR_HEADER_MAX;
+  bool fits = length >= 80 && length <= size && length <= BLOCK_PTR_HEADER_MAX; /* guard: bounds */
   struct wire_reader r = wire_reader(bytes, fits ? length : size);
   uint64_t stored = wire_get_u64(&r);
   const uint8_t *magic = wire_get_bytes(&r, 4);
@@ -206,9 +212,9 @@ static bool page_header_to_text(struct text_sink *sink, const uint8_t *bytes, si
   text_put(sink, 0, 4, page->size == size ? NULL : "not what the index or section says", "size", "%" PRIu32 " bytes",
            page->size);
   size_t left = size - PAGE_HEADER_SIZE;
-  bool counted = page->count && page->count <= left / (4 + width);
+  bool counted = page->count && page->count <= left / (4 + width); /* guard: bounds */
   text_put(sink, 4, 4, counted ? NULL : "cannot be", "count", "%" PRIu32 " records", page->count);
-  bool prefixed = counted && page->prefix_size <= left - (size_t)page->count * (4 + width);
+  bool prefixed = counted && page->prefix_size <= left - (size_t)page->count * (4 + width); /* guard: bounds */
   text_put(sink, 8, 2, prefixed ? NULL : "cannot be", "prefix length", "%" PRIu32, page->prefix_size);
   text_put(sink, 10, 1, page->offset_width == width ? NULL : "not right for the size", "offset width", "%" PRIu32,
            page->offset_width);
@@ -220,7 +226,7 @@ static bool page_header_to_text(struct text_sink *sink, const uint8_t *bytes, si
 
 void page_to_text(struct text_sink *sink, const uint8_t *bytes, size_t size, enum text_page kind,
                   const struct text_volume *volume) {
-  if (size < PAGE_HEADER_SIZE || size > UINT32_MAX) {
+  if (size < PAGE_HEADER_SIZE) { /* guard: bounds */
     text_put(sink, 0, size, "too short for a page", "page", "%zu bytes", size);
     return;
   }

@@ -210,8 +210,9 @@ static int scan_headers(struct wodan_inspect *inspect, struct owner *owner, stru
     for (uint64_t i = 0; i < count && i < step; i++) {
       struct object_header header;
       const uint8_t *at = bytes + i * size;
-      uint64_t length = has_magic(at) ? object_header_peek_length(at, (size_t)size) : 0;
-      if (length == 0 || length > budget) continue;
+      uint64_t length = object_header_peek_length(at, (size_t)size);
+      if (!has_magic(at)) continue;
+      if (length > budget) continue; /* guard: bounds; equivalent: only bounds the work that lying headers make */
       budget -= length;
       if (object_header_decode(at, (size_t)((count - i) * size), inspect->io.seed, inspect->io.fsid,
                                &inspect->io.bounds, &header))

@@ -25,7 +25,7 @@ static void bit_set(uint8_t *bits, uint64_t i) { bits[i / 8] = (uint8_t)(bits[i 
 
 static void count(struct map *map, uint64_t block, uint32_t kind, uint64_t generation) {
   struct wodan_map_cell *cell = &map->cells[block / map->per_cell];
-  if (block >= map->inspect->device_blocks) kind = WODAN_MAP_LOST;
+  if (block >= map->inspect->device_blocks) kind = WODAN_MAP_LOST; /* guard: bounds */
   cell->blocks[kind]++;
   if (!generation) return;
   if (generation > cell->newest) cell->newest = generation;
@@ -38,7 +38,8 @@ static uint64_t take(struct map *map, const struct wodan_object *object, uint32_
   for (uint32_t e = 0; e < object->extent_count; e++) {
     for (uint64_t i = 0; i < object->extents[e].count; i++) {
       uint64_t block = object->extents[e].first + i;
-      if (block >= map->blocks) break; /* of an older root in a larger volume */
+      /* Of an older root in a larger volume. */
+      if (block >= map->blocks) break; /* guard: bounds */
       if (bit_get(own, block)) return block;
       bit_set(own, block);
       if (map->previous && bit_get(map->newest, block)) continue;

@@ -19,7 +19,7 @@
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { STRIDE = 16 };
 #else
-enum { STRIDE = 1 };
+enum { STRIDE = 2 };
 #endif
 
 static const struct forge_lie HONEST = {.site = FORGE_HONEST, .pointer = FORGE_HONEST};

@@ -246,10 +246,70 @@ static void test_open_faults__a_flip_in_a_buffer_is_told_when_read(void **state)
   assert_true(verdicts.rolled_back * 20 < cases); /* only the newest record looks like a crash's tail */
 }
 
+/* ---- a bit flips in a record that waits in memory ---------------------------------------------------------------------- */
+
+#ifdef WODAN_CHECKED
+enum { WAITING = 8 };
+
+static void flip_waiting(struct rig *rig, unsigned which, unsigned bit) {
+  struct memtable_walk walk = {0};
+  struct record record = {0};
+  for (unsigned n = 0; n <= which; n++) assert_true(memtable_walk(rig->db->active.table, &walk, &record));
+  uint8_t *byte = (uint8_t *)(uintptr_t)record.value.data + bit / 8;
+  *byte = (uint8_t)(*byte ^ 1u << bit % 8);
+}
+
+/* `durable`: the records are in the journal, and a checkpoint is to write them into the tree; else a sync has to write them. What
+ * is on the device afterwards is right. */
+static void flip_and_write(unsigned which, bool durable) {
+  struct rig rig;
+  struct wodan_error error;
+  char value[16];
+  rig_make(&rig, SIZE, SECTOR, BLOCK);
+  rig_open(&rig);
+  put_ok(&rig, "before", "all that", true);
+  assert_int_equal(wodan_checkpoint(rig.db, NULL), 0);
+  for (unsigned n = 0; n < WAITING; n++) {
+    snprintf(value, sizeof value, "key %u", n);
+    put_ok(&rig, value, value, false);
+  }
+  if (durable) assert_int_equal(wodan_sync(rig.db), 0);
+  flip_waiting(&rig, which, which * 5 % 32);
+  int status = durable ? wodan_checkpoint(rig.db, NULL) : wodan_sync(rig.db);
+  assert_int_equal(status, WODAN_ECORRUPT);
+  wodan_last_error(rig.db, &error);
+  assert_non_null(strstr(error.message, "memory"));
+  assert_true(wodan_close(rig.db, &error) < 0);
+  rig_power(&rig);
+  rig_open(&rig);
+  assert_true(has(&rig, "before", "all that"));
+  for (unsigned n = 0; n < WAITING; n++) {
+    snprintf(value, sizeof value, "key %u", n);
+    assert_int_equal(has(&rig, value, value), durable);
+  }
+  rig_close(&rig);
+  rig_release(&rig);
+}
+#endif
+
+/* Only in checked builds has a record a checksum before it is written. */
+static void test_open_faults__a_flip_in_a_waiting_record_is_not_written(void **state) {
+  (void)state;
+#ifdef WODAN_CHECKED
+  for (unsigned which = 0; which < WAITING; which++) {
+    flip_and_write(which, false);
+    flip_and_write(which, true);
+  }
+#else
+  skip();
+#endif
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_open_faults__rot_is_never_written_back_as_valid),
       cmocka_unit_test(test_open_faults__a_flip_in_a_buffer_is_told_when_read),
+      cmocka_unit_test(test_open_faults__a_flip_in_a_waiting_record_is_not_written),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,7 +25,6 @@ struct forge {
 uint64_t forge_tell(struct forge *f, const char *field, unsigned width, uint64_t value);
 /* Puts it down; what was put. width 0: a varint. */
 uint64_t forge_put(struct forge *f, struct wire_writer *w, const char *field, unsigned width, uint64_t value);
-void forge_put_key(struct forge *f, struct wire_writer *w, unsigned key);
 void forge_put_fsid(struct forge *f, struct wire_writer *w);
 void forge_put_pointer(struct forge *f, struct wire_writer *w, int kind, const struct block_ptr *ptr);
 

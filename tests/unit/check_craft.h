@@ -278,7 +278,7 @@ static inline void craft_checkpoint_record(struct craft *c, struct checkpoint_re
   record.tail = c->journal.head;
   record.previous = first ? c->journal.head : c->journal.durable.sequence;
   record.previous_hash = first ? 0 : c->journal.durable.hash;
-  record.device_blocks = c->sb.device_blocks;
+  if (!record.device_blocks) record.device_blocks = c->sb.device_blocks;
   assert_int_equal(journal_append_checkpoint(&c->journal, &record, NULL), 0);
   journal_flushed(&c->journal);
 }

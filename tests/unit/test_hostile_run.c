@@ -29,6 +29,7 @@ static void no_index(struct object_header *header) {
   header->sections[0].length += header->sections[1].length;
   header->section_count = 1;
 }
+static void blobs_for_index(struct object_header *header) { header->sections[1].tag = SECTION_BLOBS; }
 static void no_pages(struct object_header *header) { header->sections[0].tag = SECTION_BLOBS; }
 static void countless(struct object_header *header) { header->record_count = UINT64_MAX; }
 
@@ -164,6 +165,13 @@ static const struct row ROWS[] = {
      "p",
      "no pages or no index",
      0},
+    {"blobs for an index",
+     {.pages = TWO_PAGES, .header_lie = blobs_for_index},
+     "lacks pages, index or key range",
+     FOUND_RUN_SECTIONS,
+     "p",
+     "no pages or no index",
+     3},
     {"no low key", {.pages = TWO_PAGES, .low = ""}, "lacks pages, index or key range", FOUND_KEY_RANGE, NULL, NULL, 0},
     {"no high key",
      {.pages = TWO_PAGES, .high = ""},
@@ -294,6 +302,7 @@ static void test_hostile_run__the_check_finds_it(void **state) {
     lay(&c, &ROWS[i], &ptr);
     store_check(&c.store, &heard);
     bool right = heard.status == 0 && (ROWS[i].finding ? heard_id(&heard, ROWS[i].finding) == 0 : heard.count == 0);
+    if (ROWS[i].run.index_malformed) right = right && strstr(heard.messages[0], "it is no valid page");
     if (!right) {
       heard_print(&heard);
       fail_msg("%s: expected WF%04u first", ROWS[i].name, ROWS[i].finding);

@@ -210,6 +210,23 @@ static void test_to_text__object_header(void **state) {
   assert_non_null(strstr(heard.text, "extents=17"));
   assert_null(strstr(heard.text, "extent=block"));
   free(heard.covered);
+  bytes[EXTENTS] = 2;
+  store_u32(bytes + 12, 40); /* shorter than any header: the rest is shown all the same */
+  show(HEADER, bytes, sizeof bytes, &heard);
+  assert_non_null(strstr(heard.text, "sections="));
+  free(heard.covered);
+  bytes[SECTIONS + 1] = 200; /* a tag without a name */
+  bytes[SECTIONS] = 2;
+  show(HEADER, bytes, sizeof bytes, &heard);
+  assert_non_null(strstr(heard.text, "unknown=tag 200"));
+  free(heard.covered);
+  uint8_t *large = calloc(1, BLOCK_PTR_HEADER_MAX + 8); /* longer than any header: its checksum is not looked at */
+  memcpy(large, bytes, sizeof bytes);
+  store_u32(large + 12, BLOCK_PTR_HEADER_MAX + 1);
+  show(HEADER, large, BLOCK_PTR_HEADER_MAX + 8, &heard);
+  assert_null(strstr(heard.text, "wrong"));
+  free(heard.covered);
+  free(large);
 }
 
 /* A page of these keys, the values of a kind. */
@@ -248,6 +265,11 @@ static void test_to_text__pages(void **state) {
     assert_intact(kind, bytes, size, WORDS[kind - RECORDS]);
     cut_all(kind, bytes, size);
     if (kind == RECORDS) flip_all(kind, bytes, size, page_validate);
+    struct heard heard;
+    store_u32(bytes + 4, 0); /* no page has no record */
+    show(kind, bytes, size, &heard);
+    assert_null(strstr(heard.text, "key heads"));
+    free(heard.covered);
   }
 }
 

@@ -17,6 +17,7 @@ removes them one at a time and shows that a test notices; this finds them, and f
 Rules (each failure is one line "file:line: sentence"; exit 1 when there is any): in the library's sources
   corrupt   a call of status_corrupt, or of a function that only calls it, belongs to a marked statement
   compare   == and != on a checksum or hash belongs to a marked statement
+  found     so does a call of check_found or run_found, that is of the check's verdicts
   refuse    in DOORS, `return false`, `failed = true` and `return "..."` belong to a marked statement
   prove     in PROVING, so does every other `return` of a function whose name ends in PROOFS, but of another's answer
   mark      every mark can be taken apart, and there are guards of each kind
@@ -123,7 +124,7 @@ def operands(code, start, end, how):
               len(split(code, s + 1, e - 1, apart)) > 1]
     if groups:
         return [found for group in groups for found in operands(code, *group, how)]
-    return [] if re.fullmatch(r"!?\s*status(\s*[!=]=\s*0)?|!fault", code[start:end]) else [(start, end, how)]
+    return [] if re.fullmatch(r"!?\s*status(\s*(?:[!=]=|<)\s*0)?|!fault", code[start:end]) else [(start, end, how)]
 
 
 def condition(code, start, end, passes):
@@ -226,6 +227,10 @@ def suspects(path, text, code):
         inside = [name for name, start, end in bodies if start <= match.start() < end]
         if inside and inside[0] not in verdicts:
             yield match.start(), f"a verdict of corruption ({match[0]}...)) without a mark"
+    for match in re.finditer(r"\b(?:check_found|run_found)\(", code):
+        inside = [name for name, start, end in bodies if start <= match.start() < end]
+        if inside and inside[0] not in ("check_found", "run_found"):
+            yield match.start(), "a finding without a mark"
     for match in COMPARED.finditer(code):
         yield match.start(), "a comparison of checksums or hashes without a mark"
     if DOORS.match(path):
