@@ -41,10 +41,13 @@ CALM = {"WODAN_CRASH_BUDGET": "16", "WODAN_CRASH_ROUNDS": "2"}
 GUARDS_A_FILE = 256
 NOBODY = -2  # the number of no guard
 ELSEWHERE = ("test_text_formats", "test_paced_device")  # about tools/ and bench/
+# Some seconds: tried last.
+SLOW = ("test_format_hostile", "test_inspect_damage", "test_faults", "test_engine_memory", "test_engine_space",
+        "test_tree_faults", "test_power_cut")
 # Long, and no guard says no in them that says none in another.
 LONG = ("test_brim", "test_bounds", "test_engine_budget", "test_workloads", "test_tree_random", "test_maintenance",
         "test_model", "test_history")
-# Where a guard's files start -> the tests that are likely to notice; then all others, the shortest first.
+# Where a guard's file starts -> the tests that are likely to notice; then come all others.
 ROOMS = {
     "src/base/wire": "test_wire test_block_ptr",
     "src/check/": "test_check_findings test_hostile_run test_hostile_volume test_check",
@@ -347,13 +350,11 @@ class Trial:
         def tries():
             rooms = [tests for room, tests in ROOMS.items() if switch.guard.path.startswith(room)]
             likely = " ".join(rooms).split()
-            others = [test for test in self.build.tests if test not in likely and test not in LONG]
-            for tests in (likely, others):
-                for test in tests:
-                    self.ready(test)
-                for test in sorted(tests, key=lambda t: self.seconds[t]):
-                    if switch.number in self.said[test]:
-                        yield test, f"{self.build.folder}/{test}", {"WODAN_GUARD": str(switch.number)}
+            others = [test for test in self.build.tests if test not in [*likely, *SLOW, *LONG]]
+            for test in [*likely, *others, *SLOW]:
+                self.ready(test)
+                if switch.number in self.said[test]:
+                    yield test, f"{self.build.folder}/{test}", {"WODAN_GUARD": str(switch.number)}
 
         return self.judge(tries())
 
@@ -459,10 +460,10 @@ def all_tried(trial, asked, start, steps, switches, equivalent):
     trial.build.make(["lib.a"], asked.jobs)
     deadline = start + asked.seconds
     good = canary_survives(trial)
-    good = told("steps", *count(trial, steps, asked.jobs, deadline)) and good
     for kind in check_guards.KINDS:
         of_kind = [switch for switch in switches if switch.guard.kind == kind]
         good = told(f"guards: {kind}", *count(trial, of_kind, asked.jobs, deadline)) and good
+    good = told("steps", *count(trial, steps, asked.jobs, deadline)) and good
     print(f"equivalent, not tried: {len(equivalent)}")
     for switch in equivalent:
         print(f"  {switch.name}: {switch.guard.why}")

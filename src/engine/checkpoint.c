@@ -5,7 +5,7 @@
  * every generation it covers; a memtable is released only when the checkpoint that covers it is durable, or (drain_both)
  * when nothing but a checkpoint can be written any more.
  *
- * See: FORMAT.md "Protocol", tools/mutants.sh, tests/crash/test_power_cut.c. */
+ * See: FORMAT.md "Protocol", tools/mutants.py, tests/crash/test_power_cut.c. */
 #include <assert.h>
 #include <string.h>
 #include "engine/engine.h"

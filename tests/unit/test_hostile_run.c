@@ -301,6 +301,7 @@ static void test_hostile_run__the_check_finds_it(void **state) {
     lay(&c, &ROWS[i], &ptr);
     store_check(&c.store, &heard);
     bool right = heard.status == 0 && (ROWS[i].finding ? heard_id(&heard, ROWS[i].finding) == 0 : heard.count == 0);
+    if (ROWS[i].run.index_malformed) right = right && strstr(heard.messages[0], "it is no valid page");
     if (!right) {
       heard_print(&heard);
       fail_msg("%s: expected WF%04u first", ROWS[i].name, ROWS[i].finding);
