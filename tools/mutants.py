@@ -384,7 +384,8 @@ def slice_of(switches, size, seed):
     for kind in check_guards.KINDS:
         of_kind = [s for s in switches if s.guard.kind == kind]
         chance.shuffle(of_kind)
-        of_kind.sort(key=lambda s: [t.guard.path for t in of_kind].index(s.guard.path) != of_kind.index(s))
+        first_of = {s.guard.path: s for s in reversed(of_kind)}
+        of_kind = [*first_of.values(), *(s for s in of_kind if first_of[s.guard.path] is not s)]
         chosen += of_kind[:size // len(check_guards.KINDS)]
     return chosen
 
