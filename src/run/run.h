@@ -100,6 +100,7 @@ struct run_aim {
 int run_aim(struct run *run, struct wodan_slice key, uint64_t hash, struct run_aim *aim, struct wodan_error *error);
 void run_aim_prefetch(const struct run_aim *aim);
 int run_aim_page(struct run_aim *aim, struct wodan_error *error);
+void run_aim_prefetch_record(const struct run_aim *aim, struct wodan_slice key);
 int run_aim_take(struct run_aim *aim, struct wodan_slice key, struct record *record, struct frame **pin);
 
 /* Holds a reference, and from its first move on the index part. NULL: no memory. */

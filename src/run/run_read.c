@@ -170,6 +170,11 @@ int run_aim_page(struct run_aim *aim, struct wodan_error *error) {
   return 0;
 }
 
+void run_aim_prefetch_record(const struct run_aim *aim, struct wodan_slice key) {
+  struct page page = page_view(cache_data(aim->frame));
+  page_prefetch_record(&page, key);
+}
+
 int run_aim_take(struct run_aim *aim, struct wodan_slice key, struct record *record, struct frame **pin) {
   bool exact;
   struct page page = page_view(cache_data(aim->frame));

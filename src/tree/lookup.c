@@ -109,6 +109,8 @@ static size_t go_on(struct way *ways, struct node_lookup *const *lookups, bool *
     lookups[i]->status = run_aim_page(&ways[i].aim, error);
     left[i] = lookups[i]->status == 0;
   }
+  for (size_t i = 0; i < count; i++)
+    if (left[i]) run_aim_prefetch_record(&ways[i].aim, ways[i].key);
   for (size_t i = 0; i < count; i++) {
     if (!left[i]) continue;
     struct node_lookup *lookup = lookups[i];
