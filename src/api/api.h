@@ -8,6 +8,14 @@
 /* Keeps a failure as the handle's last error and returns its code; answers (0, positive, WODAN_ENOTFOUND) pass. */
 int api_result(struct wodan_db *db, int status, const struct wodan_error *error);
 
+/* What an error is before anything failed. Its message is not cleared as a whole: that was a tenth of a cursor's move. */
+static inline void api_error_begin(struct wodan_error *error) {
+  error->code = 0;
+  error->device_errno = 0;
+  error->block = WODAN_NO_BLOCK;
+  error->message[0] = 0;
+}
+
 /* A tree key is the table id and the user's key. */
 struct api_key {
   uint8_t bytes[TREE_KEY_MAX];

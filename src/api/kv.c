@@ -24,10 +24,11 @@ static void let_go(struct frame *pin, struct memtable *table) {
 
 int wodan_get(struct wodan_db *db, struct wodan_view *view, struct wodan_slice key, void *buffer, size_t capacity,
               size_t *size) {
-  struct wodan_error error = {.block = WODAN_NO_BLOCK};
+  struct wodan_error error;
   struct wodan_slice value;
   struct frame *pin;
   struct memtable *table;
+  api_error_begin(&error);
   if (!db || !size || (capacity && !buffer)) return api_missing(db, size ? "the buffer" : "the place for the size");
   int status = lookup(db, view, key, &value, &pin, &table, &error);
   if (status < 0) return api_result(db, status, &error);
@@ -58,9 +59,10 @@ int wodan_get_alloc(struct wodan_db *db, struct wodan_view *view, struct wodan_s
 
 int wodan_get_pinned(struct wodan_db *db, struct wodan_view *view, struct wodan_slice key,
                      struct wodan_pinned *pinned) {
-  struct wodan_error error = {.block = WODAN_NO_BLOCK};
+  struct wodan_error error;
   struct frame *pin;
   struct memtable *table;
+  api_error_begin(&error);
   if (!db || !pinned) return api_missing(db, "the place for the value");
   *pinned = (struct wodan_pinned){0};
   int status = lookup(db, view, key, &pinned->value, &pin, &table, &error);
@@ -175,10 +177,11 @@ enum { OPERATION_MAX = OPERATION_HEADER + sizeof(struct api_key) + 16384 / 4 };
 
 static int write_one(struct wodan_db *db, uint8_t kind, struct wodan_slice key, struct wodan_slice value,
                      struct wodan_commit *commit) {
-  struct wodan_error error = {.block = WODAN_NO_BLOCK};
+  struct wodan_error error;
   uint8_t bytes[OPERATION_MAX];
   struct api_key buffer;
   struct wodan_slice tree_key;
+  api_error_begin(&error);
   if (!db) return WODAN_EINVAL;
   int status = commit_begin(commit, &error);
   if (status == 0) status = api_key(db, key, &buffer, &tree_key, &error);
