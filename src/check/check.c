@@ -83,6 +83,7 @@ void check_found(struct check *check, enum finding_id id, uint64_t block, uint64
     finding.severity = WODAN_WARNING;
     finding.repair = WODAN_REPAIR_SAFE;
   }
+  if (check->salvage_only && finding.repair) finding.repair = WODAN_REPAIR_SALVAGE;
   tell_range(check, &finding);
   count_finding(check->report, finding.severity);
   if (check->options->finding) check->options->finding(check->options->context, &finding);

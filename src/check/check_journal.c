@@ -119,6 +119,9 @@ static int use_root(struct check *check, struct journal *journal, bool stop_at_c
     return status_set(check->error, WODAN_EVERSION, 0, WODAN_NO_BLOCK,
                       "the newest root uses unknown features (incompat flags 0x%" PRIx64 ")", m->newest.incompat);
   check->volume_blocks = m->newest.device_blocks;
+  if (check->volume_blocks != check->superblock.device_blocks)
+    check_found(check, FOUND_VOLUME_SIZE, WODAN_NO_BLOCK, m->newest.generation,
+                "%" PRIu64 " instead of %" PRIu64 " blocks", check->volume_blocks, check->superblock.device_blocks);
   check->report->generation = m->newest.generation;
   check->report->previous_generation = m->has_older ? m->older.generation : m->newest.generation;
   judge_roots(check);

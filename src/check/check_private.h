@@ -46,6 +46,7 @@ struct check {
   bool has_root;          /* mounted.newest is a root to check */
   bool previous;          /* what is found now concerns the previous root only */
   bool unreached;         /* something could not be followed */
+  bool salvage_only;      /* what is found now cannot be repaired in place */
   uint64_t volume_blocks; /* of the newest root, or of the superblock */
   struct check_space space;
   const struct node_place *range; /* of the object being looked at; NULL: none */

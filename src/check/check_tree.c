@@ -143,12 +143,27 @@ static int on_node(void *context, const struct block_ptr *ptr, const struct node
   return status == 0 ? check_runs(tree, place, image) : status;
 }
 
+/* The newest root's top node is lost: in place only the root before can take over. */
+static int find_heir(struct check *check) {
+  struct node_image image;
+  struct wodan_error failure = {0};
+  const struct journal_mounted *m = &check->mounted;
+  int status = WODAN_ENOTFOUND;
+  if (m->has_older) status = node_image_read(&check->io, &m->older.root, &image, &failure);
+  if (status == WODAN_ENOMEM) return status_nomem(check->error);
+  check->salvage_only = status < 0;
+  if (status == 0) node_image_release(&image);
+  return 0;
+}
+
 static int on_damage(void *context, const struct block_ptr *ptr, const struct node_place *place,
                      const struct wodan_error *why) {
   const struct tree *tree = context;
+  int status = place->root && !tree->previous ? find_heir(tree->check) : 0;
+  if (status < 0) return status;
   if (!tree->previous) tree->check->unreached = true;
   tree->check->range = place;
-  int status = check_failed(tree->check, why, FOUND_NODE_DAMAGED, ptr->extents[0].first, ptr->generation, NULL);
+  status = check_failed(tree->check, why, FOUND_NODE_DAMAGED, ptr->extents[0].first, ptr->generation, NULL);
   tree->check->range = NULL;
   return status;
 }
@@ -164,7 +179,12 @@ static int check_tree(struct tree *tree) {
   assert(status >= 0 || status == WODAN_ENOMEM); /* everything else is a finding */
   if (status < 0) return status_nomem(check->error);
   struct run_place place = {.what = "catalog", .sequence_max = tree->record->sequence};
-  return catalog->generation && status == 0 ? check_object(check, catalog, &place) : status;
+  if (!catalog->generation || status) return status;
+  bool before = check->salvage_only;
+  check->salvage_only = true;
+  status = check_object(check, catalog, &place);
+  check->salvage_only = before;
+  return status;
 }
 
 static int check_both(struct check *check, struct tree *newest, struct tree *older) {

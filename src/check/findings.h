@@ -19,6 +19,8 @@
   X(DEVICE_SHORT, 4, WODAN_DAMAGE, WODAN_REPAIR_SALVAGE, "the device is shorter than the volume on it: %s")            \
   X(FEATURES, 5, WODAN_NOTE, WODAN_REPAIR_NOTHING,                                                                     \
     "the volume has features that this version does not know and did not check: %s")                                   \
+  X(VOLUME_SIZE, 6, WODAN_DAMAGE, WODAN_REPAIR_SALVAGE,                                                                \
+    "the newest root tells another size of the volume than the superblock, as no writer does yet: %s")                 \
   /* journal */                                                                                                        \
   X(JOURNAL_COUNTERS, 9, WODAN_DAMAGE, WODAN_REPAIR_SALVAGE,                                                           \
     "a counter in the journal is beyond what a volume can reach: %s")                                                  \
@@ -65,10 +67,11 @@
   X(SPACE_OUTSIDE, 51, WODAN_DAMAGE, WODAN_REPAIR_LOSSY, "an object lies beyond the end of the device: %s")            \
   X(SPACE_SHARED, 52, WODAN_DAMAGE, WODAN_REPAIR_LOSSY,                                                                \
     "a block of the newest root is also part of another object: %s")                                                   \
-  /* told by salvage and repair, behind those of the check */                                                                     \
+  /* told by salvage and repair, behind those of the check */                                                          \
   X(KEYS_LOST, 60, WODAN_DAMAGE, WODAN_REPAIR_NOTHING,                                                                 \
-    "records of these keys may be missing, or be older than they were: %s")                         \
-  X(NO_ROOT_SALVAGED, 61, WODAN_DAMAGE, WODAN_REPAIR_NOTHING, "there was no root to follow: %s")
+    "records of these keys may be missing, or be older than they were: %s")                                            \
+  X(NO_ROOT_SALVAGED, 61, WODAN_DAMAGE, WODAN_REPAIR_NOTHING, "there was no root to follow: %s")                       \
+  X(NO_SUPERBLOCK, 62, WODAN_DAMAGE, WODAN_REPAIR_NOTHING, "there was neither a superblock nor its copy: %s")
 
 enum finding_id {
 #define CHECK_FINDINGS_ENUM(name, number, severity, repair, sentence) FOUND_##name = number,

@@ -271,7 +271,7 @@ static int run(struct repair *repair, struct wodan_error *error) {
   bool possible = false, block0 = first.block0, copy = first.copy;
   if (first.counts[WODAN_REPAIR_SALVAGE]) return 0; /* in place it could only become worse */
   if (report->before.damages + report->before.warnings == 0 && !options->generation) return 0;
-  status = volume_open(&repair->volume, repair->raw, &repair->mem, options->generation, error);
+  status = volume_open(&repair->volume, repair->raw, &repair->mem, false, options->generation, error);
   if (status == 0) status = plan(repair, &possible, error);
   if (status == 0 && possible) status = repair_tree(repair, error);
   if (status == 0) status = repair_superblocks(repair, block0, copy, error);

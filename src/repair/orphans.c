@@ -197,7 +197,8 @@ static int open_source(struct orphans *orphans, const struct orphan *orphan, str
   return status;
 }
 
-/* Opens `orphan` and moves it to the first key at or behind *lower (NULL: any); one without any is not kept open. */
+/* Opens `orphan` and moves it to the first key at or behind *lower (NULL: any) and its own low key, for the walk may be
+ * behind that already; one without any is not kept open. */
 static int open_orphan(struct orphans *orphans, const struct orphan *orphan, const struct wodan_slice *lower,
                        struct wodan_error *error) {
   struct mem *mem = orphans->volume->mem;
@@ -209,7 +210,8 @@ static int open_orphan(struct orphans *orphans, const struct orphan *orphan, con
   int status = open_source(orphans, orphan, &source, error);
   if (!source) return status;
   orphans->open[orphans->open_count++] = (struct orphan_source){source, orphan};
-  if (status == 0) status = lower ? iterator_seek(&source->base, *lower, error) : iterator_first(&source->base, error);
+  struct wodan_slice from = lower && key_compare(*lower, orphan->low) > 0 ? *lower : orphan->low;
+  if (status == 0) status = iterator_seek(&source->base, from, error);
   if (status == 0 && !source->base.valid) close_at(orphans, orphans->open_count - 1);
   return status;
 }

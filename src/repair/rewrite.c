@@ -140,7 +140,8 @@ static struct source_setup setup_of(const struct work *work, const struct span *
                                .sequence_max = volume->roots[work->spot->root].record.sequence,
                                .span = *span,
                                .told = sink->builder ? unheard : work->rewrite->lost,
-                               .context = work->rewrite->context};
+                               .context = work->rewrite->context,
+                               .damage = work->rewrite->damage};
 }
 
 /* What cannot be left as it is has no room either. */
@@ -357,16 +358,14 @@ static int write_node(struct work *work, struct block_ptr *out, struct wodan_err
 static void trim(struct work *work) {
   const struct node_place *place = &work->spot->place;
   struct node_image *image = &work->image;
-  uint32_t first = 0;
-  while (image->entry_count && place->has_upper &&
-         key_compare(image->entries[image->entry_count - 1].pivot, place->upper) >= 0 && image->entry_count > 1)
-    image->entry_count--;
-  while (first + 1 < image->entry_count && place->has_lower &&
-         key_compare(image->entries[first + 1].pivot, place->lower) <= 0)
-    first++;
-  image->entry_count -= image->entry_count ? first : 0;
-  memmove(image->entries, image->entries + first, image->entry_count * sizeof *image->entries);
+  uint32_t first = 0, end = image->entry_count;
   work->changed = true;
+  if (!end) return;
+  while (end > 1 && place->has_upper && key_compare(image->entries[end - 1].pivot, place->upper) >= 0) end--;
+  while (first + 1 < end && place->has_lower && key_compare(image->entries[first + 1].pivot, place->lower) <= 0)
+    first++;
+  image->entry_count = end - first;
+  memmove(image->entries, image->entries + first, image->entry_count * sizeof *image->entries);
 }
 
 /* work->image is there. */

@@ -33,7 +33,7 @@ struct salvage {
 };
 
 static void tell(struct salvage *salvage, enum finding_id id, const struct loss *loss) {
-  salvage->report->losses++;
+  if (id != FOUND_NO_SUPERBLOCK) salvage->report->losses++;
   damage_tell_loss(id, loss, salvage->options->finding, salvage->options->context);
 }
 
@@ -72,7 +72,7 @@ static int format(struct salvage *salvage, struct wodan_device *to, struct wodan
                                                .allocator = salvage->options->allocator,
                                                .hooks = salvage->options->hooks};
   int status = engine_format(to, &options, error);
-  if (status == 0) status = volume_open(&salvage->to, to, &salvage->mem, 0, error);
+  if (status == 0) status = volume_open(&salvage->to, to, &salvage->mem, false, 0, error);
   if (status < 0) return status;
   if (!salvage->to.root_count)
     return status_set(error, WODAN_EIO, 0, WODAN_NO_BLOCK, "the new volume cannot be read back");
@@ -217,13 +217,21 @@ static int check_first(struct salvage *salvage, struct wodan_device *from, struc
                                             .memory_limit = options->memory_limit,
                                             .generation = options->generation};
   int status = check_image(from, &check, &salvage->report->check, error);
+  if (status == WODAN_EFORMAT || status == WODAN_EIO) return 0; /* no superblock: the search will tell */
   if (status == 0 && salvage->damage.stopped) status = SALVAGE_STOPPED;
   return status == 0 && salvage->damage.out_of_memory ? status_nomem(error) : status;
 }
 
 static int run(struct salvage *salvage, struct wodan_device *from, struct wodan_device *to, struct wodan_error *error) {
   int status = check_first(salvage, from, error);
-  if (status == 0) status = volume_open(&salvage->from, from, &salvage->mem, salvage->options->generation, error);
+  if (status == 0) status = volume_open(&salvage->from, from, &salvage->mem, true, salvage->options->generation, error);
+  if (status == 0 && salvage->from.searched) {
+    const struct loss loss = {.block = 0, .why = "block size and journal were found by what lies behind it"};
+    tell(salvage, FOUND_NO_SUPERBLOCK, &loss);
+    salvage->report->check.damages++; /* the check itself could not begin */
+    const struct loss old = {.block = WODAN_NO_BLOCK, .why = "the journal does not lead to its newest root"};
+    if (salvage->from.root_count && !salvage->from.mounted) tell(salvage, FOUND_KEYS_LOST, &old);
+  }
   if (status == 0) status = format(salvage, to, error);
   if (status == 0) status = walk_trees(salvage, error);
   if (status == 0) status = publish(salvage, error);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include "codec/checksum.h"
 #include "engine/engine.h"
+#include "repair/search.h"
 #include "tree/walk.h"
 
 static int open_journal(struct volume *volume, struct wodan_error *error) {
@@ -61,12 +62,17 @@ static int find_roots(struct volume *volume, uint64_t generation, struct wodan_e
   return 0;
 }
 
-int volume_open(struct volume *volume, struct wodan_device *raw, struct mem *mem, uint64_t generation,
+int volume_open(struct volume *volume, struct wodan_device *raw, struct mem *mem, bool search, uint64_t generation,
                 struct wodan_error *error) {
+  bool ring = true;
   memset(volume, 0, sizeof *volume);
   volume->mem = mem;
   int status = device_init(&volume->device, raw, error);
   if (status == 0) status = engine_find_superblock(&volume->device, mem, &volume->superblock, error);
+  if (search && (status == WODAN_EFORMAT || status == WODAN_ECORRUPT || status == WODAN_EIO)) {
+    status = search_superblock(&volume->device, mem, &volume->superblock, &ring, error);
+    volume->searched = true;
+  }
   if (status < 0) return status;
   const struct superblock *sb = &volume->superblock;
   if (raw->geometry.sector > sb->sector)
@@ -75,7 +81,7 @@ int volume_open(struct volume *volume, struct wodan_device *raw, struct mem *mem
                       (unsigned)raw->geometry.sector, (unsigned)sb->sector);
   volume->io = (struct block_io){.device = &volume->device, .mem = mem, .seed = checksum_seed(sb->fsid)};
   memcpy(volume->io.fsid, sb->fsid, sizeof volume->io.fsid);
-  volume->io.bounds = (struct volume_bounds){sb->block_size, superblock_data_first(sb), 0};
+  volume->io.bounds = (struct volume_bounds){sb->block_size, ring ? superblock_data_first(sb) : 1, 0};
   volume_use_all(volume);
   status = open_journal(volume, error);
   return status < 0 ? status : find_roots(volume, generation, error);

@@ -26,6 +26,7 @@ struct volume {
   struct mem *mem;
   struct device device;
   struct superblock superblock;
+  bool searched;      /* the superblock was lost, and this one is what the rest of the volume tells */
   struct block_io io; /* bounds reach to the end of the device or volume, whichever is further */
   struct journal journal;
   bool mounted;               /* an open would find its newest root; else `end` is that of the newest whole chain */
@@ -34,9 +35,9 @@ struct volume {
   uint32_t root_count;
 };
 
-/* generation 0: all roots; else that one and those before it (WODAN_ENOTFOUND). A volume without any root is no failure.
+/* search: where the superblock is lost, look for what else tells of the volume. generation 0: all roots; else that one and those before it (WODAN_ENOTFOUND). A volume without any root is no failure.
  * WODAN_EFORMAT, WODAN_EVERSION, WODAN_EIO, WODAN_ENOMEM. Release it either way; the device stays the caller's. */
-int volume_open(struct volume *volume, struct wodan_device *raw, struct mem *mem, uint64_t generation,
+int volume_open(struct volume *volume, struct wodan_device *raw, struct mem *mem, bool search, uint64_t generation,
                 struct wodan_error *error);
 void volume_release(struct volume *volume);
 

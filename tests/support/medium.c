@@ -3,13 +3,38 @@
 
 #include <string.h>
 
+static bool overlaps(const struct patch_range *range, const struct wodan_io *io) {
+  return io->offset < range->to && io->offset + io->size > range->from;
+}
+
+/* What was written can be read: the ranges lie in whole sectors, as requests do. */
+static void heal(struct patch *image, const struct wodan_io *io) {
+  for (uint32_t i = 0; i < image->broken_count; i++) {
+    struct patch_range *range = &image->broken[i];
+    if (!overlaps(range, io)) continue;
+    uint64_t end = io->offset + io->size, to = range->to;
+    if (io->offset > range->from && end < to && image->broken_count < PATCH_BROKEN_MAX)
+      image->broken[image->broken_count++] = (struct patch_range){end, to};
+    if (io->offset <= range->from)
+      range->from = end < to ? end : to;
+    else
+      range->to = io->offset;
+  }
+}
+
 static int medium_one(struct medium *medium, struct wodan_io *io) {
-  const struct patch *image = medium->image;
+  struct patch *image = medium->image;
   if (io->offset > image->size || io->size > image->size - io->offset) return WODAN_EIO;
-  if (io->kind != WODAN_IO_READ) return medium->others++, WODAN_EIO;
+  if (io->kind != WODAN_IO_READ) {
+    medium->others++;
+    if (!medium->writable || io->kind != WODAN_IO_WRITE) return WODAN_EIO;
+    memcpy(image->bytes + io->offset, io->data, io->size);
+    heal(image, io);
+    return 0;
+  }
   medium->read += io->size;
   for (uint32_t i = 0; i < image->broken_count; i++)
-    if (io->offset < image->broken[i].to && io->offset + io->size > image->broken[i].from) return WODAN_EIO;
+    if (overlaps(&image->broken[i], io)) return WODAN_EIO;
   memcpy(io->data, image->bytes + io->offset, io->size);
   return 0;
 }
@@ -34,17 +59,17 @@ static int medium_close(struct wodan_device *device) {
   return 0;
 }
 
-void medium_open(struct medium *medium, const struct patch *image) {
+void medium_open(struct medium *medium, struct patch *image, bool writable) {
   static const struct wodan_device_ops ops = {.size = sizeof ops,
                                               .transfer = medium_transfer,
                                               .barrier = medium_ordered,
                                               .flush = medium_ordered,
                                               .close = medium_close};
-  *medium = (struct medium){.image = image};
+  *medium = (struct medium){.image = image, .writable = writable};
   medium->device.ops = &ops;
   medium->device.geometry = (struct wodan_geometry){.size = image->size / BASE_SECTOR * BASE_SECTOR,
                                                     .sector = BASE_SECTOR,
                                                     .ordering = WODAN_ORDER_NATIVE,
                                                     .durable = 1,
-                                                    .read_only = 1};
+                                                    .read_only = !writable};
 }

@@ -88,34 +88,56 @@ static bool parse_status(struct recipe *recipe, const char *text) {
   return recipe->status < 0;
 }
 
+/* "1 all", "4 60 right, 12 older, 1 lost", "8 nothing"; keys: of the base image. */
+static bool parse_outcome(struct recipe_outcome *outcome, const char *text) {
+  char *end;
+  outcome->exit_code = (uint32_t)strtoul(text, &end, 10);
+  outcome->readable = strcmp(end, " nothing") != 0;
+  outcome->right = UINT32_MAX; /* all */
+  if (end == text || strcmp(end, " all") == 0 || !outcome->readable) return end != text;
+  return sscanf(end, " %u right, %u older, %u lost", &outcome->right, &outcome->older, &outcome->lost) == 3;
+}
+
 static bool parse_line(struct recipe *recipe, const char *key, const char *value, uint32_t *seen) {
-  static const char *const keys[] = {"what", "class", "base", "do", "find", "check", "status", "unreached"};
+  static const char *const keys[] = {"what",  "class",  "base",    "do",     "find",   "check",
+                                     "preen", "repair", "salvage", "status", "silent", "unreached"};
   uint32_t which = 0;
   while (which < sizeof keys / sizeof *keys && strcmp(keys[which], key) != 0) which++;
   bool again = *seen >> which & 1;
   *seen |= 1u << which;
-  switch (which) {
-  case 0:
-    recipe->what = value;
-    return !again;
-  case 1:
-    recipe->sort = value;
-    return !again;
-  case 2:
-    recipe->base = value;
-    return !again;
-  case 3:
+  if (which == 3) {
     if (recipe->damage_count == RECIPE_LINES_MAX) return false;
     recipe->damage[recipe->damage_count++] = value;
     return true;
-  case 4:
-    return parse_find(recipe, value);
+  }
+  if (which == 4) return parse_find(recipe, value);
+  if (again) return false;
+  switch (which) {
+  case 0:
+    recipe->what = value;
+    return true;
+  case 1:
+    recipe->sort = value;
+    return true;
+  case 2:
+    recipe->base = value;
+    return true;
   case 5:
     recipe->exit_code = (uint32_t)strtoul(value, NULL, 10);
-    return !again;
+    return true;
   case 6:
-    return parse_status(recipe, value);
+    recipe->preen.exit_code = (uint32_t)strtoul(value, NULL, 10);
+    return true;
   case 7:
+    return parse_outcome(&recipe->repair, value);
+  case 8:
+    return parse_outcome(&recipe->salvage, value);
+  case 9:
+    return parse_status(recipe, value);
+  case 10:
+    recipe->silent = value;
+    return true;
+  case 11:
     recipe->incomplete = true; /* the value says what */
     return true;
   default:
@@ -124,7 +146,7 @@ static bool parse_line(struct recipe *recipe, const char *key, const char *value
 }
 
 bool recipe_read(struct recipe *recipe, const char *folder, const char *name, char why[512]) {
-  enum { NEEDED = 1 | 2 | 4 | 8 | 16 | 32 };
+  enum { NEEDED = 0x1ff };
   char path[600];
   uint32_t seen = 0;
   *recipe = (struct recipe){0};
@@ -141,7 +163,8 @@ bool recipe_read(struct recipe *recipe, const char *folder, const char *name, ch
     const char *value = colon + 1 + strspn(colon + 1, " ");
     if (!parse_line(recipe, line, value, &seen)) return refuse(why, line, value);
   }
-  return (seen & NEEDED) == NEEDED || refuse(why, "a line is missing: what, class, base, do, find or check", name);
+  return (seen & NEEDED) == NEEDED ||
+         refuse(why, "a line is missing: what, class, base, do, find, check, preen, repair or salvage", name);
 }
 
 bool recipe_build(struct recipe *recipe, char why[512]) {

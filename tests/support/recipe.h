@@ -11,6 +11,13 @@ struct recipe_find {
   uint32_t id, severity, times;
 };
 
+/* What wodan-fsck must answer, and which keys can be read then: of all keys the base image ever had. */
+struct recipe_outcome {
+  uint32_t exit_code;
+  bool readable;               /* there is a volume that opens */
+  uint32_t right, older, lost; /* as they were; an older value, perhaps of a key that was deleted; gone */
+};
+
 struct recipe {
   char *text;                     /* of the file; the rest points into it */
   const char *what, *sort, *base; /* `class` in the file */
@@ -21,7 +28,9 @@ struct recipe {
   int status;         /* of a check that cannot go on; 0 */
   uint32_t exit_code; /* of wodan-fsck */
   bool incomplete;
-  struct patch image; /* once built: bytes, size, what cannot be read */
+  const char *silent;                           /* why records may be lost without a word; NULL: they may not */
+  struct recipe_outcome preen, repair, salvage; /* of -p only the exit code */
+  struct patch image;                           /* once built: bytes, size, what cannot be read */
   const struct base_image *made;
 };
 
@@ -29,7 +38,9 @@ struct recipe {
 bool recipe_read(struct recipe *recipe, const char *folder, const char *name, char why[512]);
 bool recipe_build(struct recipe *recipe, char why[512]);
 /* Everything that is expected; why: 4096 bytes. */
-bool recipe_judge(const struct recipe *recipe, char *why);
+bool recipe_judge(struct recipe *recipe, char *why);
+/* Its part about salvage and repair. */
+bool recipe_judge_repair(struct recipe *recipe, char *why);
 /* Safe on a recipe that was not read or not built. */
 void recipe_free(struct recipe *recipe);
 /* The base images made so far. */

@@ -78,9 +78,9 @@ static uint32_t exit_code(const struct heard *heard) {
   return heard->status < 0 ? 8 : heard->report.damages || heard->report.warnings ? 4 : 0;
 }
 
-static bool judge_check(const struct recipe *recipe, struct heard *heard, char *why) {
+static bool judge_check(struct recipe *recipe, struct heard *heard, char *why) {
   struct medium medium;
-  medium_open(&medium, &recipe->image);
+  medium_open(&medium, &recipe->image, false);
   check(&medium.device, heard);
   if (medium.others) return refuse(why, heard, "the check wrote");
   if (heard->status != recipe->status) return refuse(why, heard, "the check answers another status");
@@ -136,7 +136,7 @@ static bool same_order(const struct patch *image, struct kept_bytes *copy, bool 
   return same;
 }
 
-static bool judge_copy(const struct recipe *recipe, const struct heard *image, bool scramble, char *why) {
+static bool judge_copy(struct recipe *recipe, const struct heard *image, bool scramble, char *why) {
   struct medium medium;
   struct wodan_inspect *inspect = NULL;
   struct heard *copy = calloc(1, sizeof *copy);
@@ -144,7 +144,7 @@ static bool judge_copy(const struct recipe *recipe, const struct heard *image, b
   struct wodan_device *to = kept_plug(kept, BASE_SECTOR, 0);
   const struct wodan_copy_options options = {.size = sizeof options, .scramble = scramble, .seed = 77};
   bool good = true, unreadable = recipe->image.broken_count > 0;
-  medium_open(&medium, &recipe->image);
+  medium_open(&medium, &recipe->image, false);
   int status = wodan_inspect_open(&medium.device, NULL, &inspect, &copy->error);
   if (image->status < 0 ? status >= 0 : status < 0) good = refuse(why, copy, "inspection answers %d", status);
   if (good && status == 0) {
@@ -165,10 +165,10 @@ static bool judge_copy(const struct recipe *recipe, const struct heard *image, b
   return good;
 }
 
-bool recipe_judge(const struct recipe *recipe, char *why) {
+bool recipe_judge(struct recipe *recipe, char *why) {
   struct heard *heard = calloc(1, sizeof *heard);
-  bool good =
-      judge_check(recipe, heard, why) && judge_copy(recipe, heard, false, why) && judge_copy(recipe, heard, true, why);
+  bool good = judge_check(recipe, heard, why) && judge_copy(recipe, heard, false, why) &&
+              judge_copy(recipe, heard, true, why) && recipe_judge_repair(recipe, why);
   free(heard);
   return good;
 }

@@ -15,6 +15,8 @@
 #include "fsck.h"
 #include "text_jsonl.h"
 
+enum { CUT_MOST = 64 }; /* times that an image may have been longer */
+
 struct salvaging {
   struct fsck *fsck;
   char *orphans_name;
@@ -79,13 +81,27 @@ static void tell(struct salvaging *salvaging, const struct wodan_salvage_report 
            salvaging->orphans_name, report->orphans);
 }
 
+/* Bytes that the new image gets: as many as the volume had, when the damaged one was cut. What an image tells of itself is
+ * not believed without a bound. */
+static uint64_t size_for(struct wodan_device *from) {
+  struct wodan_inspect *inspect = NULL;
+  struct wodan_summary summary = {.size = sizeof summary};
+  uint64_t size = from->geometry.size;
+  if (wodan_inspect_open(from, NULL, &inspect, NULL) < 0) return size;
+  if (wodan_inspect_summary(inspect, &summary) == 0 && summary.blocks > size / summary.block_size &&
+      summary.blocks <= CUT_MOST * (size / summary.block_size + 1))
+    size = summary.blocks * summary.block_size;
+  wodan_inspect_close(inspect);
+  return size;
+}
+
 static int run(struct salvaging *salvaging, struct wodan_salvage_report *report, struct wodan_error *error) {
   struct fsck *fsck = salvaging->fsck;
   struct wodan_device *from = NULL, *to = NULL;
   int status = wodan_path_device(fsck->image, WODAN_PATH_READ_ONLY, 0, &from, error);
   if (status < 0) return status;
   bool made = access(fsck->out, F_OK) != 0;
-  status = wodan_path_device(fsck->out, WODAN_PATH_CREATE, from->geometry.size, &to, error);
+  status = wodan_path_device(fsck->out, WODAN_PATH_CREATE, size_for(from), &to, error);
   if (status == 0) {
     const struct wodan_salvage_options options = {.size = sizeof options,
                                                   .context = salvaging,
