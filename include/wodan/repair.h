@@ -69,8 +69,7 @@ struct wodan_repair_report {
  * nothing to do. Safe steps give up no record that can be read, and are left out when they would make a greater repair worse.
  * Lossy ones give up what cannot be read: a leaf or buffered runs are written again with what can be read of them, a lost node
  * is taken from the root before, or given up. What was done is durable on return; what is left is in report->after.
- * Returns 0 also when something is left. WODAN_EREADONLY; WODAN_ENOSPC (too few free blocks: nothing was changed; salvage
- * instead); else as wodan_check; WODAN_EIO also for a failed write, behind which a new repair is needed. */
+ * Returns 0 also when something is left. WODAN_EREADONLY; WODAN_ENOSPC (too few free blocks even for the nodes: salvage instead); else as wodan_check; WODAN_EIO also for a failed write, behind which a new repair is needed. */
 WODAN_API int wodan_repair(struct wodan_device *device, const struct wodan_repair_options *options,
                            struct wodan_repair_report *report, struct wodan_error *error);
 

@@ -16,7 +16,7 @@
 #include "check/check.h"
 #include "repair/rewrite.h"
 
-enum { REPAIR_STOPPED = 1 };
+enum { REPAIR_STOPPED = 1, ROUNDS_MAX = 8 };
 
 struct repair {
   const struct wodan_repair_options *options;
@@ -98,10 +98,9 @@ static int find_base(struct repair *repair, bool *found, struct wodan_error *err
 }
 
 /* *possible: the tree can be worked on. */
-static int plan(struct repair *repair, bool *possible, struct wodan_error *error) {
+static int plan(struct repair *repair, uint64_t generation, bool *possible, struct wodan_error *error) {
   struct volume *volume = &repair->volume;
   struct damage *damage = &repair->damage;
-  uint64_t generation = repair->options->generation;
   int status = find_base(repair, possible, error);
   if (status < 0 || !*possible) return status;
   repair->older = repair->base > 0 || (generation && generation != volume->end.newest.generation);
@@ -141,8 +140,8 @@ static int claim_record(struct claiming *claiming, const struct checkpoint_recor
   return volume_objects(&claiming->repair->volume, &root, claim, claiming, error);
 }
 
-/* Blocks that any root names are not written, first of all those an open would use; what the nodes of the new tree need is
- * kept for them. */
+/* Blocks that the new tree may take over are not written, nor those of the roots that an open would use; what the nodes of the
+ * new tree need is kept for them. */
 static int begin_writing(struct repair *repair, struct wodan_error *error) {
   struct volume *volume = &repair->volume;
   struct claiming claiming = {.repair = repair};
@@ -150,7 +149,7 @@ static int begin_writing(struct repair *repair, struct wodan_error *error) {
   int status = writer_open(&repair->writer, volume, &repair->options->hooks, error);
   if (status == 0) status = claim_record(&claiming, &volume->end.newest, error);
   if (status == 0 && volume->end.has_older) status = claim_record(&claiming, &volume->end.older, error);
-  for (uint32_t i = volume->root_count; i > repair->base && status == 0; i--)
+  for (uint32_t i = repair->rewrite.roots_end; i > repair->base && status == 0; i--)
     status = claim_record(&claiming, &volume->roots[i - 1].record, error);
   if (status < 0) return status;
   uint64_t most = space_counts(repair->writer.space).free / 2;
@@ -204,6 +203,12 @@ static int publish(struct repair *repair, const struct block_ptr *root, struct w
   return writer_publish(&repair->writer, &wish, !repair->rewrite.no_room, error);
 }
 
+/* The tree and the root before it: of older ones any block may have been written again. */
+static uint32_t roots_end(const struct repair *repair) {
+  uint32_t count = repair->volume.root_count;
+  return count < repair->base + 2 ? count : repair->base + 2;
+}
+
 static int repair_tree(struct repair *repair, struct wodan_error *error) {
   struct volume *volume = &repair->volume;
   struct memtable *tables[REWRITE_TABLES_MAX];
@@ -211,6 +216,7 @@ static int repair_tree(struct repair *repair, struct wodan_error *error) {
   uint64_t steps = repair->report->steps;
   repair->rewrite = (struct rewrite){.volume = volume,
                                      .damage = &repair->damage,
+                                     .roots_end = roots_end(repair),
                                      .allowed = repair->options->allowed,
                                      .lost = on_loss,
                                      .step = on_step,
@@ -259,24 +265,47 @@ static int repair_superblocks(struct repair *repair, bool block0, bool copy, str
 
 /* ---- the whole ----------------------------------------------------------------------------------------------------- */
 
+static void end_round(struct repair *repair) {
+  if (repair->rewrite.owned.size) bitmap_release(&repair->rewrite.owned, &repair->mem);
+  if (repair->writer.volume) writer_release(&repair->writer);
+  if (repair->volume.mem) volume_release(&repair->volume);
+  repair->rewrite = (struct rewrite){0};
+  repair->writer = (struct writer){0};
+  memset(&repair->volume, 0, sizeof repair->volume);
+}
+
+/* From a check to what is done about it. *again: something was done, and something had no room: what was given up makes some. */
+static int round_of_repair(struct repair *repair, uint64_t generation, bool *again, struct wodan_error *error) {
+  const struct wodan_repair_options *options = repair->options;
+  bool possible = false, block0 = repair->damage.block0, copy = repair->damage.copy;
+  uint64_t steps = repair->report->steps;
+  int status = volume_open(&repair->volume, repair->raw, &repair->mem, false, generation, error);
+  if (status == 0) status = plan(repair, generation, &possible, error);
+  if (status == 0 && possible) status = repair_tree(repair, error);
+  *again = status == 0 && repair->rewrite.no_room && repair->report->steps > steps && !options->dry_run;
+  if (status == 0) status = repair_superblocks(repair, block0, copy, error);
+  end_round(repair);
+  return status;
+}
+
 static int run(struct repair *repair, struct wodan_error *error) {
   const struct wodan_repair_options *options = repair->options;
   struct wodan_repair_report *report = repair->report;
+  uint64_t generation = options->generation;
   int status = device_init(&repair->volume.device, repair->raw, error);
   if (status == 0 && !options->dry_run) status = device_flush(&repair->volume.device, error);
-  if (status == 0) status = check(repair, options->generation, true, &report->before, error);
+  if (status == 0) status = check(repair, generation, true, &report->before, error);
   report->after = report->before;
   if (status) return status;
-  const struct damage first = repair->damage;
-  bool possible = false, block0 = first.block0, copy = first.copy;
-  if (first.counts[WODAN_REPAIR_SALVAGE]) return 0; /* in place it could only become worse */
-  if (report->before.damages + report->before.warnings == 0 && !options->generation) return 0;
-  status = volume_open(&repair->volume, repair->raw, &repair->mem, false, options->generation, error);
-  if (status == 0) status = plan(repair, &possible, error);
-  if (status == 0 && possible) status = repair_tree(repair, error);
-  if (status == 0) status = repair_superblocks(repair, block0, copy, error);
-  if (status || options->dry_run || !report->steps) return status;
-  return check(repair, 0, false, &report->after, error);
+  bool again = repair->damage.counts[WODAN_REPAIR_SALVAGE] == 0; /* else in place it could only become worse */
+  if (report->before.damages + report->before.warnings == 0 && !generation) again = false;
+  for (uint32_t round = 0; round < ROUNDS_MAX && again && status == 0; round++, generation = 0) {
+    uint64_t steps = report->steps;
+    status = round_of_repair(repair, generation, &again, error);
+    if (status || options->dry_run || report->steps == steps) break;
+    status = check(repair, 0, false, &report->after, error);
+  }
+  return status;
 }
 
 int repair_image(struct wodan_device *device, const struct wodan_repair_options *options,
@@ -290,9 +319,6 @@ int repair_image(struct wodan_device *device, const struct wodan_repair_options 
   if (device->geometry.read_only && !options->dry_run)
     status = status_set(error, WODAN_EREADONLY, 0, WODAN_NO_BLOCK, "the device is read-only");
   if (status == 0) status = run(&repair, error);
-  if (repair.rewrite.owned.size) bitmap_release(&repair.rewrite.owned, &repair.mem);
-  if (repair.writer.volume) writer_release(&repair.writer);
-  if (repair.volume.mem) volume_release(&repair.volume);
   damage_release(&repair.damage);
   assert(mem_used(&repair.mem) == 0);
   report->complete = status == 0;

@@ -481,7 +481,7 @@ static int replace(struct rewrite *rewrite, const struct spot *lost, const char 
   struct memtable *tables[REWRITE_TABLES_MAX] = {NULL};
   if (!at) return status_nomem(error);
   if (status == 0) status = WODAN_ENOTFOUND;
-  for (uint32_t root = lost->root + 1; root < volume->root_count && status == WODAN_ENOTFOUND; root++) {
+  for (uint32_t root = lost->root + 1; root < rewrite->roots_end && status == WODAN_ENOTFOUND; root++) {
     struct spot found;
     status = find_stand_in(rewrite, root, lost, &found, at, error);
     if (status) continue;
@@ -498,7 +498,7 @@ static int replace(struct rewrite *rewrite, const struct spot *lost, const char 
   volume_use_root(volume, &volume->roots[lost->root]);
   if (status != WODAN_ENOTFOUND) return status;
   struct spot empty = *lost;
-  if (lost->root + 1 < volume->root_count) {
+  if (lost->root + 1 < rewrite->roots_end) {
     status = volume_replay(volume, &volume->roots[lost->root + 1], error);
     if (status < 0) return status;
     tables[0] = volume->roots[lost->root + 1].table;

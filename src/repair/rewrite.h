@@ -13,6 +13,7 @@ struct rewrite {
   struct volume *volume;
   struct writer *writer;       /* NULL: a dry run */
   const struct damage *damage; /* of a check of the root to be rewritten */
+  uint32_t roots_end;          /* stand-ins are looked for in the roots before this one */
   uint32_t allowed;            /* WODAN_REPAIR_SAFE or WODAN_REPAIR_LOSSY: what asks for more is left */
   struct bitmap owned;         /* blocks of the objects of the tree */
   told_loss *lost;

@@ -145,6 +145,72 @@ run "block 0 gone, the copy serves" 4 bad
 spoil bad "b[len(b) - 512:] = bytes(512)"
 run "both superblocks gone" 8 bad
 
+echo "# salvage"
+"$WODAN" dump img >whole.tsv
+cp img bad
+spoil bad "b[$RUNS[0] + 40] ^= 1; b[$RUNS[-1] + 40] ^= 1"
+damaged=$(sha256sum <bad)
+run "a damaged image is salvaged" 4 -o new bad
+check "what is saved is told" "grep -qE '^new: [0-9]+ records saved; of [0-9]+ ranges' out && grep -q '^WF0060 damage' out"
+check "the damaged image was not written" "[ \"\$(sha256sum <bad)\" = \"$damaged\" ]"
+"$WODAN" dump new >new.tsv
+check "all that is saved was there, and most was saved" "[ -z \"\$(comm -13 <(sort whole.tsv) <(sort new.tsv))\" ] && [ \$((\$(wc -l <new.tsv) * 10)) -gt \$((\$(wc -l <whole.tsv) * 8)) ]"
+run "the new image is clean" 0 new
+run "an image that exists is not overwritten" 8 -o new bad
+check "and is still what it was" "\"$WODAN\" dump new | cmp -s - new.tsv"
+rm -f new new.unreachable.jsonl
+run "salvage in JSON" 4 --json -o new bad
+json "it tells the new image" "d['salvage']['output'] == 'new' and d['salvage']['complete'] and d['salvage']['records'] > 0 and any(f['id'] == 'WF0060' for f in d['findings'])"
+rm -f new new.unreachable.jsonl
+run "a whole image is salvaged" 0 -o new img
+check "and nothing is missing" "\"$WODAN\" dump new | cmp -s - whole.tsv && [ ! -e new.unreachable.jsonl ]"
+rm -f new
+cp img bad
+spoil bad "b[:512 * 1025] = bytes(512 * 1025); b[-512:] = bytes(512)"
+run "without superblocks and without a root" 4 -o new bad
+check "the runs are found" "grep -q '^WF0062' out && grep -q '^WF0061' out && \"$FSCK\" new >/dev/null && [ \$(\"$WODAN\" dump new | wc -l) -ge \$(wc -l <whole.tsv) ]"
+rm -f new
+head -c 2000000 img >bad
+run "an image that was cut" 4 -o new bad
+check "the new one has the old size" "[ \$(stat -c %s new) = \$(stat -c %s img) ] && \"$FSCK\" new >/dev/null"
+rm -f new new.unreachable.jsonl
+head -c 100000 /dev/zero >bad
+run "what is no image at all" 8 -o new bad
+check "leaves no file behind" "[ ! -e new ]"
+run "the image itself is no place for the new one" 8 -o img img
+run "a memory limit that is too small" 8 --memory 64K -o new img
+check "is told with what failed" "grep -q memory err && [ ! -e new ]"
+
+echo "# repair in place"
+cp img bad
+spoil bad "b[0:512] = bytes(512)"
+run "-n changes nothing" 4 -n bad
+check "and tells what would be done" "grep -q '^would repair superblock: block 0: ' out"
+run "-n with -p" 4 -n -p bad
+run "a superblock is a safe repair" 1 -p bad
+check "it is told" "grep -q '^repair superblock: block 0: ' out && tail -1 out | grep -q '^bad: clean'"
+run "the second time there is nothing to do" 0 -p bad
+cp img bad
+spoil bad "b[$RUNS[0] + 40] ^= 1"
+cp bad worse
+run "damage is not repaired safely" 4 -p bad
+check "and nothing was written" "cmp -s bad worse"
+run "but with -y" 1 -y bad
+check "what is given up is told" "grep -q '^WF0060' out && grep -qE '^repair (leaf|runs): block [0-9]+: ' out"
+run "then it is clean" 0 bad
+"$WODAN" dump bad >new.tsv
+check "and holds nothing else than before" "[ -z \"\$(comm -13 <(sort whole.tsv) <(sort new.tsv))\" ]"
+run "in JSON, what would be done" 4 --json -n worse
+json "steps are objects" "d['repair']['dry_run'] and d['repair']['steps'][0]['kind'] in ('leaf', 'runs') and d['repair']['steps'][0]['keys'] is not None and d['summary']['state'] == 'damaged'"
+root=$("$FSCK" --list-roots img | sed -n 3p | awk '{ print $1 }')
+cp img bad
+run "another root only with -y" 16 -p -b "$root" bad
+run "the image goes on from an older root" 1 -y -b "$root" bad
+check "and is clean" "grep -q '^repair older_root: ' out && \"$FSCK\" bad >/dev/null"
+run "-p and -y exclude one another" 16 -p -y img
+run "-o and -y exclude one another" 16 -o new -y img
+run "-n and -o exclude one another" 16 -n -o new img
+
 echo "# in use"
 mkfifo lines
 "$WODAN" load img lines >/dev/null 2>&1 &
@@ -155,6 +221,8 @@ for _ in $(seq 50); do
   sleep 0.1
 done
 run "an image open for writing is refused" 8 img
+run "and not repaired" 8 -y img
+run "and not salvaged" 8 -o new img
 check "the reason is told" "grep -q 'img' err && [ ! -s out ]"
 run "in use, in JSON" 8 --json img
 json "in use is told" "d['summary']['error']['code'] == 'WODAN_EBUSY'"

@@ -127,9 +127,9 @@ static const struct argp ARGP = {
     .doc =
         "Check a Wodan image: superblocks, journal, and every node, run, page and record of both newest roots. Without "
         "-p and -y nothing is written to it. An image in use is refused. When in doubt use -o first.\v"
-        "Exit codes, as in fsck(8), added up: 0 no errors; 1 errors, corrected; 4 errors, left uncorrected; 8 the "
-        "image "
-        "could not be checked; 16 wrong usage; 32 cancelled."};
+        "Exit codes, as in fsck(8), added up: 0 no errors; 1 errors, corrected; 4 errors, left; 8 the image could not "
+        "be "
+        "worked on; 16 wrong usage; 32 cancelled."};
 
 /* ---- the run ---------------------------------------------------------------------------------------------------- */
 
