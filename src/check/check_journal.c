@@ -40,7 +40,8 @@ static uint32_t blocks_at_once(const struct superblock *sb) {
 /* Every block of the ring once, whether the chain needs it or not. */
 static int survey(struct check *check) {
   const struct superblock *sb = &check->superblock;
-  uint64_t ring = superblock_ring_blocks(sb), invalid = 0, first = 0, part = blocks_at_once(sb);
+  uint64_t ring = superblock_ring_there(sb, check->device.raw->geometry.size);
+  uint64_t invalid = 0, first = 0, part = blocks_at_once(sb);
   if (part > ring) part = ring;
   int status = check_buffer_reserve(check, &check->page, (size_t)part * sb->journal_block_size);
   for (uint64_t at = 0; at < ring && status == 0; at += part) {
