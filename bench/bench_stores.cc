@@ -130,6 +130,7 @@ void run(benchmark::State &state, Worker &worker, const Workload &workload) {
   count("bytes_put", static_cast<double>(slice.user_bytes));
   count("bytes_written", static_cast<double>(slice.io.calls_written));
   count("device_written", static_cast<double>(slice.io.device_written));
+  count("bytes_read", static_cast<double>(slice.io.calls_read));
   count("device_read", static_cast<double>(slice.io.device_read));
   count("peak_memory", static_cast<double>(slice.peak_memory));
   count("disk", static_cast<double>(slice.disk));

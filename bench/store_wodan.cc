@@ -34,6 +34,15 @@ public:
     *value = bytes(pinned_.value);
     return true;
   }
+  void get_many(const Bytes *keys, size_t count, Bytes *values) override {
+    unpin();
+    many_.resize(count);
+    statuses_.resize(count);
+    slices_.resize(count);
+    for (size_t i = 0; i < count; i++) slices_[i] = slice(keys[i]);
+    bench_check(wodan_get_many(db_, nullptr, slices_.data(), count, many_.data(), statuses_.data()), "get_many", db_);
+    for (size_t i = 0; i < count; i++) values[i] = bytes(many_[i].value);
+  }
   bool first(Record *record) override { return stand(wodan_cursor_first(cursor()), record); }
   bool last(Record *record) override { return stand(wodan_cursor_last(cursor()), record); }
   bool seek(Bytes key, Record *record) override { return stand(wodan_cursor_seek(cursor(), slice(key)), record); }
@@ -44,6 +53,8 @@ private:
   void unpin() {
     if (is_pinned_) wodan_unpin(db_, &pinned_);
     is_pinned_ = false;
+    wodan_unpin_many(db_, many_.data(), many_.size());
+    many_.clear();
   }
   wodan_cursor *cursor() {
     if (!cursor_) bench_check(wodan_cursor_open(db_, nullptr, &cursor_), "cursor", db_);
@@ -60,6 +71,9 @@ private:
   wodan_cursor *cursor_ = nullptr;
   wodan_pinned pinned_ = {};
   bool is_pinned_ = false;
+  std::vector<wodan_slice> slices_;
+  std::vector<wodan_pinned> many_;
+  std::vector<int> statuses_;
 };
 
 class WodanWriter final : public Writer {
@@ -90,7 +104,7 @@ public:
     wodan_open_options open = {};
     open.size = sizeof open;
     open.flags = options.scarce ? WODAN_OPEN_DIRECT : 0;
-    open.memory_budget = options.cache + 4 * options.write_buffer;
+    open.memory_budget = 2 * options.cache + 4 * options.write_buffer; /* about half goes to pages */
     int status = wodan_open_path(path.c_str(), &open, &db_, &error);
     if (status == WODAN_EBUDGET) { /* small images need more for the rest than they are large */
       open.memory_budget = 0;
@@ -126,7 +140,9 @@ public:
     return "volume " + std::to_string(i.device_size / mib) + " MiB, blocks " + std::to_string(i.block_size) +
            ", pages " + std::to_string(i.page_size) + ", leaves " + std::to_string(i.leaf_size >> 10) +
            " KiB, memtable " + std::to_string(i.memtable_size >> 10) + " KiB, memory budget " +
-           (budget_ ? std::to_string(budget_ / mib) + " MiB (cache and four memtables)" : "the library's choice") +
+           (budget_ ? std::to_string(budget_ / mib) + " MiB (two caches and four memtables, because about half of what "
+                                                      "is above the least goes to pages)"
+                    : "the library's choice") +
            ", background thread, no compression; the rest by default";
   }
   uint64_t value_most() const override { return info().value_size_max; }

@@ -6,14 +6,14 @@
 #
 # Usage: tools/bench.sh [--quick | --full] [OPTION OF wodan-bench-stores]...
 #
-#   --quick   300,000 records, in a few minutes: for a look (the default)
+#   --quick   200,000 records, in a few minutes: for a look (the default)
 #   --full    2.5 million records, five rounds: about an hour
 #
 # The stores' files lie in $TMPDIR or /tmp meanwhile (--dir elsewhere), 6 GB with --full. On a busy machine only the ratios count.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-SIZE=(--records 300000 --write-buffer 8M --cache 256M --rounds 3 --slice-ms 150)
+SIZE=(--records 200000 --write-buffer 4M --cache 256M --rounds 3 --slice-ms 100)
 case ${1:-} in
 --quick) shift ;;
 --full)

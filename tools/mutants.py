@@ -32,6 +32,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.dont_write_bytecode = True  # nothing beside the sources
 sys.path.insert(0, os.path.join(TOP, "tools/lint"))
 import check_guards  # pylint: disable=wrong-import-position
 

@@ -40,7 +40,8 @@ static uint32_t blocks_at_once(const struct superblock *sb) {
 /* Every block of the ring once, whether the chain needs it or not. */
 static int survey(struct check *check) {
   const struct superblock *sb = &check->superblock;
-  uint64_t ring = superblock_ring_blocks(sb), invalid = 0, first = 0, part = blocks_at_once(sb);
+  uint64_t ring = superblock_ring_there(sb, check->device.raw->geometry.size);
+  uint64_t invalid = 0, first = 0, part = blocks_at_once(sb);
   if (part > ring) part = ring;
   int status = check_buffer_reserve(check, &check->page, (size_t)part * sb->journal_block_size);
   for (uint64_t at = 0; at < ring && status == 0; at += part) {
@@ -119,6 +120,10 @@ static int use_root(struct check *check, struct journal *journal, bool stop_at_c
     return status_set(check->error, WODAN_EVERSION, 0, WODAN_NO_BLOCK,
                       "the newest root uses unknown features (incompat flags 0x%" PRIx64 ")", m->newest.incompat);
   check->volume_blocks = m->newest.device_blocks;
+  if (check->volume_blocks != check->superblock.device_blocks)
+    check_found(check, FOUND_VOLUME_SIZE, WODAN_NO_BLOCK, m->newest.generation,
+                "%" PRIu64 " instead of %" PRIu64 " blocks", check->volume_blocks,
+                check->superblock.device_blocks); /* guard: bounds */
   check->report->generation = m->newest.generation;
   check->report->previous_generation = m->has_older ? m->older.generation : m->newest.generation;
   judge_roots(check);

@@ -121,10 +121,25 @@ static inline uint32_t branchless_lower_bound(const uint8_t *heads, uint32_t cou
   return (uint32_t)((size_t)(base - heads) / HEAD_SIZE) + (load_u32(base) < head);
 }
 
+void page_prefetch(const struct page *page) {
+  const uint8_t *heads = page->data + PAGE_HEADER_SIZE;
+  __builtin_prefetch(prefix_of(page));
+  for (size_t at = 0; at < (size_t)page->count * HEAD_SIZE; at += CACHE_LINE) __builtin_prefetch(heads + at);
+}
+
+void page_prefetch_record(const struct page *page, struct wodan_slice key) {
+  if (key.size < page->prefix_size) return;
+  uint32_t head = key_head((const uint8_t *)key.data + page->prefix_size, key.size - page->prefix_size);
+  uint32_t at = branchless_lower_bound(page->data + PAGE_HEADER_SIZE, page->count, head);
+  if (at == page->count) return;
+  const uint8_t *record = page->data + offset_at(page, at);
+  __builtin_prefetch(record);
+  __builtin_prefetch(record + CACHE_LINE);
+}
+
 uint32_t page_lower_bound(const struct page *page, struct wodan_slice key, bool *exact) {
   const uint8_t *heads = page->data + PAGE_HEADER_SIZE, *prefix = prefix_of(page);
-  __builtin_prefetch(prefix);
-  for (size_t at = 0; at < (size_t)page->count * HEAD_SIZE; at += CACHE_LINE) __builtin_prefetch(heads + at);
+  page_prefetch(page);
   *exact = false;
   size_t shared = key.size < page->prefix_size ? key.size : page->prefix_size;
   int order = shared ? memcmp(key.data, prefix, shared) : 0;

@@ -253,9 +253,7 @@ int copy_ring(struct copy *copy) {
   const struct superblock *sb = &copy->inspect->superblock;
   struct mem *mem = &copy->inspect->mem;
   struct ring_copy ring = {.copy = copy, .ring = superblock_ring_blocks(sb), .size = sb->journal_block_size};
-  uint64_t size = copy->inspect->device.raw->geometry.size;
-  uint64_t there = size < sb->block_size ? 0 : (size - sb->block_size) / ring.size;
-  ring.count = ring.ring < there ? ring.ring : there;
+  ring.count = superblock_ring_there(sb, copy->inspect->device.raw->geometry.size);
   if (ring.count == 0) return 0;
   ring.slots = mem_array(mem, ring.count, sizeof *ring.slots);
   ring.order = mem_array(mem, ring.count, sizeof *ring.order);

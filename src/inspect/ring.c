@@ -1,7 +1,8 @@
 /* Owns: the ring block by block, and the roots that stand in it.
  *
- * Always true: every position is shown once; a block that is not valid for its place is shown as invalid with nothing
- * else, and told as damage when it cannot be read; what a block says of itself is told, and what the ring makes of it (roles) is derived from the roots found at open.
+ * Always true: every position that the device has is shown once; a block that is not valid for its place is shown as invalid
+ * with nothing else, and told as damage when it cannot be read; what a block says of itself is told, and what the ring makes of
+ * it (roles) is derived from the roots found at open.
  *
  * Order: from the head's place on, so that sequences rise; the block before the first is not known, so it is not chained.
  *
@@ -32,6 +33,7 @@ struct ring_pass {
   struct wodan_inspect *inspect;
   uint8_t *buffer;
   uint64_t part;               /* blocks the buffer holds */
+  uint64_t there;              /* positions that the device has */
   uint64_t first, count, ring; /* positions in the buffer */
   bool readable;
 };
@@ -42,7 +44,7 @@ static const uint8_t *pass_bytes(struct ring_pass *pass, uint64_t position) {
   uint64_t start = inspect->superblock.block_size;
   if (position < pass->first || position - pass->first >= pass->count) {
     pass->first = position;
-    pass->count = pass->ring - position < pass->part ? pass->ring - position : pass->part;
+    pass->count = pass->there - position < pass->part ? pass->there - position : pass->part;
     pass->readable =
         device_read(&inspect->device, start + position * size, pass->buffer, (size_t)(pass->count * size), NULL) == 0;
   }
@@ -75,6 +77,11 @@ static int show_ring(struct ring_pass *pass, ring_shown *shown, void *context) {
   int status = 0;
   for (uint64_t i = 0; i < pass->ring && status == 0; i++) {
     struct ring_look look = {.position = (start + i) % pass->ring};
+    if (look.position >= pass->there) { /* on to the start of the ring */
+      i += pass->ring - look.position - 1;
+      have_before = false;
+      continue;
+    }
     const uint8_t *bytes = pass_bytes(pass, look.position);
     look.valid = bytes && journal_block_decode(bytes, sb->journal_block_size, pass->inspect->io.seed, sb->fsid,
                                                &look.block, &look.payload);
@@ -91,7 +98,9 @@ static int show_ring(struct ring_pass *pass, ring_shown *shown, void *context) {
 
 static int ring_pass(struct wodan_inspect *inspect, ring_shown *shown, void *context, struct wodan_error *error) {
   const struct superblock *sb = &inspect->superblock;
-  struct ring_pass pass = {.inspect = inspect, .ring = superblock_ring_blocks(sb)};
+  struct ring_pass pass = {.inspect = inspect,
+                           .ring = superblock_ring_blocks(sb),
+                           .there = superblock_ring_there(sb, inspect->device.raw->geometry.size)};
   pass.part = PART_BYTES / sb->journal_block_size;
   assert(pass.part >= 1);
   size_t size = (size_t)(pass.part * sb->journal_block_size);

@@ -30,6 +30,12 @@ static struct ring_reader ring_reader(struct journal *journal) {
   return (struct ring_reader){.journal = journal, .first = 0, .count = 0};
 }
 
+/* Positions that the device has: a superblock may tell a ring that it does not end in. */
+static uint64_t ring_there(const struct journal *j) {
+  uint64_t size = j->device->raw->geometry.size, there = size < j->offset ? 0 : (size - j->offset) / j->block_size;
+  return j->blocks < there ? j->blocks : there;
+}
+
 /* The raw bytes of a position, reading `ahead` blocks at once; NULL when unreadable. */
 static const uint8_t *ring_raw(struct ring_reader *reader, uint64_t position, uint32_t ahead) {
   struct journal *j = reader->journal;
@@ -127,7 +133,7 @@ static void note_block(struct journal_mounted *m, const struct ring_block *got, 
 static void scan_ring(struct ring_reader *reader, struct ring_block *found) {
   bool have = false;
   memset(found, 0, sizeof *found);
-  for (uint64_t p = 0; p < reader->journal->blocks; p++) {
+  for (uint64_t p = 0, there = ring_there(reader->journal); p < there; p++) {
     struct ring_block got;
     if (!ring_decode(reader, ring_raw(reader, p, UINT32_MAX), p, &got) || got.block.kind == JOURNAL_EMPTY) continue;
     if (have && !newer(&got.block, &found->block)) continue;
@@ -204,12 +210,16 @@ static void walk_chain(struct ring_reader *reader, const struct volume_bounds *b
 static bool find_evidence(struct ring_reader *reader, const struct volume_bounds *bounds, struct journal_mounted *m,
                           const struct walk *walk, uint64_t *witness) {
   bool damage = false;
-  for (uint64_t i = 0; i < reader->journal->blocks; i++) {
-    uint64_t q = walk->whole + i, position = q % reader->journal->blocks;
+  uint64_t blocks = reader->journal->blocks, there = ring_there(reader->journal);
+  for (uint64_t i = 0; i < blocks; i++) {
+    uint64_t q = walk->whole + i, position = q % blocks;
+    if (i > 0 && position >= there) { /* on to the start of the ring */
+      i += blocks - position - 1;
+      continue;
+    }
     struct ring_block got;
     const uint8_t *raw = ring_raw(reader, position, UINT32_MAX);
-    if (i == 0)
-      m->debris = !ring_decode(reader, raw, position, &got) || got.block.sequence + reader->journal->blocks != q;
+    if (i == 0) m->debris = !ring_decode(reader, raw, position, &got) || got.block.sequence + blocks != q;
     if (!raw || journal_block_peek_sequence(raw) != q || !ring_decode(reader, raw, position, &got)) continue;
     if (got.block.kind == JOURNAL_EMPTY) continue;
     note_block(m, &got, bounds);
@@ -303,7 +313,7 @@ static bool find_root(struct ring_reader *reader, const struct volume_bounds *bo
   struct journal_block best = {0};
   struct ring_block got;
   bool have = false;
-  for (uint64_t p = 0; p < journal->blocks; p++) {
+  for (uint64_t p = 0, there = ring_there(journal); p < there; p++) {
     if (!ring_decode(reader, ring_raw(reader, p, UINT32_MAX), p, &got) || got.block.kind == JOURNAL_EMPTY) continue;
     note_block(m, &got, bounds);
     if (got.block.kind != JOURNAL_CHECKPOINT || !newer(bar, &got.block) || (have && !newer(&got.block, &best)))

@@ -140,7 +140,8 @@ static struct source_setup setup_of(const struct work *work, const struct span *
                                .sequence_max = volume->roots[work->spot->root].record.sequence,
                                .span = *span,
                                .told = sink->builder ? unheard : work->rewrite->lost,
-                               .context = work->rewrite->context};
+                               .context = work->rewrite->context,
+                               .damage = work->rewrite->damage};
 }
 
 /* What cannot be left as it is has no room either. */

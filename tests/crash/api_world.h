@@ -135,4 +135,10 @@ void use_simulator(struct world *w);
 void explore_workload(struct world *w);
 void run_crashes(struct world *w);
 
+/* api_repair.c */
+void copy_volume(struct world *w);
+void salvage_volume(struct world *w);
+void repair_volume(struct world *w);
+void mend_volume(struct world *w); /* what was not repaired, or by half, is repaired now */
+
 #endif

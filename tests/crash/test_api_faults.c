@@ -304,8 +304,8 @@ static void expect_survivor(struct world *w) {
   size_t version = model_match(all.model, w->db, w->acked, why, sizeof why);
   if (version == SIZE_MAX) wrong(w, "what survives", 0, why);
   struct wodan_commit durable = {.durability = WODAN_DURABLE};
-  if (wodan_put(w->db, (struct wodan_slice){"~", 1}, (struct wodan_slice){"after", 5}, &durable) < 0)
-    wrong(w, "a write behind it", 0, "refused");
+  int put = wodan_put(w->db, (struct wodan_slice){"~", 1}, (struct wodan_slice){"after", 5}, &durable);
+  if (put < 0) wrong(w, "a write behind it", put, "refused");
   assert_int_equal(wodan_close(w->db, NULL), 0);
   assert_int_equal(wodan_sim_plug(w->sim, &w->device), 0);
   if (wodan_check(w->device, NULL, &report, &error) < 0) wrong(w, "the check", error.code, error.message);
@@ -442,7 +442,7 @@ static void inspect_volume(struct world *w) {
 /* ---- the loops ---------------------------------------------------------------------------------------------------- */
 
 /* What a scenario finds: a simulated device, plugged in, whose I/O fails too; or nothing. */
-enum given { NOTHING, IMAGE, BLANK };
+enum given { NOTHING, IMAGE, HALF, BLANK }; /* HALF: the image without the copy of its superblock */
 
 struct scenario {
   const char *name;
@@ -459,6 +459,9 @@ static const struct scenario scenarios[] = {
     {"a blank is formatted", format_blank, expect_one_of_three, BLANK},
     {"a volume is checked", check_volume, expect_untouched, IMAGE},
     {"a volume is inspected", inspect_volume, expect_untouched, IMAGE},
+    {"a volume is copied", copy_volume, expect_untouched, IMAGE},
+    {"a volume is salvaged", salvage_volume, expect_untouched, IMAGE},
+    {"a volume is repaired", repair_volume, mend_volume, HALF},
     {"devices and paths", use_devices, NULL, NOTHING},
     {"the simulated device", use_simulator, NULL, NOTHING},
     {"a workload is explored", explore_workload, NULL, NOTHING},
@@ -497,7 +500,7 @@ static bool run_once(const struct scenario *s, const struct loop_fault *fault, u
   long live = loop_live();
   if (s->given != NOTHING) {
     w.sim = simulator();
-    if (s->given == IMAGE) assert_int_equal(wodan_sim_poke(w.sim, 0, all.image, SIZE), 0);
+    if (s->given != BLANK) assert_int_equal(wodan_sim_poke(w.sim, 0, all.image, SIZE - (s->given == HALF) * SECTOR), 0);
     assert_int_equal(wodan_sim_plug(w.sim, &w.device), 0);
   }
   loop_arm(fault, w.sim);
