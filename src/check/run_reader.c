@@ -47,8 +47,7 @@ bool run_reader_entry(const struct run_reader *reader, uint32_t at, struct index
   uint64_t first = reader->pages->offset, end = first + reader->pages->length;
   return record.kind == RECORD_PUT && record.sequence == 0 &&
          index_entry_decode(record.value.data, record.value.size, entry) && entry->offset >= first &&
-         entry->offset <= end && entry->length <= end - entry->offset && entry->size <= reader->page_size &&
-         entry->size >= PAGE_HEADER_SIZE;
+         entry->offset <= end && entry->length <= end - entry->offset && entry->size <= reader->page_size;
 }
 
 /* Where what is stored of the page is read to; NULL: no memory. */

@@ -233,8 +233,7 @@ static int check_features(const struct wodan_db *db, const struct checkpoint_rec
   if (unknown || record->catalog.generation)
     return status_set(error, WODAN_EVERSION, 0, WODAN_NO_BLOCK,
                       "the volume uses features this version does not know (incompatible flags 0x%llx%s)",
-                      (unsigned long long)unknown,
-                      record->catalog.generation ? ", a catalog" : ""); /* guard: bounds */
+                      (unsigned long long)unknown, record->catalog.generation ? ", a catalog" : ""); /* guard: bounds */
   if (record->read_only_compat && !db->read_only)
     return status_set(error, WODAN_EVERSION, 0, WODAN_NO_BLOCK,
                       "the volume uses features this version can only read; open it for reading"); /* guard: bounds */

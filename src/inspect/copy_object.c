@@ -138,8 +138,7 @@ static bool next_entry(const struct object_copy *object, const struct section *p
   uint64_t end = pages->offset + pages->length;
   return record->kind == RECORD_PUT && record->sequence == 0 &&
          index_entry_decode(record->value.data, record->value.size, entry) && entry->offset == offset &&
-         entry->length == entry->size && entry->length <= end - offset &&
-         entry->length <= object->copy->inspect->superblock.page_size &&
+         entry->length <= end - offset && entry->length <= object->copy->inspect->superblock.page_size &&
          entry->length >= PAGE_HEADER_SIZE; /* guard: bounds */
 }
 
