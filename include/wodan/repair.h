@@ -16,17 +16,16 @@ WODAN_BEGIN
 
 /* ---- in place ------------------------------------------------------------------------------------------------------ */
 
-enum wodan_repair_kind {                              /* numbers never change */
-                         WODAN_REPAIR_SUPERBLOCK = 1, /* block 0 or the copy is written again from the other */
-                         WODAN_REPAIR_ROOT =
-                             2, /* the newest root is published again, so that the root before it is whole too */
-                         WODAN_REPAIR_OLDER_ROOT = 3, /* an older root takes the place of the newest */
-                         WODAN_REPAIR_JOURNAL = 4,    /* the journal is ended where it can be replayed to */
-                         WODAN_REPAIR_OPERATIONS = 5, /* operations of the journal go into the tree */
-                         WODAN_REPAIR_NODE =
-                             6, /* a node that cannot be read is replaced by an older version, or given up */
-                         WODAN_REPAIR_LEAF = 7, /* a leaf is written again */
-                         WODAN_REPAIR_RUNS = 8, /* buffered runs are merged into a new one */
+/* Numbers never change. */
+enum wodan_repair_kind {
+  WODAN_REPAIR_SUPERBLOCK = 1, /* block 0 or the copy is written again from the other */
+  WODAN_REPAIR_ROOT = 2,       /* the newest root is published again, so that the root before it is whole too */
+  WODAN_REPAIR_OLDER_ROOT = 3, /* an older root takes the place of the newest */
+  WODAN_REPAIR_JOURNAL = 4,    /* the journal is ended where it can be replayed to */
+  WODAN_REPAIR_OPERATIONS = 5, /* operations of the journal go into the tree */
+  WODAN_REPAIR_NODE = 6,       /* a node that cannot be read is replaced by an older version, or given up */
+  WODAN_REPAIR_LEAF = 7,       /* a leaf is written again */
+  WODAN_REPAIR_RUNS = 8,       /* buffered runs are merged into a new one */
 };
 
 /* Something that is done. */

@@ -56,6 +56,7 @@ static int survey(struct check *check) {
     if (read) survey_part(check, check->page.data, true, at, count, &invalid, &first);
     status = check_progress(check, place(check, at + count));
   }
+  check_buffer_release(check, &check->page); /* journal blocks may be larger than pages by far */
   if (status == 0 && invalid && check->has_root)
     check_found(check, FOUND_JOURNAL_DEBRIS, place(check, first), 0, "%" PRIu64 " of %" PRIu64 " journal blocks",
                 invalid, ring); /* guard: bounds */

@@ -17,7 +17,7 @@
 #include "format/record.h"
 
 static const uint8_t MAGIC[4] = {'W', 'J', 'N', 'L'};
-enum { SEQUENCE_OFFSET = 48 };
+enum { MAGIC_OFFSET = 8, FSID_OFFSET = 16, SEQUENCE_OFFSET = 48 };
 
 int epoch_compare(struct epoch a, struct epoch b) {
   if (a.number != b.number) return a.number < b.number ? -1 : 1;
@@ -98,6 +98,10 @@ bool journal_block_decode(const uint8_t *in, uint32_t size, uint64_t seed, const
 }
 
 uint64_t journal_block_peek_sequence(const uint8_t *in) { return load_u64(in + SEQUENCE_OFFSET); }
+
+const uint8_t *journal_block_peek_fsid(const uint8_t *in) {
+  return memcmp(in + MAGIC_OFFSET, MAGIC, sizeof MAGIC) == 0 ? in + FSID_OFFSET : NULL;
+}
 
 uint64_t journal_operation_size(size_t key_size, size_t value_size) {
   return 1 + wire_varint_size(key_size) + (uint64_t)key_size + wire_varint_size(value_size) + (uint64_t)value_size;

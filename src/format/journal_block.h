@@ -60,6 +60,8 @@ bool journal_block_decode(const uint8_t *in, uint32_t size, uint64_t seed, const
                           struct journal_block *block, const uint8_t **payload);
 /* The sequence field without any check: lets a scan skip blocks of other laps cheaply. */
 uint64_t journal_block_peek_sequence(const uint8_t *in);
+/* The 16 bytes of the fsid without any check but of the magic, or NULL: to look for blocks of a volume not known yet. */
+const uint8_t *journal_block_peek_fsid(const uint8_t *in);
 
 /* One operation of a record payload. */
 struct journal_operation {

@@ -75,6 +75,10 @@ bool object_header_decode(const uint8_t *in, size_t size, uint64_t seed, const u
                           const struct volume_bounds *bounds, struct object_header *header);
 /* The section with this tag, or NULL. */
 const struct section *object_section(const struct object_header *header, uint8_t tag);
+/* The fields up to the extents, for who looks for headers, from at least a sector: nothing is proven but the magic (type),
+ * and that the extents are inside the bounds; keys and sections are not filled. */
+bool object_header_peek(const uint8_t *in, size_t size, const struct volume_bounds *bounds,
+                        struct object_header *header);
 /* header_length read without checks (for a reader that does not know it yet); 0 when size < 16. */
 uint32_t object_header_peek_length(const uint8_t *in, size_t size);
 

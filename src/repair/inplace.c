@@ -6,7 +6,7 @@
  * Order: a writing repair flushes the device before it reads (as a mount does); the superblocks come last, for both are
  * equal in what the tree needs.
  *
- * See: include/wodan/repair.h; DESIGN.md "Repair"; tests/unit/test_repair_place.c, test_repair_crash.c. */
+ * See: include/wodan/repair.h; DESIGN.md "Repair"; tests/unit/test_repair.c, test_repair_crash.c. */
 #include "repair/inplace.h"
 
 #include <assert.h>

@@ -11,25 +11,23 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include "base/wire.h"
 #include "format/record.h"
 
-enum { WINDOW = 1 << 18, EXTENTS_OFFSET = 80, LENGTH_OFFSET = 56 };
+enum { WINDOW = 1 << 18 };
 
 /* ---- finding ------------------------------------------------------------------------------------------------------- */
 
-/* Where an object whose header starts in these bytes lies, as it says itself; not proven yet. */
+/* Where a run whose header starts in these bytes lies, as it says itself; not proven yet. */
 static bool peek(const struct volume *volume, const uint8_t *bytes, uint64_t block, struct block_ptr *ptr) {
-  size_t size = volume->superblock.block_size;
-  if (memcmp(bytes + 8, "WRUN", 4) != 0 || memcmp(bytes + 16, volume->io.fsid, sizeof volume->io.fsid) != 0)
+  struct object_header header;
+  if (!object_header_peek(bytes, volume->superblock.block_size, &volume->io.bounds, &header) ||
+      header.type != OBJECT_RUN || memcmp(header.fsid, volume->io.fsid, sizeof header.fsid) != 0 ||
+      header.extents[0].first != block)
     return false;
-  struct wire_reader r = wire_reader(bytes + EXTENTS_OFFSET, size - EXTENTS_OFFSET);
-  *ptr = (struct block_ptr){.length = load_u64(bytes + LENGTH_OFFSET),
-                            .header_length = object_header_peek_length(bytes, size)};
-  if (!ptr->header_length || ptr->header_length > BLOCK_PTR_HEADER_MAX || ptr->header_length > ptr->length)
-    return false;
-  return extents_decode(&r, &volume->io.bounds, ptr->length, ptr->extents, &ptr->extent_count) &&
-         ptr->extents[0].first == block;
+  *ptr = (struct block_ptr){
+      .length = header.length, .header_length = header.header_length, .extent_count = header.extent_count};
+  memcpy(ptr->extents, header.extents, sizeof ptr->extents);
+  return true;
 }
 
 /* The header of a run at this block, proven, and the pointer to it. *header_bytes is the caller's. */

@@ -10,7 +10,7 @@
  *
  * Where a leaf is damaged its entry's mark becomes 0: what the runs still hold of it counts again (descent.c tells why).
  *
- * See: FORMAT.md "Nodes"; DESIGN.md "Repair"; tests/unit/test_repair_place.c. */
+ * See: FORMAT.md "Nodes"; DESIGN.md "Repair"; tests/unit/test_repair.c, test_check_findings.c. */
 #include "repair/rewrite.h"
 
 #include <assert.h>

@@ -10,13 +10,12 @@
 #include "repair/search.h"
 
 #include <string.h>
-#include "base/wire.h"
 #include "codec/checksum.h"
 #include "format/checkpoint_record.h"
 #include "format/journal_block.h"
 #include "format/object_header.h"
 
-enum { STEP = 512, BLOCK_SIZE_MOST = 1 << 20, RING_BLOCK_MOST = 1 << 16, PAGE_MOST = 16384, FSID_OFFSET = 16 };
+enum { STEP = 512, BLOCK_SIZE_MOST = 1 << 20, RING_BLOCK_MOST = 1 << 16, PAGE_MOST = 16384 };
 enum { WINDOW = 2 * BLOCK_SIZE_MOST };
 
 /* A window of the device. */
@@ -70,8 +69,9 @@ static bool find_block(struct window *window, struct ring *ring) {
   const uint8_t *payload;
   for (uint64_t at = STEP; at <= 2 * BLOCK_SIZE_MOST; at += STEP) {
     const uint8_t *bytes = view(window, at, STEP);
-    if (!bytes || memcmp(bytes + 8, "WJNL", 4) != 0) continue;
-    memcpy(ring->fsid, bytes + FSID_OFFSET, sizeof ring->fsid);
+    const uint8_t *fsid = bytes ? journal_block_peek_fsid(bytes) : NULL;
+    if (!fsid) continue;
+    memcpy(ring->fsid, fsid, sizeof ring->fsid);
     ring->seed = checksum_seed(ring->fsid);
     ring->first = at;
     for (ring->block_size = STEP; ring->block_size <= RING_BLOCK_MOST; ring->block_size *= 2)
@@ -140,25 +140,27 @@ static bool from_ring(struct window *window, struct superblock *sb) {
 
 /* ---- headers ------------------------------------------------------------------------------------------------------- */
 
-/* Whether a run starts here in a volume with blocks of this size. */
+/* Whether an object starts here in a volume with blocks of this size. */
 static bool is_header(struct window *window, uint64_t at, uint64_t block_size, uint8_t fsid[16]) {
   uint64_t blocks = window->device->raw->geometry.size / block_size;
-  const uint8_t *bytes = view(window, at, STEP);
-  uint32_t length = bytes ? object_header_peek_length(bytes, STEP) : 0;
-  if (!length || length > BLOCK_PTR_HEADER_MAX || at % block_size || blocks < 2) return false;
-  memcpy(fsid, bytes + FSID_OFFSET, 16);
-  bytes = view(window, at, length);
   const struct volume_bounds bounds = {(uint32_t)block_size, 1, blocks};
+  const uint8_t *bytes = view(window, at, STEP);
   struct object_header header;
-  return bytes && object_header_decode(bytes, length, checksum_seed(fsid), fsid, &bounds, &header) &&
-         header.extents[0].first == at / block_size;
+  if (!bytes || at % block_size || blocks < 2 || !object_header_peek(bytes, STEP, &bounds, &header) ||
+      header.extents[0].first != at / block_size)
+    return false;
+  memcpy(fsid, header.fsid, sizeof header.fsid);
+  uint32_t length = header.header_length;
+  bytes = view(window, at, length);
+  return bytes && object_header_decode(bytes, length, checksum_seed(fsid), fsid, &bounds, &header);
 }
 
 static bool from_headers(struct window *window, struct superblock *sb) {
   uint8_t fsid[16];
   for (uint64_t at = STEP; at + STEP <= window->device->raw->geometry.size; at += STEP) {
     const uint8_t *bytes = view(window, at, STEP);
-    if (!bytes || (memcmp(bytes + 8, "WRUN", 4) != 0 && memcmp(bytes + 8, "WNOD", 4) != 0)) continue;
+    uint32_t length = bytes ? object_header_peek_length(bytes, STEP) : 0;
+    if (!length || length > BLOCK_PTR_HEADER_MAX) continue;
     for (uint64_t block = STEP; block <= BLOCK_SIZE_MOST; block *= 2) {
       if (!is_header(window, at, block, fsid) || plan(window->device, block, 0, 0, sb) < 0) continue;
       memcpy(sb->fsid, fsid, sizeof sb->fsid);

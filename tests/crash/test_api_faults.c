@@ -133,6 +133,25 @@ static int get_pinned_once(struct world *w, unsigned n, bool unused) {
   return status == WODAN_ENOTFOUND ? 0 : status;
 }
 
+static int get_many_once(struct world *w, unsigned n, bool unused) {
+  enum { MANY = 5 };
+  char text[MANY][16];
+  struct wodan_slice keys[MANY];
+  struct wodan_pinned pinned[MANY];
+  int statuses[MANY];
+  (void)unused;
+  for (unsigned i = 0; i < MANY; i++) keys[i] = key_of(n + i, text[i]);
+  int status = TRY(wodan_get_many, w->db, NULL, keys, MANY, pinned, statuses);
+  for (unsigned i = 0; i < MANY; i++) {
+    if (statuses[i] == 0 || statuses[i] == WODAN_ENOTFOUND)
+      judge_value(w, "wodan_get_many", statuses[i], keys[i], pinned[i].value.data, pinned[i].value.size);
+    else if (status == 0)
+      wrong(w, "wodan_get_many", statuses[i], "a key failed, and the call did not");
+  }
+  RUN(wodan_unpin_many, w->db, pinned, MANY);
+  return status;
+}
+
 static int step(struct world *w, struct wodan_cursor *cursor, int how) {
   char text[16];
   switch (how) {
@@ -258,6 +277,7 @@ static void use_database(struct world *w) {
   change(w, get_once, 3, false);
   change(w, get_alloc_once, 77, false);
   change(w, get_pinned_once, 118, false);
+  change(w, get_many_once, 3, false);
   change(w, view_once, 0, false);
   settle(w, 0);
   for (unsigned n = 0; n < MORE; n++)
@@ -277,6 +297,7 @@ static void read_database(struct world *w) {
   for (unsigned n = 0; n < KEYS; n += 9) {
     change(w, get_once, n, false);
     change(w, get_pinned_once, n + 1, false);
+    change(w, get_many_once, n + 2, false);
   }
   change(w, view_once, 0, false);
   close_database(w);

@@ -15,7 +15,7 @@ struct place {
 struct places {
   struct place at[PLACES_MAX];
   size_t count;
-  uint64_t block, ring_at, newest_record, head;
+  uint64_t block, newest_record;
 };
 
 static inline int places_object(void *context, const struct wodan_object *object) {
@@ -39,7 +39,7 @@ static inline void places_find(struct store *store, uint32_t which, struct place
   memset(places, 0, sizeof *places);
   rig_expect(wodan_inspect_open(device, NULL, &inspect, NULL), "inspect");
   rig_expect(wodan_inspect_summary(inspect, &summary), "summary");
-  places->block = places->ring_at = summary.block_size;
+  places->block = summary.block_size;
   rig_expect(wodan_inspect_tree(inspect, which, places_object, places, NULL), "tree");
   rig_expect(wodan_inspect_roots(inspect, places_root, places, NULL), "roots");
   wodan_inspect_close(inspect);

@@ -110,7 +110,7 @@ static void test_hostile_ring__a_root_is_a_checkpoint_block_that_decodes(void **
     forge(&ring, (struct journal_block){JOURNAL_RECORD, .fragments = 1, .payload_length = size}, payload);
     forge(&ring, (struct journal_block){JOURNAL_CHECKPOINT, .fragments = 1, .payload_length = size - (garbage ? 1 : 0)},
           payload);
-    mount_gives(&ring, garbage ? FIRST : FIRST + 2, FIRST + 3);
+    mount_gives(&ring, garbage ? FIRST : FIRST + 2, garbage ? FIRST + 2 : FIRST + 3); /* garbage ends the chain */
     ring_release(&ring);
   }
   ring_make(&ring, BLOCKS, 512);
@@ -138,7 +138,7 @@ static void test_hostile_ring__a_root_names_blocks_of_its_own_time(void **state)
                                        .device_blocks = ring.bounds.data_end + 1};
     uint32_t size = checkpoint_record_encode(&record, payload, sizeof payload);
     forge(&ring, (struct journal_block){JOURNAL_CHECKPOINT, .fragments = 1, .payload_length = size}, payload);
-    mount_gives(&ring, ROWS[i].good ? FIRST + 1 : FIRST, FIRST + 2);
+    mount_gives(&ring, ROWS[i].good ? FIRST + 1 : FIRST, ROWS[i].good ? FIRST + 2 : FIRST + 1);
     ring_release(&ring);
   }
 }
