@@ -10,11 +10,13 @@
 
 #include "paced_device.h"
 
+WODAN_BEGIN
+
 /* ---- small things ---------------------------------------------------------------------------------------------- */
 
 uint64_t bench_now(void); /* monotonic ns */
 double bench_seconds_since(uint64_t start);
-_Noreturn void bench_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void bench_die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 /* Ends the program when status is a failure; db may be NULL. WODAN_ENOTDURABLE is none: a device in memory says so. */
 void bench_check(int status, const char *what, struct wodan_db *db);
 /* "12.3 MB" and the like, in one of a few static buffers. */
@@ -84,8 +86,13 @@ const char *bench_folder(const char *parent);
 pid_t bench_fork(void);
 /* Bytes the file system holds for what lies in a folder, or for one file. */
 uint64_t bench_disk_bytes(const char *path);
-/* wchar of /proc/self/io: bytes this process and its threads passed to write calls. */
-uint64_t bench_bytes_passed_to_write(void);
+
+/* /proc/self/io: what this process and its threads passed to read and write calls, and what they made the kernel fetch from
+ * and (sooner or later) send to the device. */
+struct bench_io {
+  uint64_t calls_read, calls_written, device_read, device_written;
+};
+struct bench_io bench_io_now(void);
 
 /* ---- figures --------------------------------------------------------------------------------------------------- */
 
@@ -97,5 +104,7 @@ void bench_figure(const char *what, double value, double bound, const char *form
     __attribute__((format(printf, 4, 5)));
 /* 1 when a figure was above its bound, else 0: the exit code. */
 int bench_verdict(void);
+
+WODAN_END
 
 #endif

@@ -1,167 +1,181 @@
-/* Owns: figures of the memtable alone: ns per operation for 64 MiB of 16-byte keys and 100-byte values, behind the
- * table id, single thread, buffered. Usage: micro_memtable [MiB of encoded records].
- * Two kinds of keys: 16 random bytes, and 16 decimal digits (long common prefixes).
- * See: src/memtable/memtable.h. */
+/* Measures: the memtable alone, and merging several: records of 16 + 100 bytes behind the table id, 64 MiB of them as the
+ * engine counts, one thread, a reservation an insert. Two kinds of keys: 16 random bytes, and 16 decimal digits (long common
+ * prefixes).
+ * See: src/memtable/memtable.h, src/iter/merge.h. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "iter/merge.h"
 #include "memtable/memtable.h"
+#include "micro.h"
 
-enum { KEY = 17, VALUE = 100 };
+enum { KEY = 17, VALUE = 100, ENCODED = KEY + VALUE + 12, COUNT = (64 << 20) / ENCODED, SOURCES_MAX = 8 };
+enum { DIGITS = 16 }; /* which: how many sources, + DIGITS for keys of digits */
 
-static uint64_t mix(uint64_t x) {
-  x += UINT64_C(0x9e3779b97f4a7c15);
-  x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-  x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-  return x ^ x >> 31;
-}
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
-static void report(const char *keys, const char *what, double started, size_t count) {
-  double ns = (now() - started) / (double)count;
-  printf("%-8s %-18s %8.1f ns/op %8.2f M/s\n", keys, what, ns, 1e3 / ns);
-}
-
-static void random_key(uint64_t n, uint8_t *key) {
-  uint64_t a = mix(n), b = mix(a);
-  key[0] = TABLE_DEFAULT;
-  memcpy(key + 1, &a, 8);
-  memcpy(key + 9, &b, 8);
-}
+struct trial {
+  struct mem mem;
+  uint8_t *keys;
+  struct memtable *table; /* being filled, or all of it */
+  struct iterator *it;
+  size_t inserted;
+  uint64_t random;
+};
 
 static void digits(uint64_t n, uint8_t *key) {
   key[0] = TABLE_DEFAULT;
   for (int i = 16; i > 0; i--, n /= 10) key[i] = (uint8_t)('0' + n % 10);
 }
 
-/* All keys beforehand, so that making them is not measured. kind: 'r' random, 'd' digits in random order. */
-static uint8_t *keys_create(char kind, size_t count, uint64_t seed) {
-  uint8_t *keys = malloc(count * KEY);
-  if (!keys) exit(1);
-  for (size_t i = 0; i < count; i++) {
-    if (kind == 'r')
-      random_key(seed + i, keys + i * KEY);
-    else
-      digits(mix(seed + i) % (count * 4), keys + i * KEY);
+/* All keys beforehand, so that making them is not measured. */
+static uint8_t *keys_create(bool of_digits, bool ascending) {
+  uint8_t *keys = micro_allocate((size_t)COUNT * KEY);
+  uint64_t random = 1;
+  for (size_t i = 0; i < COUNT; i++) {
+    uint8_t *key = keys + i * KEY;
+    if (of_digits) {
+      digits(ascending ? i : bench_random(&random) % (COUNT * UINT64_C(4)), key);
+    } else {
+      key[0] = TABLE_DEFAULT;
+      bench_key(1, i, key + 1);
+    }
   }
   return keys;
 }
 
-static void fill(struct memtable *table, const uint8_t *keys, size_t count, size_t batch) {
+static void insert(struct trial *t, struct memtable *table, size_t i) {
   static const uint8_t value[VALUE];
-  for (size_t i = 0; i < count; i++) {
-    if (i % batch == 0 && memtable_reserve(table, batch, batch * (KEY + VALUE), NULL)) exit(1);
-    struct record record = {
-        .key = {keys + i * KEY, KEY}, .sequence = memtable_last_sequence(table) + 1, .value = {value, VALUE}};
-    memtable_insert(table, &record);
-  }
+  struct record record = {
+      .key = {t->keys + i * KEY, KEY}, .sequence = memtable_last_sequence(table) + 1, .value = {value, VALUE}};
+  if (memtable_reserve(table, 1, KEY + VALUE, NULL)) bench_die("out of memory");
+  memtable_insert(table, &record);
 }
 
-static size_t gets(const struct memtable *table, const uint8_t *keys, size_t count) {
-  size_t found = 0;
-  for (size_t i = 0; i < count; i++) {
-    struct record record;
-    size_t at = mix(i) % count;
-    if (memtable_get(table, (struct wodan_slice){keys + at * KEY, KEY}, UINT64_MAX, &record) == 0)
-      found += record.value.size > 0;
-  }
-  return found;
+static struct memtable *table_create(struct trial *t) {
+  struct memtable *table = memtable_create(&t->mem, NULL);
+  if (!table) bench_die("out of memory");
+  return table;
 }
 
-static void scan(struct memtable *table, const char *name) {
-  struct iterator *it = memtable_iterator(table, UINT64_MAX);
-  if (!it) exit(1);
-  size_t count = 0;
-  double t = now();
-  for (iterator_first(it, NULL); it->valid; iterator_next(it, NULL)) count++;
-  report(name, "scan next", t, count);
-  t = now();
-  count = 0;
-  for (iterator_last(it, NULL); it->valid; iterator_prev(it, NULL)) count++;
-  report(name, "scan prev", t, count);
-  iterator_close(it);
+static struct trial *trial_create(bool of_digits, bool ascending) {
+  struct trial *t = micro_allocate(sizeof *t);
+  mem_init(&t->mem, NULL);
+  t->keys = keys_create(of_digits, ascending);
+  t->table = table_create(t);
+  return t;
 }
 
-static void walk(const struct memtable *table, const char *name) {
-  struct memtable_walk w = {0};
-  struct record record;
-  size_t count = 0;
-  double t = now();
-  while (memtable_walk(table, &w, &record)) count++;
-  report(name, "walk", t, count);
+static void *create_empty(size_t which) { return trial_create(which & DIGITS, false); }
+static void *create_ascending(size_t which) { return trial_create(which & DIGITS, true); }
+
+static void *create_full(size_t which) {
+  struct trial *t = trial_create(which & DIGITS, false);
+  for (size_t i = 0; i < COUNT; i++) insert(t, t->table, i);
+  t->it = memtable_iterator(t->table, UINT64_MAX);
+  if (!t->it) bench_die("out of memory");
+  return t;
 }
 
-/* The same records, dealt at random to several tables, read as one. */
-static void merged(struct mem *mem, const char *name, const uint8_t *keys, size_t count, size_t tables) {
-  enum { TABLES_MAX = 16 };
-  struct iterator *its[TABLES_MAX];
-  size_t share = count / tables, seen = 0;
-  for (size_t i = 0; i < tables; i++) {
-    struct memtable *table = memtable_create(mem, NULL);
-    if (!table) exit(1);
-    fill(table, keys + i * share * KEY, share, 1);
-    its[i] = memtable_iterator(table, UINT64_MAX);
-    if (!its[i]) exit(1);
+/* The same records, dealt to several tables, read as one. */
+static void *create_merge(size_t which) {
+  struct trial *t = trial_create(which & DIGITS, false);
+  struct iterator *sources[SOURCES_MAX];
+  size_t count = which & ~(size_t)DIGITS;
+  for (size_t s = 0; s < count; s++) {
+    struct memtable *table = table_create(t);
+    for (size_t i = s; i < COUNT; i += count) insert(t, table, i);
+    sources[s] = memtable_iterator(table, UINT64_MAX);
+    if (!sources[s]) bench_die("out of memory");
     memtable_unref(table);
   }
-  struct iterator *it = merge_open(mem, its, tables);
-  if (!it) exit(1);
-  char what[32];
-  snprintf(what, sizeof what, "merge %zu next", tables);
-  double t = now();
-  for (iterator_first(it, NULL); it->valid; iterator_next(it, NULL)) seen++;
-  report(name, what, t, seen);
-  iterator_close(it);
+  t->it = merge_open(&t->mem, sources, count);
+  if (!t->it) bench_die("out of memory");
+  return t;
 }
 
-static void run(char kind, const char *name, size_t count) {
-  struct mem mem;
-  mem_init(&mem, NULL);
-  uint8_t *keys = keys_create(kind, count, 1), *absent = keys_create('r', count, UINT64_C(1) << 40);
-  struct memtable *table = memtable_create(&mem, NULL);
-  if (!table) exit(1);
-  double t = now();
-  fill(table, keys, count, 1);
-  report(name, "insert random", t, count);
-  printf("%-8s %-18s %8.1f bytes per record\n", name, "memory", (double)atomic_load(&mem.used) / (double)count);
-  t = now();
-  size_t found = gets(table, keys, count);
-  report(name, "get hit", t, count);
-  t = now();
-  size_t wrong = gets(table, absent, count);
-  report(name, "get miss", t, count);
-  if (found != count || wrong) exit(1);
-  scan(table, name);
-  walk(table, name);
-  memtable_unref(table);
-  merged(&mem, name, keys, count, 1);
-  merged(&mem, name, keys, count, 2);
-  merged(&mem, name, keys, count, 8);
-
-  for (size_t i = 0; i < count; i++) digits(i, keys + i * KEY);
-  table = memtable_create(&mem, NULL);
-  if (!table) exit(1);
-  t = now();
-  fill(table, keys, count, 1);
-  report(name, "insert sequential", t, count);
-  scan(table, "sequent.");
-  memtable_unref(table);
-  free(keys);
-  free(absent);
+static void destroy(void *state) {
+  struct trial *t = state;
+  iterator_close(t->it);
+  memtable_unref(t->table);
+  free(t->keys);
+  free(t);
 }
 
-int main(int argc, char **argv) {
-  size_t mib = argc > 1 ? strtoul(argv[1], NULL, 10) : 64;
-  size_t count = (mib << 20) / record_encoded_size(KEY, VALUE);
-  printf("%zu records of %d + %d bytes, %zu MiB encoded, a reservation per insert\n", count, KEY, VALUE, mib);
-  run('r', "random", count);
-  run('d', "digits", count);
-  return 0;
+/* Fills, and begins anew when full: freeing the old table is a small part of that. */
+static void run_insert(void *state, uint64_t count) {
+  struct trial *t = state;
+  for (uint64_t i = 0; i < count; i++) {
+    if (t->inserted == COUNT) {
+      memtable_unref(t->table);
+      t->table = table_create(t);
+      t->inserted = 0;
+    }
+    insert(t, t->table, t->inserted++);
+  }
+}
+
+static void run_hit(void *state, uint64_t count) {
+  struct trial *t = state;
+  for (uint64_t i = 0; i < count; i++) {
+    struct record record;
+    size_t at = bench_random(&t->random) % COUNT;
+    if (memtable_get(t->table, (struct wodan_slice){t->keys + at * KEY, KEY}, UINT64_MAX, &record) ||
+        record.value.size != VALUE)
+      bench_die("a record is not in the memtable");
+  }
+}
+
+static void run_miss(void *state, uint64_t count) {
+  struct trial *t = state;
+  uint8_t key[KEY] = {TABLE_DEFAULT};
+  for (uint64_t i = 0; i < count; i++) {
+    struct record record;
+    bench_key(2, bench_random(&t->random), key + 1);
+    if (memtable_get(t->table, (struct wodan_slice){key, KEY}, UINT64_MAX, &record) == 0)
+      bench_die("the memtable holds a key that was not put");
+  }
+}
+
+static void run_next(void *state, uint64_t count) {
+  struct trial *t = state;
+  for (uint64_t i = 0; i < count; i++) {
+    if (t->it->valid)
+      iterator_next(t->it, NULL);
+    else
+      iterator_first(t->it, NULL);
+  }
+}
+
+static void run_prev(void *state, uint64_t count) {
+  struct trial *t = state;
+  for (uint64_t i = 0; i < count; i++) {
+    if (t->it->valid)
+      iterator_prev(t->it, NULL);
+    else
+      iterator_last(t->it, NULL);
+  }
+}
+
+void micro_memtable(micro_add *add, void *context) {
+  static const struct {
+    const char *name;
+    size_t which;
+    void *(*create)(size_t);
+    void (*run)(void *, uint64_t);
+  } kinds[] = {{"memtable/insert", 0, create_empty, run_insert}, {"memtable/hit", 0, create_full, run_hit},
+               {"memtable/miss", 0, create_full, run_miss},      {"memtable/next", 0, create_full, run_next},
+               {"memtable/prev", 0, create_full, run_prev},      {"merge of 2/next", 2, create_merge, run_next},
+               {"merge of 8/next", 8, create_merge, run_next}};
+  for (size_t of_digits = 0; of_digits < 2; of_digits++)
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+      struct micro micro = {.which = kinds[i].which | (of_digits ? DIGITS : 0),
+                            .create = kinds[i].create,
+                            .run = kinds[i].run,
+                            .destroy = destroy,
+                            .chunk = 1000};
+      snprintf(micro.name, sizeof micro.name, "%s/%s", kinds[i].name, of_digits ? "digits" : "random");
+      add(context, &micro);
+    }
+  static const struct micro ascending = {
+      "memtable/insert/ascending", DIGITS, create_ascending, run_insert, destroy, 1000, 0};
+  add(context, &ascending);
 }

@@ -9,19 +9,27 @@
  * for three key shapes, in a small set of pages (fits the L2 cache) and in one far larger than it, with 4 KiB and with
  * huge memory pages. Every search is for a key that is there, in a page known beforehand; the result of one search
  * decides nothing about the next, but each depends on the one before (as a caller that uses the value would), so the
- * latency counts, not the throughput. Prints ns per search.
+ * latency counts, not the throughput. Every answer is checked.
  *
- * Build: cc -O2 -std=c17 -D_GNU_SOURCE -Iinclude -Isrc bench/micro_page_search.c src/format/page.c src/base/mem.c
- * Use:   micro_page_search [million records, default 4] */
+ * See: src/format/page.h. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
+
 #include "base/wire.h"
 #include "format/page.h"
+#include "micro.h"
 
-enum { PAGE = 16384, STRIDE = PAGE + 64, VALUE = 100, KEY_MAX = 128, QUERIES = 1 << 19, SMALL_PAGES = 64 };
+enum {
+  PAGE = 16384,
+  STRIDE = PAGE + 64,
+  VALUE = 100,
+  KEY_MAX = 128,
+  QUERIES = 1 << 19,
+  SMALL_PAGES = 64,
+  RECORDS = 2000000
+};
 
 static uint64_t state = 88172645463325252ull;
 static uint64_t next_random(void) {
@@ -187,88 +195,94 @@ struct query {
   uint32_t page, index;
 };
 
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
+enum { SHAPES = 3, SMALL_SET = 0, LARGE_SET = 1, HUGE_SET = 2, SETS = 3 };
+static const char *const shape_names[SHAPES] = {"random 16", "URL", "UUID text"};
+static const char *const set_names[SETS] = {"small", "large", "large, huge pages"};
 
-static double measure(const uint8_t *pages, const struct variant *variant, const struct query *queries) {
-  double best = 1e18;
-  for (int round = 0; round < 3; round++) {
-    uint32_t wrong = 0, chain = 0;
-    double start = now();
-    for (size_t q = 0; q < QUERIES; q++) {
-      const struct query *query = &queries[q + (chain >> 31)]; /* a dependence; the top bit is never set */
-      const uint8_t *page = pages + (size_t)query->page * STRIDE;
-      uint32_t index = variant->search(page, (struct wodan_slice){query->key.bytes, query->key.size});
-      wrong += index != query->index;
-      /* use the found record's value, as a reader does */
-      const uint8_t *offsets = page + PAGE_HEADER_SIZE + load_u32(page + 4) * variant->head;
-      chain = page[load_u16(offsets + (size_t)index * 2) + 30];
-    }
-    double ns = (now() - start) / QUERIES;
-    if (ns < best) best = ns;
-    if (wrong) {
-      printf("%s: %u wrong answers\n", variant->name, wrong);
-      exit(1);
-    }
+/* Sorted, each once; made when first asked for, kept until the program ends. */
+static const struct key *keys_of(size_t shape, size_t *count) {
+  static void (*const make[SHAPES])(struct key *) = {key_random, key_url, key_uuid};
+  static struct key *keys[SHAPES];
+  static size_t counts[SHAPES];
+  if (!keys[shape]) {
+    keys[shape] = micro_allocate(RECORDS * sizeof **keys);
+    for (size_t i = 0; i < RECORDS; i++) make[shape](&keys[shape][i]);
+    qsort(keys[shape], RECORDS, sizeof **keys, key_order);
+    counts[shape] = 1;
+    for (size_t i = 1; i < RECORDS; i++)
+      if (key_order(&keys[shape][counts[shape] - 1], &keys[shape][i])) keys[shape][counts[shape]++] = keys[shape][i];
   }
-  return best;
+  *count = counts[shape];
+  return keys[shape];
 }
 
-static double run_case(const struct key *keys, size_t count, const struct variant *variant, int advice, bool small) {
-  size_t room = (count / 60 + 1) * STRIDE, pages_count = 0, taken = 0;
-  uint8_t *memory = mmap(NULL, room + (2u << 20), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  uint32_t *firsts = malloc((count / 60 + 2) * sizeof *firsts);
-  struct query *queries = malloc((QUERIES + 1) * sizeof *queries);
-  if (memory == MAP_FAILED || !firsts || !queries) exit(1);
-  madvise(memory, room, advice);
-  uint8_t *pages = memory + 44; /* the engine's frames: page header at the end of a line */
-  while (taken < count && (!small || pages_count < SMALL_PAGES)) {
+struct search {
+  const struct variant *variant;
+  uint8_t *memory, *pages;
+  size_t room, next;
+  struct query *queries;
+};
+
+static void *create(size_t which) {
+  struct search *s = micro_allocate(sizeof *s);
+  size_t count, set = which % SETS, pages_count = 0, taken = 0;
+  const struct key *keys = keys_of(which / SETS % SHAPES, &count);
+  s->variant = &variants[which / SETS / SHAPES];
+  s->room = (count / 60 + 1) * STRIDE + (2u << 20);
+  s->memory = mmap(NULL, s->room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (s->memory == MAP_FAILED) bench_die("out of memory");
+  madvise(s->memory, s->room, set == HUGE_SET ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+  s->pages = s->memory + 44; /* the engine's frames: page header at the end of a line */
+  uint32_t *firsts = micro_allocate((count / 60 + 2) * sizeof *firsts);
+  while (taken < count && (set != SMALL_SET || pages_count < SMALL_PAGES)) {
     firsts[pages_count] = (uint32_t)taken;
-    taken += fill_page(pages + pages_count++ * STRIDE, keys + taken, count - taken, variant->head);
+    taken += fill_page(s->pages + pages_count++ * STRIDE, keys + taken, count - taken, s->variant->head);
   }
   firsts[pages_count] = (uint32_t)taken;
+  s->queries = micro_allocate((QUERIES + 1) * sizeof *s->queries);
   for (size_t q = 0; q <= QUERIES; q++) {
     uint32_t page = (uint32_t)(next_random() % pages_count);
     uint32_t index = (uint32_t)(next_random() % (firsts[page + 1] - firsts[page]));
-    queries[q] = (struct query){.key = keys[firsts[page] + index], .page = page, .index = index};
+    s->queries[q] = (struct query){.key = keys[firsts[page] + index], .page = page, .index = index};
   }
-  double ns = measure(pages, variant, queries);
-  munmap(memory, room + (2u << 20));
   free(firsts);
-  free(queries);
-  return ns;
+  return s;
 }
 
-int main(int argc, char **argv) {
-  size_t count = (size_t)((argc > 1 ? atof(argv[1]) : 4.0) * 1e6);
-  static const struct {
-    const char *name;
-    void (*make)(struct key *key);
-  } shapes[] = {{"random 16", key_random}, {"URL", key_url}, {"UUID text", key_uuid}};
-  struct key *keys = malloc(count * sizeof *keys);
-  if (!keys || count < 1000) return 1;
-  printf("ns per search, %zu records\n%-10s %-14s", count, "keys", "set");
-  for (size_t v = 0; v < VARIANTS; v++) printf(" %12s", variants[v].name);
-  printf("\n");
-  for (size_t s = 0; s < 3; s++) {
-    for (size_t i = 0; i < count; i++) shapes[s].make(&keys[i]);
-    qsort(keys, count, sizeof *keys, key_order);
-    size_t unique = 1;
-    for (size_t i = 1; i < count; i++)
-      if (key_order(&keys[unique - 1], &keys[i])) keys[unique++] = keys[i];
-    static const char *sets[] = {"small", "large, 4 KiB", "large, huge"};
-    for (int set = 0; set < 3; set++) {
-      printf("%-10s %-14s", shapes[s].name, sets[set]);
-      for (size_t v = 0; v < VARIANTS; v++) {
-        printf(" %12.1f", run_case(keys, unique, &variants[v], set == 2 ? MADV_HUGEPAGE : MADV_NOHUGEPAGE, set == 0));
-        fflush(stdout);
-      }
-      printf("\n");
-    }
+static void destroy(void *state_of_it) {
+  struct search *s = state_of_it;
+  munmap(s->memory, s->room);
+  free(s->queries);
+  free(s);
+}
+
+static void run(void *state_of_it, uint64_t count) {
+  struct search *s = state_of_it;
+  uint32_t wrong = 0, chain = 0;
+  for (uint64_t i = 0; i < count; i++) {
+    const struct query *query = &s->queries[s->next + (chain >> 31)]; /* a dependence; the top bit is never set */
+    s->next = (s->next + 1) % QUERIES;
+    const uint8_t *page = s->pages + (size_t)query->page * STRIDE;
+    uint32_t index = s->variant->search(page, (struct wodan_slice){query->key.bytes, query->key.size});
+    wrong += index != query->index;
+    /* use the found record's value, as a reader does */
+    const uint8_t *offsets = page + PAGE_HEADER_SIZE + load_u32(page + 4) * s->variant->head;
+    chain = page[load_u16(offsets + (size_t)index * 2) + 30];
   }
-  free(keys);
-  return 0;
+  if (wrong) bench_die("%s: %u wrong answers", s->variant->name, wrong);
+}
+
+void micro_page_search(micro_add *add, void *context) {
+  for (size_t shape = 0; shape < SHAPES; shape++)
+    for (size_t set = 0; set < SETS; set++)
+      for (size_t v = 0; v < VARIANTS; v++) {
+        struct micro micro = {.which = (v * SHAPES + shape) * SETS + set,
+                              .create = create,
+                              .run = run,
+                              .destroy = destroy,
+                              .chunk = 1024};
+        snprintf(micro.name, sizeof micro.name, "page search/%s/%s/%s", shape_names[shape], set_names[set],
+                 variants[v].name);
+        add(context, &micro);
+      }
 }

@@ -1,198 +1,88 @@
-/* Owns: figures of block allocation alone.
- *  speed: ns per allocation in a large volume of which so much is live, leaves of 64 blocks in random places.
- *  churn: how an aging volume places its objects: leaves of 64 blocks replaced in turn, or of 32 to 96 at random, buffer runs of 1024
- *  to 8192 blocks that live 8 to 16 arrivals, a header of 8 blocks and a checkpoint with every arrival; all kinds with one
- *  cursor, and each with its own.
- * Usage: micro_space speed|churn [millions of blocks]. Seeded, so that each run prints the same.
+/* Measures: an allocation in a large volume (25 M blocks) of which so much is live, in leaves of 64 blocks at random places. Before
+ * each, as many blocks are freed elsewhere at random: what a volume looks like after long use. Freeing is measured with it.
  * See: src/space/space.c. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
+#include "micro.h"
 #include "space/space.h"
 
-enum { LEAF = 64, HEADER = 8, RUN_MIN = 1024, RUN_MAX = 8192, LIFE_MIN = 8, LIFE_MAX = 16 };
+enum { LEAF = 64, BLOCKS = 25000000, SLOTS = BLOCKS / LEAF };
 
-static uint64_t state = 42;
+static const struct volume_kind {
+  unsigned percent;
+  uint64_t object, reserve;
+} kinds[] = {{50, LEAF, 0}, {50, LEAF, 1000}, {50, 512, 1000}, {98, LEAF, 0}, {98, LEAF, 1000}, {98, 512, 1000}};
 
-static uint64_t below(uint64_t bound) {
-  state += UINT64_C(0x9e3779b97f4a7c15);
-  uint64_t x = state;
-  x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-  x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-  return (x ^ x >> 31) % bound;
-}
+/* Live stretches of a leaf, in random order; what is freed from its end comes back at its end as what was allocated. */
+struct volume {
+  struct mem mem;
+  struct space *space;
+  uint64_t object, live;
+  struct extent *leaves;
+};
 
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
-/* ---- speed ---------------------------------------------------------------------------------------------------------- */
-
-static uint64_t *shuffled(uint64_t slots) {
-  uint64_t *leaves = malloc(slots * sizeof *leaves);
-  if (!leaves) exit(1);
-  for (uint64_t i = 0; i < slots; i++) leaves[i] = i * LEAF;
-  for (uint64_t i = slots - 1; i > 0; i--) {
-    uint64_t j = below(i + 1), swap = leaves[i];
+static void shuffle(struct extent *leaves) {
+  uint64_t random = 42;
+  for (uint64_t i = 0; i < SLOTS; i++) leaves[i] = (struct extent){i * LEAF, LEAF};
+  for (uint64_t i = SLOTS - 1; i > 0; i--) {
+    uint64_t j = bench_random(&random) % (i + 1);
+    struct extent swap = leaves[i];
     leaves[i] = leaves[j];
     leaves[j] = swap;
   }
-  return leaves;
 }
 
-/* A freed leaf at random for each one taken: what a volume looks like after long use. */
-static void speed(uint64_t blocks, unsigned percent, uint64_t object, uint64_t reserve, unsigned rounds) {
-  struct mem mem;
-  mem_init(&mem, NULL);
-  struct space *space = space_create(&mem, 0, blocks);
-  uint64_t slots = blocks / LEAF, live = slots * percent / 100;
-  uint64_t *leaves = shuffled(slots);
-  if (!space) exit(1);
-  double t = now();
-  for (uint64_t i = 0; i < live; i++)
-    if (space_claim(space, &(struct extent){leaves[i], LEAF}, 1, NULL)) exit(1);
-  double claimed = (now() - t) / (double)live;
-  space_mounted(space, 1);
-  t = now();
-  space_reaches(space, 1);
-  double first = now() - t;
-  space_set_reserve(space, reserve, reserve);
+static void *create(size_t which) {
+  const struct volume_kind *kind = &kinds[which];
+  struct volume *v = micro_allocate(sizeof *v);
+  mem_init(&v->mem, NULL);
+  v->space = space_create(&v->mem, 0, BLOCKS);
+  v->object = kind->object;
+  v->leaves = micro_allocate(2 * (size_t)SLOTS * sizeof *v->leaves);
+  v->live = SLOTS / 100 * kind->percent;
+  if (!v->space) bench_die("out of memory");
+  shuffle(v->leaves);
+  for (uint64_t i = 0; i < v->live; i++)
+    if (space_claim(v->space, &v->leaves[i], 1, NULL)) bench_die("a volume cannot be filled");
+  space_mounted(v->space, 1);
+  space_reaches(v->space, 1);
+  space_set_reserve(v->space, kind->reserve, kind->reserve);
+  return v;
+}
+
+static void destroy(void *state) {
+  struct volume *v = state;
+  space_free(v->space);
+  free(v->leaves);
+  free(v);
+}
+
+static void run(void *state, uint64_t count) {
+  struct volume *v = state;
   struct extent extents[BLOCK_PTR_EXTENTS_MAX];
-  uint32_t count;
-  double taking = 0, extents_sum = 0;
-  unsigned failed = 0;
-  for (unsigned i = 0; i < rounds; i++) {
-    for (uint64_t k = 0; k < object; k += LEAF) space_release(space, &(struct extent){leaves[--live], LEAF}, 1);
-    t = now();
-    int status = space_allocate_sparing(space, SPACE_LEAF, object, 0, extents, &count, NULL);
-    taking += now() - t;
-    if (status) {
-      failed++;
-      continue;
+  uint32_t extent_count;
+  for (uint64_t i = 0; i < count; i++) {
+    for (uint64_t freed = 0; freed < v->object;) {
+      const struct extent *leaf = &v->leaves[--v->live];
+      space_release(v->space, leaf, 1);
+      freed += leaf->count;
     }
-    extents_sum += count;
-  }
-  printf(
-      "%3u %% full, objects of %4llu blocks, reserve %5llu: %10.0f ns per allocation, %5.2f extents, %u of %u failed; "
-      "claim %4.0f ns, first look %.2f ms\n",
-      percent, (unsigned long long)object, (unsigned long long)reserve, taking / rounds,
-      extents_sum / (rounds - failed ? rounds - failed : 1), failed, rounds, claimed, first / 1e6);
-  space_free(space);
-  free(leaves);
-}
-
-/* ---- churn ---------------------------------------------------------------------------------------------------------- */
-
-struct object {
-  struct extent extents[BLOCK_PTR_EXTENTS_MAX];
-  uint32_t count;
-  unsigned dies; /* arrival */
-};
-
-struct tally {
-  unsigned placed, extents;
-  unsigned in_line; /* started where the last of the kind ended */
-  unsigned failed;  /* refused though so many blocks were free */
-};
-
-struct churn {
-  struct space *space;
-  bool apart; /* a cursor per kind */
-  struct tally tally[SPACE_KINDS];
-  uint64_t ends[SPACE_KINDS];
-  unsigned full; /* refused because less was free */
-  uint64_t generation;
-  struct object *leaves, runs[LIFE_MAX + 1], header;
-  uint64_t leaf_count, next;
-};
-
-static bool place(struct churn *c, enum space_kind kind, uint64_t blocks, struct object *object) {
-  struct object fresh;
-  if (space_allocate_sparing(c->space, c->apart ? kind : SPACE_LEAF, blocks, 0, fresh.extents, &fresh.count, NULL)) {
-    if (space_counts(c->space).free >= blocks)
-      c->tally[kind].failed++;
-    else
-      c->full++;
-    return false;
-  }
-  c->tally[kind].placed++;
-  c->tally[kind].extents += fresh.count;
-  c->tally[kind].in_line += fresh.extents[0].first == c->ends[kind];
-  c->ends[kind] = fresh.extents[fresh.count - 1].first + fresh.extents[fresh.count - 1].count;
-  if (object->count) space_defer(c->space, object->extents, object->count, 0);
-  fresh.dies = object->dies;
-  *object = fresh;
-  return true;
-}
-
-static void arrive(struct churn *c, unsigned arrival, bool random) {
-  uint64_t blocks = RUN_MIN + below(RUN_MAX - RUN_MIN + 1);
-  struct object *slot = NULL;
-  for (int i = 0; i <= LIFE_MAX; i++) {
-    struct object *run = &c->runs[i];
-    if (run->count && run->dies <= arrival) {
-      space_defer(c->space, run->extents, run->count, 0);
-      run->count = 0;
+    if (space_allocate_sparing(v->space, SPACE_LEAF, v->object, 0, extents, &extent_count, NULL))
+      bench_die("as many blocks as were freed cannot be allocated");
+    for (uint32_t k = 0; k < extent_count; k++) {
+      uint64_t at = (v->live * UINT64_C(2654435761)) % (v->live + 1); /* anywhere in the order */
+      v->leaves[v->live++] = v->leaves[at];
+      v->leaves[at] = extents[k];
     }
-    if (!run->count) slot = run;
   }
-  slot->dies = arrival + LIFE_MIN + (unsigned)below(LIFE_MAX - LIFE_MIN + 1);
-  place(c, SPACE_BUFFER, blocks, slot);
-  for (uint64_t i = 0; i < 2 * blocks / LEAF; i++) {
-    place(c, SPACE_LEAF, random ? LEAF / 2 + below(LEAF + 1) : LEAF,
-          &c->leaves[random ? below(c->leaf_count) : c->next]);
-    c->next = (c->next + 1) % c->leaf_count;
-  }
-  place(c, SPACE_NODE, HEADER, &c->header);
-  space_checkpoint_durable(c->space, ++c->generation, NULL, NULL);
 }
 
-static void churn(uint64_t blocks, unsigned percent, bool random, bool apart) {
-  struct mem mem;
-  mem_init(&mem, NULL);
-  state = 42;
-  struct churn c = {.space = space_create(&mem, 0, blocks), .apart = apart};
-  uint64_t buffered = (RUN_MIN + RUN_MAX) / 2 * (LIFE_MIN + LIFE_MAX) / 2;
-  c.leaf_count = (blocks * percent / 100 - buffered) / LEAF;
-  c.leaves = calloc(c.leaf_count, sizeof *c.leaves);
-  if (!c.space || !c.leaves) exit(1);
-  for (uint64_t i = 0; i < c.leaf_count; i++) place(&c, SPACE_LEAF, LEAF, &c.leaves[i]);
-  unsigned warm = (unsigned)(blocks / 2500), measured = 2 * warm;
-  for (unsigned i = 0; i < warm; i++) arrive(&c, i, random);
-  memset(c.tally, 0, sizeof c.tally);
-  c.full = 0;
-  for (unsigned i = warm; i < warm + measured; i++) arrive(&c, i, random);
-  printf("%3u | %-9s | %s", percent, random ? "at random" : "in turn", apart ? "three" : "one  ");
-  for (int k = 0; k < SPACE_KINDS; k++) {
-    const struct tally *t = &c.tally[k];
-    double placed = t->placed ? t->placed : 1, asked = t->placed + t->failed ? t->placed + t->failed : 1;
-    printf(" | %6.3f %5.1f %5.1f", t->extents / placed, 100 * t->in_line / placed, 100 * t->failed / asked);
+void micro_space(micro_add *add, void *context) {
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+    struct micro micro = {.which = i, .create = create, .run = run, .destroy = destroy, .chunk = 100};
+    snprintf(micro.name, sizeof micro.name, "space/%u %% full/%u blocks/reserve %u", kinds[i].percent,
+             (unsigned)kinds[i].object, (unsigned)kinds[i].reserve);
+    add(context, &micro);
   }
-  printf(" | %u\n", c.full);
-  space_free(c.space);
-  free(c.leaves);
-}
-
-int main(int argc, char **argv) {
-  bool fast = argc < 2 || strcmp(argv[1], "churn") != 0;
-  uint64_t millions = argc > 2 ? strtoull(argv[2], NULL, 10) : fast ? 25 : 1;
-  uint64_t blocks = millions * 1000000;
-  static const unsigned fill[] = {50, 80, 95};
-  if (fast) {
-    for (int i = 0; i < 2; i++) {
-      speed(blocks, i ? 98 : 50, LEAF, 0, 20000);
-      speed(blocks, i ? 98 : 50, LEAF, 1000, 2000);
-      speed(blocks, i ? 98 : 50, 512, 1000, 500);
-    }
-    return 0;
-  }
-  puts("%   | leaves    | cursors | runs: extents, % in line, % failed | leaves | headers | too little free");
-  for (int random = 0; random < 2; random++)
-    for (int i = 0; i < 3; i++)
-      for (int apart = 0; apart < 2; apart++) churn(blocks, fill[i], random, apart);
-  return 0;
 }

@@ -6,6 +6,8 @@
 #include <pthread.h>
 #include <wodan/device.h>
 
+WODAN_BEGIN
+
 struct paced_counters {
   uint64_t reads, read_bytes, writes, write_bytes, barriers, flushes, discards, discard_bytes;
 };
@@ -30,5 +32,7 @@ void paced_device_set_pace(struct paced_device *paced, uint64_t bytes_per_second
 
 /* Since init. Any thread. */
 struct paced_counters paced_device_counters(struct paced_device *paced);
+
+WODAN_END
 
 #endif

@@ -5,6 +5,7 @@
  *
  * See: common.h. */
 #include <dirent.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,13 +115,20 @@ uint64_t bench_disk_bytes(const char *path) {
   return sum;
 }
 
-uint64_t bench_bytes_passed_to_write(void) {
+struct bench_io bench_io_now(void) {
+  struct bench_io io = {0};
+  const struct {
+    const char *format;
+    uint64_t *place;
+  } lines[] = {{"rchar: %" SCNu64, &io.calls_read},
+               {"wchar: %" SCNu64, &io.calls_written},
+               {"read_bytes: %" SCNu64, &io.device_read},
+               {"write_bytes: %" SCNu64, &io.device_written}};
   FILE *file = fopen("/proc/self/io", "r");
-  unsigned long long bytes = 0;
   char line[128];
-  while (file && fgets(line, sizeof line, file))
-    if (sscanf(line, "wchar: %llu", &bytes) == 1) break;
   if (!file) bench_die("/proc/self/io cannot be read");
+  while (fgets(line, sizeof line, file))
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) sscanf(line, lines[i].format, lines[i].place);
   fclose(file);
-  return bytes;
+  return io;
 }

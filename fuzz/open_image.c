@@ -8,11 +8,10 @@
 #include <string.h>
 #include <wodan/wodan.h>
 #include "support/image.h"
-#include "support/kept_device.h"
 #include "support/meter.h"
 
 const size_t fuzz_size_max = 128 << 10;
-enum { SECTOR = 512, KEYS_MAX = 8, KEY_SIZE = 64 };
+enum { KEYS_MAX = 8, KEY_SIZE = 64 };
 
 struct session {
   struct kept_bytes *kept;
@@ -30,7 +29,7 @@ static bool open_with(struct session *session, uint32_t flags) {
                                        .memory_budget = budget_of(session->kept->size),
                                        .allocator = meter_hooks(&session->meter)};
   struct wodan_error error = {0};
-  struct wodan_device *device = kept_plug(session->kept, SECTOR, flags & WODAN_OPEN_READ_ONLY);
+  struct wodan_device *device = kept_plug(session->kept, IMAGE_SECTOR, flags & WODAN_OPEN_READ_ONLY);
   session->db = NULL;
   session->meter = (struct meter){0};
   options.allocator.context = &session->meter;
@@ -109,12 +108,11 @@ static void write_some(struct session *session) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  size -= size % SECTOR;
-  if (size == 0) return 0;
   static struct session session;
   session.key_count = 0;
-  session.kept = kept_create(size);
-  memcpy(session.kept->data, data, size);
+  session.kept = image_take(data, size, false);
+  if (!session.kept) return 0;
+  size = session.kept->size;
   if (open_with(&session, WODAN_OPEN_READ_ONLY)) {
     read_some(&session);
     close_it(&session);

@@ -25,6 +25,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "support/meter.h"
 #include "support/random.h"
 
 enum { SECONDS_MAX = 60, STACKED_MAX = 4 };
@@ -247,6 +248,9 @@ int main(int argc, char **argv) {
   bool seeds = false;
   program = argv[0];
   watch();
+  bool searches = false;
+  for (int i = 1; i < argc; i++) searches |= strcmp(argv[i], "--smoke") == 0;
+  if (!searches) meter_use_heap(); /* files alone are a finding's replay */
   for (int i = 1; i < argc; i++) {
     if (strncmp(argv[i], "--", 2) != 0) {
       run_path(argv[i]);

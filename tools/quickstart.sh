@@ -49,7 +49,7 @@ missing() {
   local tool
   for tool in cmake ninja gcc pkg-config; do command -v "$tool" >/dev/null || printf '%s ' "$tool"; done
   if command -v pkg-config >/dev/null; then
-    for tool in libxxhash json-c; do pkg-config --exists "$tool" || printf '%s ' "$tool"; done
+    pkg-config --exists libxxhash || printf 'libxxhash '
   fi
   [ -r "$WORDS" ] || printf '%s ' "$WORDS"
   [ -r "$UNICODE/UnicodeData.txt" ] || printf '%s ' "$UNICODE"

@@ -4,17 +4,17 @@
 #   build  compilers and libraries for the library and the tools
 #   test   what tools/test.sh needs beyond that
 #   data   word list and Unicode tables, inputs for demonstrations and benchmarks
-#   bench  other engines, to be measured beside this one
+#   bench  other engines, to be measured beside this one (tools/bench.sh)
 #   coverage  what tools/coverage.sh needs
 #   ports  cross compilers and an emulator, for tools/ports.sh
 #
 # When nothing is missing it neither needs the network nor root.
 set -eu
 
-BUILD="gcc libc6-dev cmake ninja-build pkg-config libxxhash-dev libjson-c-dev"
-TEST="g++ clang libclang-rt-14-dev clang-format libcmocka-dev python3 binutils mandoc"
+BUILD="gcc libc6-dev cmake ninja-build pkg-config libxxhash-dev"
+TEST="g++ clang libclang-rt-14-dev clang-format libcmocka-dev libbenchmark-dev python3 binutils mandoc"
 DATA="wamerican-huge unicode-data"
-BENCH="librocksdb-dev liblmdb-dev"
+BENCH="g++ libbenchmark-dev liblmdb-dev librocksdb-dev libleveldb-dev libsqlite3-dev python3"
 COVERAGE="gcovr libcmocka-dev"
 PORTS="gcc-i686-linux-gnu libc6-dev-i386-cross gcc-s390x-linux-gnu libc6-dev-s390x-cross qemu-user libcmocka-dev python3"
 

@@ -50,7 +50,7 @@ build main "wodan_cli wodan_fsck suite" "${SANITIZED[@]}" -DCMAKE_C_COMPILER=gcc
 [ -z "$QUICK" ] || exec "${CTEST[@]}" --test-dir build/main
 
 build release "wodan_static wodan_shared wodan_sim_static wodan_sim_shared wodan_cli wodan_fsck suite" -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=gcc \
-  -DWODAN_SUITE=release
+  -DWODAN_SUITE=release -DWODAN_BENCH=ON
 build threads suite "${SANITIZED[@]}" -DCMAKE_C_COMPILER=gcc -DWODAN_SANITIZE=thread -DWODAN_SUITE=threads
 build clang all -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang -DWODAN_TESTS=OFF
 tools/lint/check_symbols.sh build/clang/libwodan.so
@@ -62,6 +62,8 @@ build nothreads all -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=gcc -DWODAN_TE
 for name in main release threads; do
   grep -q 'LABELS "[^"]*suite' "build/$name/tests/CTestTestfile.cmake" ||
     { echo "tools/test.sh: build/$name has no test in its suite" >&2; exit 1; }
-  sed -E "s/^(add_test|set_tests_properties)\\((\\[=*\\[|\")?/&$name./" build/$name/{tests,fuzz,tools/lint}/CTestTestfile.cmake
+  lists=(build/"$name"/{tests,fuzz,tools/lint}/CTestTestfile.cmake)
+  [ "$name" != release ] || lists+=(build/release/bench/CTestTestfile.cmake)
+  sed -E "s/^(add_test|set_tests_properties)\\((\\[=*\\[|\")?/&$name./" "${lists[@]}"
 done >build/CTestTestfile.cmake
 exec "${CTEST[@]}" --test-dir build

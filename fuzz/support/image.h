@@ -3,7 +3,9 @@
 #ifndef FUZZ_SUPPORT_IMAGE_H
 #define FUZZ_SUPPORT_IMAGE_H
 
+#include <wodan/check.h>
 #include "format/superblock.h"
+#include "support/kept_device.h"
 #include "support/volume.h"
 
 enum { IMAGE_PLACES_MAX = 512 };
@@ -30,6 +32,20 @@ void image_walk(struct image *image, uint8_t *bytes, size_t size, bool repairs);
 /* The object behind an encoded pointer inside `bytes` of the walked image (or of a part of it that was copied): repaired,
  * and its new checksum put into the pointer. r stands on the pointer, in memory that may be written, and moves behind it. */
 void image_walk_pointer(struct image *image, struct wire_reader *r, unsigned depth);
+
+/* The checksum of the journal block `sequence` made right, and the chain behind it; what the block itself says of those
+ * before it stays. */
+void image_seal_ring(struct image *image, uint8_t *bytes, size_t size, uint64_t sequence);
+
+/* An input as the bytes of a device, whole sectors; `repaired`: with every checksum right that the walk comes to. NULL: it is
+ * shorter than a sector. Given back with kept_free. */
+enum { IMAGE_SECTOR = 512 };
+struct kept_bytes *image_take(const uint8_t *data, size_t size, bool repaired);
+/* wodan_check, and all that is demanded of it: no write, reads and memory within their bounds, a report that agrees with what was
+ * told. The status. */
+int image_check(struct kept_bytes *kept, struct wodan_check_report *report);
+/* Demands that it opens and is read without an error, its keys ascending: for what a check calls whole. */
+void image_expect_readable(struct kept_bytes *kept);
 
 /* A mutator of whole images. */
 size_t image_mutate(uint8_t *data, size_t size, size_t size_max, unsigned seed);

@@ -244,36 +244,51 @@ static void roots_walk(struct image *image, const struct slot *slots, size_t cou
   }
 }
 
-static void ring_repair(struct image *image, const struct slot *slots, size_t count) {
+/* Links and checksums of the blocks from `first` on, but for the links of that block itself. */
+static void ring_repair(struct image *image, const struct slot *slots, size_t count, uint64_t first) {
   for (size_t i = 0; i < count; i++) {
     uint8_t *bytes = slots[i].bytes, *payload = bytes + JOURNAL_HEADER_SIZE;
-    if (load_u64(bytes + 56)) link_to(slots, i, slots[i].sequence - 1, bytes + 56);
-    if (load_u64(bytes + 80)) link_to(slots, i, load_u64(bytes + 72), bytes + 80);
-    if (bytes[12] == JOURNAL_CHECKPOINT && load_u64(payload + 32))
+    if (slots[i].sequence < first) continue;
+    bool links = first == 0 || slots[i].sequence > first;
+    if (links && load_u64(bytes + 56)) link_to(slots, i, slots[i].sequence - 1, bytes + 56);
+    if (links && load_u64(bytes + 80)) link_to(slots, i, load_u64(bytes + 72), bytes + 80);
+    if (links && bytes[12] == JOURNAL_CHECKPOINT && load_u64(payload + 32))
       link_to(slots, i, load_u64(payload + 24), payload + 32);
     store_u64(bytes, checksum(image->seed, bytes + 8, image->superblock.journal_block_size - 8));
   }
 }
 
-void image_walk(struct image *image, uint8_t *bytes, size_t size, bool repairs) {
-  static struct slot slots[RING_MAX];
+/* Superblock and bounds; false: there is neither block 0 nor a copy. */
+static bool image_begin(struct image *image, uint8_t *bytes, size_t size, bool repairs) {
   image->bytes = bytes;
   image->size = size;
   image->repairs = repairs;
   image->visits = VISITS_MAX;
   image->place_count = 0;
-  if (size < 2 * SUPERBLOCK_SIZE) return;
+  if (size < 2 * SUPERBLOCK_SIZE) return false;
   struct superblock copy;
   bool first = superblock_walk(image, 0, &image->superblock);
   bool second = superblock_walk(image, size / 512 * 512 - SUPERBLOCK_SIZE, &copy);
   if (!first && second) image->superblock = copy;
-  if (!first && !second) return;
+  if (!first && !second) return false;
   const struct superblock *sb = &image->superblock;
   image->seed = checksum_seed(sb->fsid);
   uint64_t there = size / sb->block_size;
-  if (there < superblock_data_first(sb) + 2) return;
+  if (there < superblock_data_first(sb) + 2) return false;
   image->bounds = (struct volume_bounds){sb->block_size, superblock_data_first(sb), there - 1};
+  return true;
+}
+
+void image_walk(struct image *image, uint8_t *bytes, size_t size, bool repairs) {
+  static struct slot slots[RING_MAX];
+  if (!image_begin(image, bytes, size, repairs)) return;
   size_t count = slots_find(image, slots);
   roots_walk(image, slots, count);
-  if (repairs) ring_repair(image, slots, count);
+  if (repairs) ring_repair(image, slots, count, 0);
+}
+
+void image_seal_ring(struct image *image, uint8_t *bytes, size_t size, uint64_t sequence) {
+  static struct slot slots[RING_MAX];
+  if (!image_begin(image, bytes, size, false)) return;
+  ring_repair(image, slots, slots_find(image, slots), sequence);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 #include "support/image.h"
 #include "support/kept_device.h"
+#include "support/meter.h"
 
 static struct kept_bytes *kept;
 static struct device device;
@@ -13,7 +14,9 @@ static struct block_io io;
 struct block_io *object_io(void) {
   if (kept) return &io;
   kept = kept_create((VOLUME.data_end + 1) * VOLUME.block_size);
-  mem_init(&mem, NULL);
+  static struct meter meter;
+  const struct wodan_allocator hooks = meter_hooks(&meter);
+  mem_init(&mem, &hooks);
   if (device_init(&device, kept_plug(kept, 512, 0), NULL) < 0) FUZZ_FAIL("no device");
   io = (struct block_io){.device = &device, .mem = &mem, .bounds = VOLUME, .seed = volume_seed()};
   memcpy(io.fsid, VOLUME_FSID, sizeof io.fsid);

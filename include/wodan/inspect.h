@@ -1,7 +1,7 @@
 /* Looking into an image without opening it as a database: superblocks, roots, journal, trees, the way of a key, single
  * blocks byte by byte, and a map of all of them. Works on damaged images: what can be read is shown, and what cannot is
- * told through the `damage` callback. Never writes a byte. Memory is bounded by what is on the device once: a quarter of a
- * byte a block, one node a level, one page, one index.
+ * told through the `damage` callback. Never writes a byte. Memory is bounded by what is on the device once, whatever the
+ * image tells of its size: a quarter of a byte a block of the device, one node a level, one page, one index.
  *
  * One thread at a time per handle. Slices, strings and structs given to a callback live during the call. A callback that
  * returns not 0 ends the walk; the function then returns that value. Keys are the user's: without their table's id. */
@@ -127,7 +127,7 @@ struct wodan_journal_block {
   uint64_t first, last;   /* operations of the record, of its first fragment */
   struct wodan_root root; /* of a checkpoint; generation 0: it does not decode */
 };
-/* Every block of the ring, in the order of their sequences, oldest first, invalid ones where they lie. */
+/* Every block of the ring that the device has, in the order of their sequences, oldest first, invalid ones where they lie. */
 WODAN_API int wodan_inspect_journal(struct wodan_inspect *inspect,
                                     int (*block)(void *, const struct wodan_journal_block *), void *context,
                                     struct wodan_error *error);

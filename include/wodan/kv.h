@@ -46,6 +46,17 @@ WODAN_API int wodan_get_pinned(struct wodan_db *db, struct wodan_view *view, str
                                struct wodan_pinned *pinned);
 WODAN_API void wodan_unpin(struct wodan_db *db, struct wodan_pinned *pinned);
 
+/* As wodan_get_pinned for keys[0..count), but faster than one by one: what one key waits for, cache misses mostly, overlaps with
+ * the others'. statuses[i] and pinned[i] become what wodan_get_pinned(keys[i]) would answer: 0 and a value to be unpinned,
+ * WODAN_ENOTFOUND, or this key's failure; pinned[i] is all zero unless statuses[i] is 0. Keys may be in any order and repeat.
+ * Without a view up to 16 keys in a row are read at one moment; with one, all of them. Each value pins a page: with a small
+ * memory budget hundreds of them may leave no room for more (WODAN_ENOMEM of those keys). Returns 0 when every key was answered,
+ * found or not, else the last failure. WODAN_EINVAL (an array is NULL; then nothing was filled in). Any thread. */
+WODAN_API int wodan_get_many(struct wodan_db *db, struct wodan_view *view, const struct wodan_slice *keys, size_t count,
+                             struct wodan_pinned *pinned, int *statuses);
+/* wodan_unpin for each. */
+WODAN_API void wodan_unpin_many(struct wodan_db *db, struct wodan_pinned *pinned, size_t count);
+
 /* Sets key to value. commit may be NULL. May wait for maintenance, in proportion to what is owed (wodan_stats).
  * WODAN_EINVAL (empty key), WODAN_ETOOBIG, WODAN_EREADONLY, WODAN_EFAILED, WODAN_EIO, WODAN_ENOMEM, WODAN_ENOTDURABLE.
  * Refused before any change: WODAN_ENOSPC (no checkpoint would help), WODAN_ENEEDSFLUSH (only with

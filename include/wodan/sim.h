@@ -12,6 +12,8 @@
  *   wodan_sim_explore                          your workload is run, and your check on every state of every window
  *   wodan_sim_crash_run                        our workloads on our database: what `wodan crash` does
  *
+ * Without memory to remember it by, an operation on a device answers WODAN_EIO and does nothing.
+ *
  * Functions on one wodan_sim must not run at the same time, but requests to its devices may come from any thread. */
 #ifndef WODAN_SIM_H
 #define WODAN_SIM_H

@@ -39,7 +39,7 @@ struct wodan_info {
 
 enum { WODAN_DELAY_BUCKETS = 48 };
 
-/* Counters since open; sizes in bytes. Device counters are what the library asked of the device. */
+/* Counters since open; sizes in bytes. An open cursor tells its moves in lots of 64, and when it reaches an end or is closed. Device counters are what the library asked of the device. */
 struct wodan_stats {
   uint32_t size; /* in: sizeof(struct wodan_stats) */
   uint32_t reserved;

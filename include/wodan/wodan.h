@@ -11,6 +11,7 @@
 #include <wodan/cursor.h>
 #include <wodan/db.h>
 #include <wodan/device.h>
+#include <wodan/image.h>
 #include <wodan/inspect.h>
 #include <wodan/kv.h>
 #include <wodan/repair.h>

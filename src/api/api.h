@@ -8,6 +8,14 @@
 /* Keeps a failure as the handle's last error and returns its code; answers (0, positive, WODAN_ENOTFOUND) pass. */
 int api_result(struct wodan_db *db, int status, const struct wodan_error *error);
 
+/* What an error is before anything failed. Its message is not cleared as a whole: that was a tenth of a cursor's move. */
+static inline void api_error_begin(struct wodan_error *error) {
+  error->code = 0;
+  error->device_errno = 0;
+  error->block = WODAN_NO_BLOCK;
+  error->message[0] = 0;
+}
+
 /* A tree key is the table id and the user's key. */
 struct api_key {
   uint8_t bytes[TREE_KEY_MAX];
@@ -15,6 +23,8 @@ struct api_key {
 /* WODAN_EINVAL (empty or NULL) or WODAN_ETOOBIG. */
 int api_key(const struct wodan_db *db, struct wodan_slice key, struct api_key *buffer, struct wodan_slice *tree_key,
             struct wodan_error *error);
+/* The same without making the tree key. */
+int api_key_check(const struct wodan_db *db, struct wodan_slice key, struct wodan_error *error);
 int api_value(const struct wodan_db *db, struct wodan_slice value, struct wodan_error *error);
 /* Keeps and returns WODAN_EINVAL for a NULL argument; db may be the one. */
 int api_missing(struct wodan_db *db, const char *what);

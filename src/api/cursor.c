@@ -24,8 +24,9 @@ void wodan_cursor_close(struct wodan_cursor *cursor) {
 }
 
 static int move(struct wodan_cursor *cursor, enum cursor_move how, struct wodan_slice key) {
-  struct wodan_error error = {.block = WODAN_NO_BLOCK};
+  struct wodan_error error;
   if (!cursor) return WODAN_EINVAL;
+  api_error_begin(&error);
   return api_result(cursor->db, cursor_move(cursor, how, key, &error), &error);
 }
 

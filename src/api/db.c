@@ -21,14 +21,20 @@ int api_view(const struct wodan_db *db, const struct wodan_view *view, struct wo
   return status_set(error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "the view belongs to another database");
 }
 
-int api_key(const struct wodan_db *db, struct wodan_slice key, struct api_key *buffer, struct wodan_slice *tree_key,
-            struct wodan_error *error) {
+int api_key_check(const struct wodan_db *db, struct wodan_slice key, struct wodan_error *error) {
   size_t limit = db->superblock.page_size / 8;
   if (key.size == 0 || !key.data)
     return status_set(error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "the key is empty; keys have at least one byte");
   if (key.size > limit)
     return status_set(error, WODAN_ETOOBIG, 0, WODAN_NO_BLOCK, "the key has %zu bytes, this volume allows %zu",
                       key.size, limit);
+  return 0;
+}
+
+int api_key(const struct wodan_db *db, struct wodan_slice key, struct api_key *buffer, struct wodan_slice *tree_key,
+            struct wodan_error *error) {
+  int status = api_key_check(db, key, error);
+  if (status < 0) return status;
   buffer->bytes[0] = TABLE_DEFAULT;
   memcpy(buffer->bytes + TABLE_ID_SIZE, key.data, key.size);
   *tree_key = (struct wodan_slice){buffer->bytes, TABLE_ID_SIZE + key.size};

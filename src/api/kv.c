@@ -24,10 +24,11 @@ static void let_go(struct frame *pin, struct memtable *table) {
 
 int wodan_get(struct wodan_db *db, struct wodan_view *view, struct wodan_slice key, void *buffer, size_t capacity,
               size_t *size) {
-  struct wodan_error error = {.block = WODAN_NO_BLOCK};
+  struct wodan_error error;
   struct wodan_slice value;
   struct frame *pin;
   struct memtable *table;
+  api_error_begin(&error);
   if (!db || !size || (capacity && !buffer)) return api_missing(db, size ? "the buffer" : "the place for the size");
   int status = lookup(db, view, key, &value, &pin, &table, &error);
   if (status < 0) return api_result(db, status, &error);
@@ -58,9 +59,10 @@ int wodan_get_alloc(struct wodan_db *db, struct wodan_view *view, struct wodan_s
 
 int wodan_get_pinned(struct wodan_db *db, struct wodan_view *view, struct wodan_slice key,
                      struct wodan_pinned *pinned) {
-  struct wodan_error error = {.block = WODAN_NO_BLOCK};
+  struct wodan_error error;
   struct frame *pin;
   struct memtable *table;
+  api_error_begin(&error);
   if (!db || !pinned) return api_missing(db, "the place for the value");
   *pinned = (struct wodan_pinned){0};
   int status = lookup(db, view, key, &pinned->value, &pin, &table, &error);
@@ -76,6 +78,82 @@ void wodan_unpin(struct wodan_db *db, struct wodan_pinned *pinned) {
   let_go(pinned->owner[0], pinned->owner[1]);
   *pinned = (struct wodan_pinned){0};
   atomic_fetch_sub(&db->pins, 1);
+}
+
+/* ---- several at once -------------------------------------------------------------------------------------------- */
+
+/* Keys of one pass: at most NODE_MANY, and as many as fit behind their table ids. */
+struct pass {
+  struct engine_lookup lookups[NODE_MANY];
+  size_t count, used;
+  uint8_t bytes[2 * TREE_KEY_MAX];
+};
+
+/* Takes the next keys; returns how many. A key that cannot be one has its answer already. */
+static size_t pass_take(const struct wodan_db *db, struct pass *pass, const struct wodan_slice *keys, size_t count,
+                        struct wodan_error *error) {
+  pass->used = 0;
+  for (pass->count = 0; pass->count < count && pass->count < NODE_MANY; pass->count++) {
+    struct wodan_slice key = keys[pass->count];
+    struct node_lookup *lookup = &pass->lookups[pass->count].in_tree;
+    lookup->status = api_key_check(db, key, error);
+    if (lookup->status < 0) continue;
+    if (key.size + TABLE_ID_SIZE > sizeof pass->bytes - pass->used) break;
+    uint8_t *bytes = pass->bytes + pass->used;
+    bytes[0] = TABLE_DEFAULT;
+    memcpy(bytes + TABLE_ID_SIZE, key.data, key.size);
+    lookup->key = (struct wodan_slice){bytes, TABLE_ID_SIZE + key.size};
+    pass->used += lookup->key.size;
+  }
+  return pass->count;
+}
+
+/* Hands out what the pass found; returns its last failure, or 0. */
+static int pass_give(struct wodan_db *db, const struct pass *pass, struct wodan_pinned *pinned, int *statuses) {
+  uint64_t found = 0, bytes = 0;
+  int failure = 0;
+  for (size_t i = 0; i < pass->count; i++) {
+    const struct engine_lookup *lookup = &pass->lookups[i];
+    int status = statuses[i] = lookup->in_tree.status;
+    pinned[i] = (struct wodan_pinned){0};
+    if (status < 0 && status != WODAN_ENOTFOUND) failure = status;
+    if (status) continue;
+    pinned[i] = (struct wodan_pinned){.value = lookup->value, .owner = {lookup->in_tree.pin, lookup->table}};
+    bytes += lookup->value.size;
+    found++;
+  }
+  count(&db->pins, found);
+  count(&db->counters.gets, pass->count);
+  count(&db->counters.gets_found, found);
+  count(&db->counters.user_bytes_read, bytes);
+  return failure;
+}
+
+int wodan_get_many(struct wodan_db *db, struct wodan_view *view, const struct wodan_slice *keys, size_t count,
+                   struct wodan_pinned *pinned, int *statuses) {
+  struct wodan_error error = {.block = WODAN_NO_BLOCK};
+  struct pass pass;
+  int failure = 0;
+  if (!db || (count && (!keys || !pinned || !statuses))) return api_missing(db, "an array");
+  if (api_view(db, view, &error) < 0) return api_result(db, WODAN_EINVAL, &error);
+  for (size_t at = 0, taken; at < count; at += taken) {
+    taken = pass_take(db, &pass, keys + at, count - at, &error);
+    engine_get_many(db, view, pass.lookups, taken, &error);
+    int status = pass_give(db, &pass, pinned + at, statuses + at);
+    if (status < 0) failure = status;
+  }
+  return api_result(db, failure, &error);
+}
+
+void wodan_unpin_many(struct wodan_db *db, struct wodan_pinned *pinned, size_t count) {
+  uint64_t held = 0;
+  for (size_t i = 0; db && pinned && i < count; i++) {
+    if (!pinned[i].owner[0] && !pinned[i].owner[1]) continue;
+    let_go(pinned[i].owner[0], pinned[i].owner[1]);
+    pinned[i] = (struct wodan_pinned){0};
+    held++;
+  }
+  if (held) atomic_fetch_sub(&db->pins, held);
 }
 
 /* ---- one operation ---------------------------------------------------------------------------------------------- */
@@ -99,10 +177,11 @@ enum { OPERATION_MAX = OPERATION_HEADER + sizeof(struct api_key) + 16384 / 4 };
 
 static int write_one(struct wodan_db *db, uint8_t kind, struct wodan_slice key, struct wodan_slice value,
                      struct wodan_commit *commit) {
-  struct wodan_error error = {.block = WODAN_NO_BLOCK};
+  struct wodan_error error;
   uint8_t bytes[OPERATION_MAX];
   struct api_key buffer;
   struct wodan_slice tree_key;
+  api_error_begin(&error);
   if (!db) return WODAN_EINVAL;
   int status = commit_begin(commit, &error);
   if (status == 0) status = api_key(db, key, &buffer, &tree_key, &error);

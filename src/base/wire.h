@@ -38,13 +38,13 @@ static inline struct wire_reader wire_reader(const void *data, size_t size) {
 }
 
 /* The next `size` bytes in place, or NULL. */
-static inline const uint8_t *wire_get_bytes(struct wire_reader *r, size_t size) {
-  if (r->failed || size > r->size - r->at) {
+static inline const uint8_t *wire_get_bytes(struct wire_reader *r, uint64_t size) {
+  if (r->failed || size > r->size - r->at) { /* guard: bounds */
     r->failed = true;
     return NULL;
   }
   const uint8_t *p = r->data + r->at;
-  r->at += size;
+  r->at += (size_t)size;
   return p;
 }
 static inline uint8_t wire_get_u8(struct wire_reader *r) {
@@ -68,14 +68,14 @@ static inline uint64_t wire_get_varint(struct wire_reader *r) {
   for (unsigned shift = 0; shift < 64; shift += 7) {
     const uint8_t *p = wire_get_bytes(r, 1);
     if (!p) return 0;
-    if (shift == 63 && *p > 1) break;
+    if (shift == 63 && *p > 1) break; /* guard: bounds */
     value |= (uint64_t)(*p & 0x7f) << shift;
     if (*p < 0x80) {
-      if (*p == 0 && shift) break;
+      if (*p == 0 && shift) break; /* guard: bounds */
       return value;
     }
   }
-  r->failed = true;
+  r->failed = true; /* no guard: what breaks out of the loop */
   return 0;
 }
 
@@ -91,7 +91,7 @@ static inline struct wire_writer wire_writer(void *data, size_t size) {
 
 /* Room for `size` bytes to be filled by the caller, or NULL. */
 static inline uint8_t *wire_put_room(struct wire_writer *w, size_t size) {
-  if (w->failed || size > w->size - w->at) {
+  if (w->failed || size > w->size - w->at) { /* no guard: ours to write */
     w->failed = true;
     return NULL;
   }

@@ -97,7 +97,8 @@ int check_failed(struct check *check, const struct wodan_error *failure, enum fi
     return WODAN_ENOMEM;
   }
   if (failure->block != WODAN_NO_BLOCK) block = failure->block;
-  check_found(check, id, block, generation, "%s%s%s", what ? what : "", what ? ": " : "", failure->message);
+  check_found(check, id, block, generation, "%s%s%s", what ? what : "", what ? ": " : "",
+              failure->message); /* no guard: told before */
   return 0;
 }
 
@@ -110,6 +111,11 @@ int check_progress(struct check *check, uint64_t done) {
   if (done && done < check->told + step && done != check->total) return 0; /* the very first call is always told */
   check->told = done;
   return check->options->progress(check->options->context, done, check->total) ? CHECK_STOPPED : 0;
+}
+
+void check_buffer_release(struct check *check, struct check_buffer *buffer) {
+  mem_free(&check->mem, buffer->data, buffer->capacity);
+  *buffer = (struct check_buffer){0};
 }
 
 int check_buffer_reserve(struct check *check, struct check_buffer *buffer, size_t size) {
@@ -157,8 +163,7 @@ int check_image(struct wodan_device *device, const struct wodan_check_options *o
   check_space_count(&check);
   check_space_release(&check);
   struct check_buffer *buffers[] = {&check.page, &check.key, &check.bound};
-  for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
-    mem_free(&check.mem, buffers[i]->data, buffers[i]->capacity);
+  for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) check_buffer_release(&check, buffers[i]);
   assert(check.mem.used == 0);
   report->blocks = check.volume_blocks;
   report->complete = status == 0 && !check.unreached;

@@ -40,7 +40,8 @@ static uint32_t blocks_at_once(const struct superblock *sb) {
 /* Every block of the ring once, whether the chain needs it or not. */
 static int survey(struct check *check) {
   const struct superblock *sb = &check->superblock;
-  uint64_t ring = superblock_ring_blocks(sb), invalid = 0, first = 0, part = blocks_at_once(sb);
+  uint64_t ring = superblock_ring_there(sb, check->device.raw->geometry.size);
+  uint64_t invalid = 0, first = 0, part = blocks_at_once(sb);
   if (part > ring) part = ring;
   int status = check_buffer_reserve(check, &check->page, (size_t)part * sb->journal_block_size);
   for (uint64_t at = 0; at < ring && status == 0; at += part) {
@@ -55,9 +56,10 @@ static int survey(struct check *check) {
     if (read) survey_part(check, check->page.data, true, at, count, &invalid, &first);
     status = check_progress(check, place(check, at + count));
   }
+  check_buffer_release(check, &check->page); /* journal blocks may be larger than pages by far */
   if (status == 0 && invalid && check->has_root)
     check_found(check, FOUND_JOURNAL_DEBRIS, place(check, first), 0, "%" PRIu64 " of %" PRIu64 " journal blocks",
-                invalid, ring);
+                invalid, ring); /* guard: bounds */
   return status;
 }
 
@@ -70,7 +72,7 @@ static int count_operation(void *context, const struct record *record, uint64_t 
   if (record->key.size > sb->page_size / 8 + TABLE_ID_SIZE || record->value.size > sb->page_size / 4)
     check_found(check, FOUND_JOURNAL_SIZE, place(check, block % superblock_ring_blocks(sb)), 0,
                 "operation %" PRIu64 " has a key of %zu and a value of %zu bytes", record->sequence, record->key.size,
-                record->value.size);
+                record->value.size); /* guard: bounds */
   return 0;
 }
 
@@ -82,7 +84,7 @@ static int fall_back(struct check *check, struct journal *journal) {
   if (check->has_root) {
     check_found(check, FOUND_OLDER_ROOT_USED, WODAN_NO_BLOCK, check->mounted.newest.generation,
                 "generation %" PRIu64 ", journal block %" PRIu64, check->mounted.newest.generation,
-                check->mounted.newest_mark.sequence);
+                check->mounted.newest_mark.sequence); /* no guard: what is used instead is told */
     return 0;
   }
   check->unreached = true;
@@ -98,19 +100,19 @@ static int choose_root(struct check *check, struct journal *journal) {
     return status_set(check->error, WODAN_ENOTFOUND, 0, WODAN_NO_BLOCK,
                       "no root of generation %" PRIu64 " is whole in the journal", generation);
   check_found(check, FOUND_ROOT_CHOSEN, WODAN_NO_BLOCK, generation, "generation %" PRIu64 ", journal block %" PRIu64,
-              generation, check->mounted.newest_mark.sequence);
+              generation, check->mounted.newest_mark.sequence); /* no guard: what is used instead is told */
   return 0;
 }
 
 static void judge_roots(struct check *check) {
   const struct journal_mounted *m = &check->mounted;
-  if (m->linear) check_found(check, FOUND_JOURNAL_LINEAR, WODAN_NO_BLOCK, 0, "%s", "");
+  if (m->linear) check_found(check, FOUND_JOURNAL_LINEAR, WODAN_NO_BLOCK, 0, "%s", ""); /* guard: bounds */
   if (!m->has_older && m->older_problem[0])
-    check_found(check, FOUND_PREVIOUS_LOST, WODAN_NO_BLOCK, 0, "%s", m->older_problem);
+    check_found(check, FOUND_PREVIOUS_LOST, WODAN_NO_BLOCK, 0, "%s", m->older_problem); /* guard: bounds */
   if (m->has_older && (m->older.generation >= m->newest.generation || m->older.sequence > m->newest.sequence))
     check_found(check, FOUND_PREVIOUS_NEWER, WODAN_NO_BLOCK, m->older.generation,
                 "generation %" PRIu64 " and operation %" PRIu64 " before %" PRIu64 " and %" PRIu64, m->older.generation,
-                m->older.sequence, m->newest.generation, m->newest.sequence);
+                m->older.sequence, m->newest.generation, m->newest.sequence); /* guard: bounds */
 }
 
 static int use_root(struct check *check, struct journal *journal, bool stop_at_checkpoint) {
@@ -119,6 +121,10 @@ static int use_root(struct check *check, struct journal *journal, bool stop_at_c
     return status_set(check->error, WODAN_EVERSION, 0, WODAN_NO_BLOCK,
                       "the newest root uses unknown features (incompat flags 0x%" PRIx64 ")", m->newest.incompat);
   check->volume_blocks = m->newest.device_blocks;
+  if (check->volume_blocks != check->superblock.device_blocks)
+    check_found(check, FOUND_VOLUME_SIZE, WODAN_NO_BLOCK, m->newest.generation,
+                "%" PRIu64 " instead of %" PRIu64 " blocks", check->volume_blocks,
+                check->superblock.device_blocks); /* guard: bounds */
   check->report->generation = m->newest.generation;
   check->report->previous_generation = m->has_older ? m->older.generation : m->newest.generation;
   judge_roots(check);
@@ -134,7 +140,7 @@ static int use_root(struct check *check, struct journal *journal, bool stop_at_c
   if (!journal_counters_sound(m, check->sequence))
     check_found(check, FOUND_JOURNAL_COUNTERS, WODAN_NO_BLOCK, 0,
                 "generation %" PRIu64 ", epoch %" PRIu64 ", journal block %" PRIu64 ", operation %" PRIu64,
-                m->generation_max, m->epoch_max.number, m->head, check->sequence);
+                m->generation_max, m->epoch_max.number, m->head, check->sequence); /* guard: bounds */
   if (status == 0) return 0;
   return check_failed(check, &failure, FOUND_JOURNAL_REPLAY, WODAN_NO_BLOCK, m->newest.generation, NULL);
 }

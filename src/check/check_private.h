@@ -31,6 +31,8 @@ struct check_space {
   } * objects;           /* of the newest root, hashed by first */
   uint64_t object_slots; /* power of two, at most half full */
   uint64_t object_count, objects_expected;
+  uint64_t *marks; /* in place of `objects` where they would take more: of the object that starts at a block; 0: none */
+  bool outside;    /* an object of the newest root starts behind the device's end */
 };
 
 struct check {
@@ -67,6 +69,7 @@ int check_failed(struct check *check, const struct wodan_error *failure, enum fi
 int check_progress(struct check *check, uint64_t done);
 /* Room for `size` bytes; WODAN_ENOMEM. The contents are lost. */
 int check_buffer_reserve(struct check *check, struct check_buffer *buffer, size_t size);
+void check_buffer_release(struct check *check, struct check_buffer *buffer);
 
 /* ---- the passes ------------------------------------------------------------------------------------------------- */
 

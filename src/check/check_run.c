@@ -56,12 +56,12 @@ static int read_header(struct run_check *run, bool *usable) {
   if (run_reader_open(reader, &check->io, check->superblock.page_size, run->ptr, &failure) < 0)
     return run_failed(run, &failure, FOUND_RUN_HEADER, 0);
   uint32_t known = 2u + (object_section(&reader->header, SECTION_FILTER) != NULL);
-  if (!reader->pages || reader->header.section_count != known) {
+  if (!reader->pages || reader->header.section_count != known) { /* guard: bounds */
     run_found(run, FOUND_RUN_SECTIONS, 0, "it has other sections than pages, index and filter");
     return 0;
   }
   if (!reader->header.low.size || !reader->header.high.size)
-    run_found(run, FOUND_KEY_RANGE, 0, "its header tells none");
+    run_found(run, FOUND_KEY_RANGE, 0, "its header tells none"); /* guard: bounds */
   *usable = true;
   return 0;
 }
@@ -70,7 +70,7 @@ static int read_index(struct run_check *run, bool *usable) {
   struct wodan_error failure = {.block = WODAN_NO_BLOCK};
   uint64_t offset = object_section(&run->reader.header, SECTION_INDEX)->offset;
   if (run_reader_index(&run->reader, usable, &failure) < 0) return run_failed(run, &failure, FOUND_RUN_INDEX, offset);
-  if (!*usable) run_found(run, FOUND_RUN_INDEX, offset, "it is no valid page");
+  if (!*usable) run_found(run, FOUND_RUN_INDEX, offset, "it is no valid page"); /* guard: bounds */
   return 0;
 }
 
@@ -78,8 +78,8 @@ static int read_filter(struct run_check *run) {
   struct wodan_error failure = {.block = WODAN_NO_BLOCK};
   const struct section *filter = object_section(&run->reader.header, SECTION_FILTER);
   if (!filter) return 0;
-  uint32_t lines = filter_lines(run->reader.header.record_count);
-  if (!lines || filter->length != (uint64_t)lines * FILTER_LINE_SIZE) {
+  uint32_t lines = filter_lines(run->reader.header.record_count);       /* guard: bounds */
+  if (!lines || filter->length != (uint64_t)lines * FILTER_LINE_SIZE) { /* guard: bounds */
     run_found(run, FOUND_FILTER_DAMAGED, filter->offset, "its size is not what the count of records asks for");
     return 0;
   }
@@ -101,15 +101,20 @@ static int key_take(struct run_check *run, const struct page *page, uint32_t i, 
   return 0;
 }
 
-/* The first or last key of a page against the header's range and that of its place. */
-static void check_bounds(struct run_check *run, struct wodan_slice key, uint64_t offset) {
+/* What is wrong with the first or last key of a page, a bit each. */
+enum { FLAW_RANGE = 1, FLAW_PLACE = 2 };
+
+/* Against the header's range and that of its place. */
+static unsigned bound_flaws(const struct run_check *run, struct wodan_slice key) {
   const struct run_place *place = run->place;
   struct wodan_slice low = run->reader.header.low, high = run->reader.header.high;
+  unsigned flaws = 0;
   if ((low.size && key_compare(key, low) < 0) || (high.size && key_compare(key, high) > 0))
-    run_found(run, FOUND_KEY_RANGE, offset, "of this page");
+    flaws |= FLAW_RANGE; /* guard: bounds */
   if ((place->has_lower && key_compare(key, place->lower) < 0) ||
       (place->has_upper && key_compare(key, place->upper) >= 0))
-    run_found(run, place->leaf ? FOUND_KEY_PIVOT : FOUND_RUN_RANGE, offset, "in this page");
+    flaws |= FLAW_PLACE; /* guard: bounds */
+  return flaws;
 }
 
 /* The page's keys between those of the index around it. */
@@ -117,18 +122,24 @@ static int check_keys(struct run_check *run, const struct page *page, uint32_t a
   struct wodan_slice key, bound;
   int status = key_take(run, page, 0, &run->check->key, &key);
   if (status < 0) return status;
-  check_bounds(run, key, offset);
+  unsigned flaws = bound_flaws(run, key);
   if (at > 0) {
     status = key_take(run, &run->reader.index, at - 1, &run->check->bound, &bound);
     if (status < 0) return status;
     if (key_compare(key, bound) <= 0)
-      run_found(run, FOUND_KEY_ORDER, offset, "the page starts at or below the end of the page before");
+      run_found(run, FOUND_KEY_ORDER, offset,
+                "the page starts at or below the end of the page before"); /* guard: bounds */
   }
   status = key_take(run, page, page->count - 1, &run->check->key, &key);
   if (status == 0) status = key_take(run, &run->reader.index, at, &run->check->bound, &bound);
   if (status < 0) return status;
-  if (page->count > 1) check_bounds(run, key, offset);
-  if (key_compare(key, bound) != 0) run_found(run, FOUND_KEY_ORDER, offset, "the page ends with another key");
+  flaws |= bound_flaws(run, key);
+  if (flaws & FLAW_RANGE) run_found(run, FOUND_KEY_RANGE, offset, "of this page"); /* no guard: bound_flaws judges */
+  if (flaws & FLAW_PLACE)
+    run_found(run, run->place->leaf ? FOUND_KEY_PIVOT : FOUND_RUN_RANGE, offset,
+              "in this page"); /* no guard: the same */
+  if (key_compare(key, bound) != 0)
+    run_found(run, FOUND_KEY_ORDER, offset, "the page ends with another key"); /* guard: bounds */
   return 0;
 }
 
@@ -139,13 +150,15 @@ static unsigned record_flaws(struct run_check *run, const struct page_record *re
   const struct superblock *sb = &run->check->superblock;
   unsigned flaws = 0;
   if (record->sequence > run->reader.header.sequence_max || record->sequence > run->place->sequence_max)
-    flaws |= FLAW_SEQUENCE;
-  if (record->kind > RECORD_DELETE) flaws |= FLAW_KIND;
-  if (run->place->leaf && record->kind == RECORD_DELETE) flaws |= FLAW_DELETE;
-  if (key.size > sb->page_size / 8 + TABLE_ID_SIZE || record->value.size > sb->page_size / 4) flaws |= FLAW_SIZE;
+    flaws |= FLAW_SEQUENCE; /* guard: bounds */
+  if (record->kind > RECORD_DELETE)
+    flaws |= FLAW_KIND; /* guard: bounds; equivalent: page_validate knows no other kinds yet, as this will */
+  if (run->place->leaf && record->kind == RECORD_DELETE) flaws |= FLAW_DELETE; /* guard: bounds */
+  if (key.size > sb->page_size / 8 + TABLE_ID_SIZE || record->value.size > sb->page_size / 4)
+    flaws |= FLAW_SIZE; /* guard: bounds */
   if (run->filter_lines &&
       !filter_may_contain(run->filter, run->filter_lines, checksum(run->check->io.seed, key.data, key.size)))
-    flaws |= FLAW_FILTER;
+    flaws |= FLAW_FILTER; /* guard: bounds */
   return flaws;
 }
 
@@ -169,7 +182,7 @@ static int check_records(struct run_check *run, const struct page *page, uint64_
   }
   run->records += page->count;
   for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
-    if (flaws & NAMES[i].flaw) run_found(run, NAMES[i].id, offset, "in this page");
+    if (flaws & NAMES[i].flaw) run_found(run, NAMES[i].id, offset, "in this page"); /* no guard: record_flaws judges */
   return 0;
 }
 
@@ -181,8 +194,9 @@ static int check_page(struct run_check *run, uint32_t at, const struct index_ent
   enum run_page_state state = run_reader_page(&run->reader, entry, check->page.data, &failure);
   if (state != RUN_PAGE_GOOD) run->whole = false;
   if (state == RUN_PAGE_UNREADABLE) return run_failed(run, &failure, FOUND_PAGE_UNREADABLE, entry->offset);
-  if (state == RUN_PAGE_CHECKSUM) run_found(run, FOUND_PAGE_CHECKSUM, entry->offset, "this page");
-  if (state == RUN_PAGE_MALFORMED) run_found(run, FOUND_PAGE_MALFORMED, entry->offset, "this page");
+  if (state == RUN_PAGE_CHECKSUM)
+    run_found(run, FOUND_PAGE_CHECKSUM, entry->offset, "this page"); /* no guard: the reader compared */
+  if (state == RUN_PAGE_MALFORMED) run_found(run, FOUND_PAGE_MALFORMED, entry->offset, "this page"); /* guard: bounds */
   if (state != RUN_PAGE_GOOD) return 0;
   struct page page = page_view(check->page.data);
   status = check_keys(run, &page, at, entry->offset);
@@ -199,7 +213,7 @@ static int check_pages(struct run_check *run) {
   int status = 0;
   for (uint32_t at = 0; at < run->reader.index.count && status == 0; at++) {
     struct index_entry entry;
-    if (!run_reader_entry(&run->reader, at, &entry) || entry.offset != offset) {
+    if (!run_reader_entry(&run->reader, at, &entry) || entry.offset != offset) { /* guard: bounds */
       run->whole = false;
       run_found(run, FOUND_RUN_INDEX, index->offset, "an entry does not name the page behind the one before");
       return 0;
@@ -209,7 +223,7 @@ static int check_pages(struct run_check *run) {
     if (status == 0) status = check_progress(run->check, base + offset / run->check->superblock.block_size);
   }
   if (status == 0 && offset != run->reader.pages->offset + run->reader.pages->length)
-    run_found(run, FOUND_RUN_INDEX, index->offset, "it ends before the pages do");
+    run_found(run, FOUND_RUN_INDEX, index->offset, "it ends before the pages do"); /* guard: bounds */
   return status;
 }
 
@@ -221,15 +235,16 @@ static int check_totals(struct run_check *run) {
     check_found(run->check, FOUND_RUN_COUNTS, run_block(run, 0), run->ptr->generation,
                 "%s of generation %" PRIu64 ": %" PRIu64 " records with %" PRIu64 " deletes instead of %" PRIu64
                 " with %" PRIu64,
-                place->what, run->ptr->generation, run->records, run->deletes, place->records, place->deletes);
+                place->what, run->ptr->generation, run->records, run->deletes, place->records,
+                place->deletes); /* guard: bounds */
   if (run->records != run->reader.header.record_count)
     check_found(run->check, FOUND_RECORD_COUNT, run_block(run, 0), run->ptr->generation,
                 "%s of generation %" PRIu64 ": %" PRIu64 " instead of %" PRIu64, run->place->what, run->ptr->generation,
-                run->records, run->reader.header.record_count);
+                run->records, run->reader.header.record_count); /* guard: bounds */
   struct wodan_slice last;
   int status = key_take(run, &run->reader.index, run->reader.index.count - 1, &run->check->bound, &last);
   if (status == 0 && run->reader.header.high.size && key_compare(last, run->reader.header.high) != 0)
-    run_found(run, FOUND_KEY_RANGE, 0, "its last key is not the greatest that it tells");
+    run_found(run, FOUND_KEY_RANGE, 0, "its last key is not the greatest that it tells"); /* guard: bounds */
   return status;
 }
 

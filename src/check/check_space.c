@@ -13,6 +13,9 @@
 #include <string.h>
 #include "check/check_private.h"
 
+/* A block: the most that the table of objects may take, so that it and the marks together stay within the bound. */
+enum { TABLE_BYTES = 6 };
+
 static bool bit_get(const uint8_t *map, uint64_t i) { return map[i / 8] >> (i % 8) & 1; }
 static void bit_set(uint8_t *map, uint64_t i) { map[i / 8] = (uint8_t)(map[i / 8] | 1u << (i % 8)); }
 static uint64_t map_size(const struct check_space *space) { return space->blocks / 8 + 1; }
@@ -32,7 +35,14 @@ void check_space_release(struct check *check) {
   mem_free(&check->mem, space->live, map_size(space));
   mem_free(&check->mem, space->previous, map_size(space));
   mem_array_free(&check->mem, space->objects, space->object_slots, sizeof *space->objects);
+  mem_array_free(&check->mem, space->marks, space->blocks, sizeof *space->marks);
   memset(space, 0, sizeof *space);
+}
+
+/* What is remembered of an object in the place of its first block; never 0. */
+static uint64_t mark_of(uint64_t generation, uint64_t checksum) {
+  uint64_t mark = checksum ^ generation * 0x9E3779B97F4A7C15u;
+  return mark ? mark : 1;
 }
 
 /* The slot of the object that starts at this block, or the empty one where it would go. Generation 0: empty. */
@@ -49,13 +59,32 @@ static void slots_make(struct check *check, struct check_space *space, uint64_t 
   if (space->objects) memset(space->objects, 0, (size_t)slots * sizeof *space->objects);
 }
 
+/* From the hashed table to a mark a block, for volumes of very small objects. */
+static int use_marks(struct check *check) {
+  struct check_space *space = &check->space;
+  space->marks = mem_array(&check->mem, space->blocks, sizeof *space->marks);
+  if (!space->marks) return status_nomem(check->error);
+  memset(space->marks, 0, (size_t)space->blocks * sizeof *space->marks);
+  for (uint64_t i = 0; i < space->object_slots; i++) {
+    const struct space_object *object = &space->objects[i];
+    if (object->generation && object->first < space->blocks)
+      space->marks[object->first] = mark_of(object->generation, object->checksum);
+  }
+  mem_array_free(&check->mem, space->objects, space->object_slots, sizeof *space->objects);
+  space->objects = NULL;
+  space->object_slots = 0;
+  return 0;
+}
+
 int check_space_expect(struct check *check, uint64_t objects) {
   struct check_space *space = &check->space, larger;
+  if (space->marks) return 0;
   uint64_t slots = 4;
   space->objects_expected += objects;
   assert(space->objects_expected < UINT64_MAX / 8);
   while (slots < 2 * space->objects_expected + 2) slots *= 2;
   if (slots <= space->object_slots) return 0;
+  if (slots > space->blocks * TABLE_BYTES / sizeof *space->objects) return use_marks(check);
   larger = *space;
   slots_make(check, &larger, slots);
   if (!larger.objects) return status_nomem(check->error);
@@ -68,11 +97,20 @@ int check_space_expect(struct check *check, uint64_t objects) {
 
 bool check_space_shared(const struct check *check, const struct block_ptr *ptr) {
   if (!ptr->generation) return false;
+  uint64_t first = ptr->extents[0].first;
+  if (check->space.marks && first >= check->space.blocks) return check->space.outside; /* told once is enough */
+  if (check->space.marks) return check->space.marks[first] == mark_of(ptr->generation, ptr->checksum);
   const struct space_object *object = slot(&check->space, ptr->extents[0].first);
-  return object->generation == ptr->generation && object->checksum == ptr->checksum;
+  return object->generation == ptr->generation && object->checksum == ptr->checksum; /* no guard: is it the same */
 }
 
 static void remember(struct check_space *space, const struct block_ptr *ptr) {
+  uint64_t first = ptr->extents[0].first;
+  if (first >= space->blocks) space->outside = true;
+  if (space->marks) {
+    if (first < space->blocks && !space->marks[first]) space->marks[first] = mark_of(ptr->generation, ptr->checksum);
+    return;
+  }
   struct space_object *object = slot(space, ptr->extents[0].first);
   if (object->generation) return; /* owned twice: reported */
   assert(space->object_count < space->objects_expected);
@@ -90,12 +128,13 @@ static void claim_extent(struct check *check, const struct extent *extent, struc
   uint8_t *map = check->previous ? space->previous : space->live;
   for (uint64_t i = 0; i < extent->count; i++) {
     uint64_t block = extent->first + i;
-    if (block >= space->blocks) {
+    if (block >= space->blocks) { /* guard: bounds */
       if (claim->outside == WODAN_NO_BLOCK) claim->outside = block;
       return;
     }
-    if (bit_get(map, block) && claim->twice == WODAN_NO_BLOCK) claim->twice = block;
-    if (check->previous && bit_get(space->live, block) && claim->shared == WODAN_NO_BLOCK) claim->shared = block;
+    if (bit_get(map, block) && claim->twice == WODAN_NO_BLOCK) claim->twice = block; /* guard: bounds */
+    if (check->previous && bit_get(space->live, block) && claim->shared == WODAN_NO_BLOCK)
+      claim->shared = block; /* guard: bounds */
     bit_set(map, block);
   }
 }
@@ -115,7 +154,8 @@ bool check_space_claim(struct check *check, const struct block_ptr *ptr, const c
     if (problems[i].block == WODAN_NO_BLOCK) continue;
     whole = false;
     check_found(check, problems[i].id, problems[i].block, ptr->generation,
-                "block %" PRIu64 ", by a %s of generation %" PRIu64, problems[i].block, what, ptr->generation);
+                "block %" PRIu64 ", by a %s of generation %" PRIu64, problems[i].block, what,
+                ptr->generation); /* no guard: claim_extent decides */
   }
   return whole;
 }

@@ -47,8 +47,8 @@ static int find_copy(struct check *check, const struct wodan_error *dead) {
       *check->error = failure;
       return status;
     }
-    if (status < 0 || check->superblock.block_size != block) continue;
-    check_found(check, FOUND_BLOCK0_DAMAGED, 0, 0, "%s", dead->message);
+    if (status < 0 || check->superblock.block_size != block) continue;   /* guard: bounds */
+    check_found(check, FOUND_BLOCK0_DAMAGED, 0, 0, "%s", dead->message); /* no guard: what is used instead is told */
     return 0;
   }
   if (dead->code == WODAN_EIO) {
@@ -64,10 +64,10 @@ static void judge(struct check *check) {
   uint64_t size = check->device.raw->geometry.size, there = size / sb->block_size;
   if (there < sb->device_blocks)
     check_found(check, FOUND_DEVICE_SHORT, there, 0, "it has %" PRIu64 " bytes, the volume %" PRIu64, size,
-                sb->device_blocks * sb->block_size);
+                sb->device_blocks * sb->block_size); /* guard: bounds */
   if (sb->read_only_compat || sb->compat)
     check_found(check, FOUND_FEATURES, 0, 0, "compat flags 0x%" PRIx64 ", read-only flags 0x%" PRIx64, sb->compat,
-                sb->read_only_compat);
+                sb->read_only_compat); /* guard: bounds */
 }
 
 int check_superblock(struct check *check) {
@@ -95,7 +95,7 @@ int check_superblock(struct check *check) {
 int check_superblock_copy(struct check *check) {
   const struct superblock *sb = &check->superblock;
   uint64_t last = check->volume_blocks - 1;
-  if (check->volume_blocks > check->device.raw->geometry.size / sb->block_size) return 0; /* the device is too short */
+  if (check->volume_blocks > check->device.raw->geometry.size / sb->block_size) return 0; /* guard: bounds */
   struct wodan_error failure = {0};
   struct superblock copy;
   uint8_t bytes[SUPERBLOCK_SIZE], expected[SUPERBLOCK_SIZE];
@@ -105,6 +105,7 @@ int check_superblock_copy(struct check *check) {
     return check_failed(check, &failure, FOUND_COPY_DAMAGED, last, 0, NULL);
   }
   superblock_encode(sb, expected);
-  if (memcmp(bytes, expected, sizeof bytes) != 0) check_found(check, FOUND_COPY_DIFFERS, last, 0, "%s", "");
+  if (memcmp(bytes, expected, sizeof bytes) != 0)
+    check_found(check, FOUND_COPY_DIFFERS, last, 0, "%s", ""); /* guard: bounds */
   return 0;
 }

@@ -19,6 +19,8 @@
   X(DEVICE_SHORT, 4, WODAN_DAMAGE, WODAN_REPAIR_SALVAGE, "the device is shorter than the volume on it: %s")            \
   X(FEATURES, 5, WODAN_NOTE, WODAN_REPAIR_NOTHING,                                                                     \
     "the volume has features that this version does not know and did not check: %s")                                   \
+  X(VOLUME_SIZE, 6, WODAN_DAMAGE, WODAN_REPAIR_SALVAGE,                                                                \
+    "the newest root tells another size of the volume than the superblock, as no writer does yet: %s")                 \
   /* journal */                                                                                                        \
   X(JOURNAL_COUNTERS, 9, WODAN_DAMAGE, WODAN_REPAIR_SALVAGE,                                                           \
     "a counter in the journal is beyond what a volume can reach: %s")                                                  \

@@ -58,7 +58,7 @@ enum run_page_state run_reader_page(const struct run_reader *reader, const struc
   for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
     int status = block_io_read(reader->io, ptr->extents, ptr->extent_count, entry->offset, bytes, entry->length, error);
     if (status == 0 && checksum(reader->io->seed, bytes, entry->length) == entry->checksum)
-      return page_validate(bytes, entry->length) ? RUN_PAGE_GOOD : RUN_PAGE_MALFORMED;
+      return page_validate(bytes, entry->length) ? RUN_PAGE_GOOD : RUN_PAGE_MALFORMED; /* guard: checksum, passes */
     state = status == 0 ? RUN_PAGE_CHECKSUM : RUN_PAGE_UNREADABLE;
     if (status == WODAN_ENOMEM) break;
   }

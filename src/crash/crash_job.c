@@ -42,6 +42,14 @@ static void tell(struct crash_job *job, unsigned depth, const char *sentence) {
   crash_violation(job->run, line, sentence);
 }
 
+/* Of a failed judgement: a lack of memory ends the run and is no violation. */
+static void tell_judged(struct crash_job *job, unsigned depth, const struct judge *judge) {
+  if (judge->no_memory)
+    job->run->failed = WODAN_ENOMEM;
+  else
+    tell(job, depth, judge->why);
+}
+
 /* ---- one state --------------------------------------------------------------------------------------------------- */
 
 static uint64_t hash_history(const struct judge_due *due) {
@@ -61,7 +69,7 @@ static bool judge_new(struct crash_job *job, unsigned depth, const struct sim_st
   uint64_t *counter = depth ? &job->deep_distinct : &job->distinct;
   (*counter)++;
   if (judge_image(judge, state->image, state->hash, due, version)) return true;
-  tell(job, depth + 1, judge->why);
+  tell_judged(job, depth + 1, judge);
   return false;
 }
 
@@ -134,7 +142,7 @@ static void see_kill(struct crash_job *job, const struct sim *sim) {
   job->run->visited = true;
   job->kills++;
   job->choice[0] = NULL;
-  if (!judge_kill(judge, sim, &job->due)) tell(job, 1, judge->why);
+  if (!judge_kill(judge, sim, &job->due)) tell_judged(job, 1, judge);
 }
 
 static int before_deep_flush(void *context, struct sim *sim, const struct sim_operation *operation) {
@@ -201,7 +209,8 @@ static void deep(struct crash_job *job, const struct sim_state *state, size_t ve
   }
   sim_options(judge->sim)->before = NULL;
   judge_drop(judge);
-  if (status < 0 && status != WODAN_ENOSPC) tell(job, 1, judge->why);
+  judge->no_memory |= status == WODAN_ENOMEM || sim_is_starved(judge->sim);
+  if (status < 0 && status != WODAN_ENOSPC) tell_judged(job, 1, judge);
   job->history = history;
 }
 
@@ -274,7 +283,11 @@ void crash_job_do(struct crash_job *job, const struct crash_task *task) {
                       .context = job,
                       .sim = job->sims[g]};
   job->work = &work;
-  if (!work_run(&work)) tell(job, 0, work.why);
+  bool good = work_run(&work);
+  if (work.no_memory)
+    job->run->failed = WODAN_ENOMEM;
+  else if (!good)
+    tell(job, 0, work.why);
   work_release(&work);
   add_up(job);
 }

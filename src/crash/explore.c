@@ -148,6 +148,7 @@ int wodan_sim_explore(const struct wodan_sim_workload *workload, const struct wo
   if (status < 0) return status;
   status = e.workload.run(e.workload.context, sim);
   if (status == 0) look(&e, sim);
+  if (sim_is_starved(sim->sim)) e.failed = WODAN_ENOMEM; /* whatever `run` makes of it */
   wodan_sim_free(sim);
   if (report->violations) return WODAN_DONE;
   report->status = status;

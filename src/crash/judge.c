@@ -39,6 +39,12 @@ __attribute__((format(printf, 2, 3))) static bool wrong(struct judge *judge, con
   return false;
 }
 
+/* The status of a call, for a lack of memory is no fault of what is judged. */
+static int noted(struct judge *judge, int status) {
+  if (status == WODAN_ENOMEM) judge->no_memory = true;
+  return status;
+}
+
 int judge_init(struct judge *judge, const struct sim *sim) {
   *judge = (struct judge){.random = 1};
   mem_init(&judge->mem, NULL);
@@ -81,8 +87,8 @@ int judge_open(struct judge *judge, const char *when) {
     options.allocator = scratch_allocator(&judge->scratch);
   }
   judge->plug = sim_plug(judge->sim);
-  if (!judge->plug) return WODAN_ENOMEM;
-  int status = wodan_open(judge->plug, &options, &judge->db, &error);
+  if (!judge->plug) return noted(judge, WODAN_ENOMEM);
+  int status = noted(judge, wodan_open(judge->plug, &options, &judge->db, &error));
   if (status == 0) return 0;
   wodan_device_close(judge->plug);
   judge->db = NULL;
@@ -102,7 +108,7 @@ void judge_drop(struct judge *judge) {
 
 static bool close_well(struct judge *judge) {
   struct wodan_error error;
-  int status = wodan_close(judge->db, &error);
+  int status = noted(judge, wodan_close(judge->db, &error));
   judge->db = NULL;
   return status == 0 || wrong(judge, "close: %s", error.message);
 }
@@ -112,11 +118,11 @@ static bool lose_window(struct judge *judge) {
   if (sim_window_elements(judge->sim) == 0) return true;
   static const uint8_t nothing[4];
   sim_image_choose(&judge->lost, judge->sim, nothing, sizeof nothing);
-  return sim_load(judge->sim, &judge->lost) == 0 || wrong(judge, "no memory");
+  return sim_load(judge->sim, &judge->lost) == 0 || wrong(judge, "the device has another size");
 }
 
 static bool read_content(struct judge *judge, const char *when) {
-  int status = content_read(&judge->found, judge->db, false);
+  int status = noted(judge, content_read(&judge->found, judge->db, false));
   if (status == 0) return true;
   struct wodan_error error;
   wodan_last_error(judge->db, &error);
@@ -138,6 +144,7 @@ static bool find_version(struct judge *judge, const struct judge_due *due, size_
 static bool equal_due(struct judge *judge, const char *when) {
   if (!read_content(judge, when)) return false;
   if (content_equal(&judge->found, &judge->due)) return true;
+  judge->no_memory |= judge->due.failed;
   char what[160] = "";
   content_differ(&judge->found, &judge->due, what, sizeof what);
   return wrong(judge, "%s: %s", when, what);
@@ -153,6 +160,7 @@ static bool write_on(struct judge *judge, const struct content *base) {
   else
     content_add(&judge->due, AFTER, AFTER_VALUE);
   struct wodan_error error = {.code = 0};
+  noted(judge, status);
   if (status < 0) wodan_last_error(judge->db, &error);
   judge_drop(judge);
   if (status < 0) return wrong(judge, "a durable write after the crash answers %d: %s", status, error.message);
@@ -174,7 +182,7 @@ static bool check(struct judge *judge) {
     options.allocator = scratch_allocator(&judge->scratch);
   }
   uint64_t before = sim_mutations(judge->sim);
-  int status = wodan_check(sim_device(judge->sim), &options, &report, &error);
+  int status = noted(judge, wodan_check(sim_device(judge->sim), &options, &report, &error));
   if (status < 0) return wrong(judge, "the check failed: %s", error.message);
   if (sim_mutations(judge->sim) != before) return wrong(judge, "the check wrote");
   return (report.damages == 0 && report.warnings == 0) || wrong(judge, "the check finds %s", finding);
@@ -201,9 +209,10 @@ static bool judge_all(struct judge *judge, const struct judge_due *due, size_t *
 bool judge_image(struct judge *judge, const struct sim_image *image, uint64_t hash, const struct judge_due *due,
                  size_t *version) {
   judge->random = hash;
-  if (sim_load(judge->sim, image) < 0) return wrong(judge, "no memory");
+  if (sim_load(judge->sim, image) < 0) return wrong(judge, "the image has another size");
   bool good = judge_all(judge, due, version);
   judge_drop(judge);
+  judge->no_memory |= sim_is_starved(judge->sim);
   return good;
 }
 
@@ -220,15 +229,16 @@ static bool judge_remount(struct judge *judge, const struct judge_due *due) {
 
 bool judge_kill(struct judge *judge, const struct sim *victim, const struct judge_due *due) {
   struct sim *own = judge->sim;
-  if (sim_clone(victim, &judge->sim) < 0) {
+  if (noted(judge, sim_clone(victim, &judge->sim)) < 0) {
     judge->sim = own;
-    return wrong(judge, "no memory");
+    return wrong(judge, "the device cannot be copied");
   }
   sim_options(judge->sim)->before = NULL;
   sim_options(judge->sim)->flush = SIM_FLUSH_HONEST;
   judge->random = content_hash(&due->versions[due->newest], due->newest);
   bool good = judge_remount(judge, due);
   judge_drop(judge);
+  judge->no_memory |= sim_is_starved(judge->sim);
   sim_close(judge->sim);
   judge->sim = own;
   return good;

@@ -23,13 +23,14 @@ struct judge {
   struct wodan_db *db; /* NULL: no handle is open */
   uint64_t closed;     /* states also closed and opened again */
   char why[320];       /* of the last failure */
+  bool no_memory;      /* a failure was one of memory: no verdict */
 };
 
 /* A device like `sim`, honest. WODAN_ENOMEM. judge_release also after that. */
 int judge_init(struct judge *judge, const struct sim *sim);
 void judge_release(struct judge *judge);
 
-/* false: judge->why says what is wrong. hash: of the image. *version: which content it shows. */
+/* false: judge->why says what is wrong, unless judge->no_memory. hash: of the image. *version: which content it shows. */
 bool judge_image(struct judge *judge, const struct sim_image *image, uint64_t hash, const struct judge_due *due,
                  size_t *version);
 

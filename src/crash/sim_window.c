@@ -66,9 +66,11 @@ int sim_window_run(struct sim_window *window, bool *stopped) {
   window->counts.states += sim_crash_states(iter);
   window->counts.distinct += sim_crash_images(iter);
   uint32_t skipped = sim_crash_skipped(iter);
+  if (sim_crash_starved(iter)) status = WODAN_ENOMEM;
   sim_crash_end(iter);
   window->counts.families += (skipped & SIM_SECTORS) != 0;
   window->counts.sampled += (skipped & ~(uint32_t)(SIM_SECTORS | SIM_CONTENTS)) != 0;
   window->left_out = skipped != 0;
-  return skipped && limits->samples && !*stopped ? run_sampled(window, limits->samples, stopped) : 0;
+  if (status < 0 || !skipped || !limits->samples || *stopped) return status;
+  return run_sampled(window, limits->samples, stopped);
 }

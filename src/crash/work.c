@@ -97,6 +97,7 @@ int work_format(const struct work_geometry *geometry, struct sim_image *image) {
   int status = work_device(geometry, false, &sim);
   if (status < 0) return status;
   status = wodan_format(sim_device(sim), &options, NULL);
+  if (sim_is_starved(sim)) status = WODAN_ENOMEM;
   if (status == 0) status = sim_image_init(image, sim);
   sim_close(sim);
   return status;
@@ -106,6 +107,7 @@ int work_format(const struct work_geometry *geometry, struct sim_image *image) {
 
 static bool failed(struct work *work, const char *what, int status) {
   struct wodan_error error = {.message = ""};
+  if (status == WODAN_ENOMEM) work->no_memory = true;
   if (work->db) wodan_last_error(work->db, &error);
   snprintf(work->why, sizeof work->why, "operation %zu: %s answers %d: %s", work->step, what, status, error.message);
   return false;
@@ -217,19 +219,24 @@ static bool open_database(struct work *work) {
                                        .memory_budget = (512 << 10) + 2 * work->geometry->size,
                                        .hooks = {.context = &work->random, .random = next_random}};
   struct wodan_error error;
-  char why[160] = "";
   work->plug = sim_plug(work->sim);
   if (!work->plug) return failed(work, "memory", WODAN_ENOMEM);
   int status = wodan_open(work->plug, &options, &work->db, &error);
   if (status < 0) {
     wodan_device_close(work->plug);
     work->db = NULL;
+    failed(work, "open", status);
     snprintf(work->why, sizeof work->why, "operation %zu: open: %s", work->step, error.message);
     return false;
   }
-  size_t version = model_match(work->model, work->db, work->acknowledged, why, sizeof why);
-  if (version == SIZE_MAX) {
-    snprintf(work->why, sizeof work->why, "operation %zu: after an open: %s", work->step, why);
+  status = content_read(&work->found, work->db, false);
+  if (status < 0) return failed(work, "reading after an open", status);
+  size_t version = work->newest;
+  while (version > work->acknowledged && !content_equal(&work->found, &work->versions[version])) version--;
+  if (!content_equal(&work->found, &work->versions[version])) {
+    char what[160] = "";
+    content_differ(&work->found, &work->versions[version], what, sizeof what);
+    snprintf(work->why, sizeof work->why, "operation %zu: after an open: %s", work->step, what);
     return false;
   }
   forget_after(work, version);
@@ -297,6 +304,7 @@ static int before(void *context, struct sim *sim, const struct sim_operation *op
 
 bool work_run(struct work *work) {
   mem_init(&work->mem, NULL);
+  content_init(&work->found, &work->mem);
   work->model = model_create();
   work->random = work->seed;
   if (!work->model || !grow(work)) return failed(work, "memory", WODAN_ENOMEM);
@@ -310,6 +318,7 @@ bool work_run(struct work *work) {
   if (good && !work->stop) look(work);
   sim_options(work->sim)->before = NULL;
   drop(work);
+  work->no_memory |= sim_is_starved(work->sim);
   if (good && sim_violations(work->sim)) good = failed(work, "the device, used against its contract,", WODAN_EINVAL);
   return good || work->stop;
 }
@@ -317,6 +326,7 @@ bool work_run(struct work *work) {
 void work_release(struct work *work) {
   drop(work);
   model_free(work->model);
+  content_release(&work->found);
   for (size_t v = 0; v < work->capacity; v++) content_release(&work->versions[v]);
   mem_array_free(&work->mem, work->versions, work->capacity, sizeof *work->versions);
 }

@@ -68,7 +68,9 @@ struct work {
   struct wodan_device *plug;
   struct wodan_db *db;
   bool busy;
-  char why[320]; /* of a failure of the workload itself */
+  struct content found; /* of an open */
+  char why[320];        /* of a failure of the workload itself */
+  bool no_memory;       /* it is one of memory */
 };
 
 /* A formatted image of the geometry, the same each time; the caller's sim_image_release. `options` as of the device. */
@@ -77,7 +79,7 @@ int work_format(const struct work_geometry *geometry, struct sim_image *image);
 int work_device(const struct work_geometry *geometry, bool lying, struct sim **sim);
 
 /* Runs it on `sim`, which holds the formatted image and is the caller's. false: an operation failed that must not
- * (work->why). */
+ * (work->why), or there was no memory. */
 bool work_run(struct work *work);
 void work_release(struct work *work);
 

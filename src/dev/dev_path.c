@@ -45,6 +45,7 @@ const struct path_calls path_calls_system = {
     .pread = pread,
     .pwrite = pwrite,
     .fdatasync = fdatasync,
+    .fsync = fsync,
     .fallocate = fallocate,
     .ftruncate = ftruncate,
 };
@@ -236,7 +237,7 @@ static int flush_folder(const struct path_request *r) {
   int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return path_fail(r, errno, "was created, but its folder cannot be opened to flush it", NULL);
   int number = 0;
-  while (fsync(fd) < 0 && (number = errno) == EINTR) number = 0;
+  while (r->calls->fsync(fd) < 0 && (number = errno) == EINTR) number = 0;
   close(fd);
   if (number && number != EINVAL) /* EINVAL: this file system does not flush folders */
     return path_fail(r, number, "was created, but its folder cannot be flushed", NULL);

@@ -17,6 +17,7 @@ struct path_calls {
   ssize_t (*pread)(int fd, void *buffer, size_t size, off_t offset);
   ssize_t (*pwrite)(int fd, const void *buffer, size_t size, off_t offset);
   int (*fdatasync)(int fd);
+  int (*fsync)(int fd); /* of a folder */
   int (*fallocate)(int fd, int mode, off_t offset, off_t size);
   int (*ftruncate)(int fd, off_t size);
 };

@@ -124,6 +124,12 @@ static int do_read(struct sim *sim, uint64_t offset, size_t size, uint8_t *data)
 
 /* ---- writes and discards: into the window ---------------------------------------------------------------------- */
 
+/* The answer to what there is no memory for; nothing of it was done. */
+static int starve(struct sim *sim) {
+  sim->starved = true;
+  return WODAN_EIO;
+}
+
 static struct sim_element *element_add(struct sim *sim, uint64_t offset, uint64_t size, bool discard) {
   void *array = sim->elements;
   if (!mem_array_grow(&sim->mem, &array, &sim->element_capacity, sim->element_count + 1, sizeof *sim->elements))
@@ -148,7 +154,7 @@ static int take_write(struct sim *sim, uint64_t offset, const void *data, size_t
   if (size == 0) return 0;
   struct sim_element *e = element_add(sim, offset, size, false);
   void *arena = sim->arena;
-  if (!e || !mem_array_grow(&sim->mem, &arena, &sim->arena_capacity, sim->arena_used + size, 1)) return WODAN_EIO;
+  if (!e || !mem_array_grow(&sim->mem, &arena, &sim->arena_capacity, sim->arena_used + size, 1)) return starve(sim);
   sim->arena = arena;
   memcpy(sim->arena + sim->arena_used, data, size);
   sim->arena_used += size;
@@ -199,7 +205,7 @@ static int do_discard(struct sim *sim, uint64_t offset, uint64_t size) {
   if (f) return f->argument ? WODAN_ENOTSUP : WODAN_EIO;
   if (sim->device.geometry.discard_granularity == 0) return WODAN_ENOTSUP;
   struct sim_element *e = element_add(sim, offset, size, true);
-  if (!e) return WODAN_EIO;
+  if (!e) return starve(sim);
   sim->element_count++;
   for (uint32_t i = 0; i < e->sectors; i++) {
     sim_apply(sim, e, i, sim->options.discard, sim->content, sim->content_marks);
@@ -311,15 +317,21 @@ static int perform(struct sim *sim, const struct sim_operation *op, void *data) 
   }
 }
 
-static void log_add(struct sim *sim, const struct sim_operation *op) {
-  if (!sim->options.log) return;
+/* Before anything is done, so that nothing is done that is not kept. */
+static bool log_reserve(struct sim *sim) {
   void *array = sim->log;
-  if (!mem_array_grow(&sim->mem, &array, &sim->log_capacity, sim->log_count + 1, sizeof *sim->log)) return;
+  if (!sim->options.log) return true;
+  bool grown = mem_array_grow(&sim->mem, &array, &sim->log_capacity, sim->log_count + 1, sizeof *sim->log);
   sim->log = array;
-  sim->log[sim->log_count++] = *op;
+  return grown;
+}
+
+static void log_add(struct sim *sim, const struct sim_operation *op) {
+  if (sim->options.log) sim->log[sim->log_count++] = *op;
 }
 
 static int operate(struct sim *sim, uint8_t kind, uint64_t offset, uint64_t size, void *data) {
+  if (!log_reserve(sim)) return starve(sim);
   if (!powered(sim, kind)) return WODAN_EIO;
   struct sim_operation op = {.kind = kind, .offset = offset, .size = size, .mutation = sim->mutations};
   if (kind != SIM_READ && sim->options.before) op.status = sim->options.before(sim->options.context, sim, &op);
@@ -410,7 +422,9 @@ static int sim_resize(struct wodan_device *device, uint64_t size) {
   struct sim *sim = sim_of(device);
   int status = WODAN_EIO;
   lock_acquire(&sim->lock);
-  if (powered(sim, SIM_RESIZE)) {
+  if (!log_reserve(sim)) {
+    status = starve(sim);
+  } else if (powered(sim, SIM_RESIZE)) {
     status = resize_to(sim, size);
     struct sim_operation op = {.kind = SIM_RESIZE, .status = status, .size = size, .mutation = sim->mutations};
     log_add(sim, &op);
@@ -548,6 +562,7 @@ int sim_clone(const struct sim *sim, struct sim **made) {
   copy->marked = sim->marked;
   copy->off = sim->off;
   copy->over_quota = sim->over_quota;
+  copy->starved = sim->starved;
   return 0;
 }
 
@@ -571,7 +586,7 @@ int sim_load(struct sim *sim, const struct sim_image *image) {
   sim->mutations = sim->violations = sim->struck = 0;
   sim->cut = UINT64_MAX;
   sim->random = sim->options.seed;
-  sim->off = sim->over_quota = false;
+  sim->off = sim->over_quota = sim->starved = false;
   return 0;
 }
 
@@ -607,6 +622,7 @@ void sim_poke(struct sim *sim, uint64_t offset, const void *bytes, size_t size) 
 
 uint64_t sim_count(const struct sim *sim, enum sim_kind kind) { return sim->counts[kind]; }
 uint64_t sim_mutations(const struct sim *sim) { return sim->mutations; }
+bool sim_is_starved(const struct sim *sim) { return sim->starved; }
 uint32_t sim_write_count(const struct sim *sim, uint64_t sector_index) { return sim->writes[sector_index]; }
 uint64_t sim_violations(const struct sim *sim) { return sim->violations; }
 void sim_cut_at(struct sim *sim, uint64_t mutation) { sim->cut = mutation; }

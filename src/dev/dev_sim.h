@@ -89,6 +89,8 @@ void sim_poke(struct sim *sim, uint64_t offset, const void *bytes, size_t size);
 
 uint64_t sim_count(const struct sim *sim, enum sim_kind kind); /* operations taken while the power was on */
 uint64_t sim_mutations(const struct sim *sim);
+/* An operation answered WODAN_EIO because there was no memory to remember it by; until a load. */
+bool sim_is_starved(const struct sim *sim);
 uint32_t sim_write_count(const struct sim *sim, uint64_t sector_index);
 /* Requests against the contract (range, alignment, unknown kind) or refused by the hook. Keep it 0. */
 uint64_t sim_violations(const struct sim *sim);
@@ -210,6 +212,7 @@ uint64_t sim_crash_hash(const struct sim_crash_iter *iter);    /* sim_image_hash
 uint64_t sim_crash_states(const struct sim_crash_iter *iter);  /* before merging */
 uint64_t sim_crash_images(const struct sim_crash_iter *iter);  /* distinct, as returned */
 uint32_t sim_crash_skipped(const struct sim_crash_iter *iter); /* families left out at some segment: sample those */
+bool sim_crash_starved(const struct sim_crash_iter *iter);     /* it ended for a lack of memory */
 void sim_crash_end(struct sim_crash_iter *iter);
 
 /* A set of hashes, to merge images across windows as well. */

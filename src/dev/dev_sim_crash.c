@@ -239,6 +239,7 @@ struct sim_crash_iter {
   uint64_t untouched, hash; /* of the sectors no state changes; of the present image */
   uint64_t states, images;
   uint32_t skipped;
+  bool starved;
 };
 
 static unsigned content_radix(const struct unit *u) { return u->discard ? SIM_DISCARD_CHOICES : SIM_SECTOR_CHOICES; }
@@ -458,7 +459,7 @@ static bool advance(struct sim_crash_iter *it) {
   if (it->segment + 1 >= it->segments) return false;
   land_segment(&it->base, it->sim, it->segment);
   if (!enter_segment(it, it->segment + 1)) {
-    it->skipped = SIM_FAMILIES;
+    it->starved = true;
     return false;
   }
   enter_family(it, 0);
@@ -491,6 +492,7 @@ uint64_t sim_crash_hash(const struct sim_crash_iter *it) { return it->hash; }
 uint64_t sim_crash_states(const struct sim_crash_iter *it) { return it->states; }
 uint64_t sim_crash_images(const struct sim_crash_iter *it) { return it->images; }
 uint32_t sim_crash_skipped(const struct sim_crash_iter *it) { return it->skipped; }
+bool sim_crash_starved(const struct sim_crash_iter *it) { return it->starved; }
 
 void sim_crash_end(struct sim_crash_iter *it) {
   if (!it) return;

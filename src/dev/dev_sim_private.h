@@ -49,7 +49,7 @@ struct sim {
   struct sim_operation *log;
   size_t log_count, log_capacity;
   uint64_t counts[SIM_KINDS], mutations, violations, struck, cut, random;
-  bool off, over_quota;
+  bool off, over_quota, starved;
 };
 
 static inline uint64_t sim_mix(uint64_t *state) { /* splitmix64 */

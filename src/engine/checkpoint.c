@@ -5,7 +5,7 @@
  * every generation it covers; a memtable is released only when the checkpoint that covers it is durable, or (drain_both)
  * when nothing but a checkpoint can be written any more.
  *
- * See: FORMAT.md "Protocol", tools/mutants.sh, tests/crash/test_power_cut.c. */
+ * See: FORMAT.md "Protocol", tools/mutants.py, tests/crash/test_power_cut.c. */
 #include <assert.h>
 #include <string.h>
 #include "engine/engine.h"
@@ -142,10 +142,8 @@ int engine_checkpoint_tree(struct wodan_db *db, struct wodan_error *error) {
   lock_leave(&db->write);
   if (status == 0) status = write_root(db, &root, error);
   if (status < 0) return status;
-#ifndef MUTANT_NO_BARRIER
   status = device_barrier(&db->device, error); /* 2. nothing of the record before all it names */
   if (status < 0) return engine_fail(db, status, error);
-#endif
   struct memtable *released = NULL;
   lock_acquire(&db->write);
   status = write_and_flush(db, &root, &released, error);

@@ -9,6 +9,8 @@
 #include <string.h>
 #include "iter/merge.h"
 
+enum { MOVES_TOLD = 64 };
+
 static int open_sources(struct wodan_cursor *cursor, struct wodan_error *error) {
   struct wodan_view *view = &cursor->view;
   struct mem *mem = &cursor->db->readers_mem;
@@ -51,7 +53,16 @@ int cursor_init(struct wodan_cursor *cursor, struct wodan_db *db, const struct w
   return status;
 }
 
+static void tell_moves(struct wodan_cursor *cursor) {
+  if (cursor->moves == 0) return;
+  count(&cursor->db->counters.cursor_moves, cursor->moves);
+  count(&cursor->db->counters.user_bytes_read, cursor->moved_bytes);
+  cursor->moves = 0;
+  cursor->moved_bytes = 0;
+}
+
 void cursor_release(struct wodan_cursor *cursor) {
+  tell_moves(cursor);
   iterator_close(cursor->merge);
   engine_view_release(&cursor->view);
 }
@@ -159,10 +170,12 @@ int cursor_move(struct wodan_cursor *cursor, enum cursor_move move, struct wodan
   int status = move_visible(cursor, move, key, error);
   if (cursor->shared) rwlock_read_leave(&cursor->db->state);
   cursor->valid = status == 0 && in_table(cursor->merge);
+  if (cursor->valid) {
+    const struct record *record = &cursor->merge->record;
+    cursor->moves++;
+    cursor->moved_bytes += record->key.size - TABLE_ID_SIZE + record->value.size;
+  }
+  if (!cursor->valid || cursor->moves >= MOVES_TOLD) tell_moves(cursor);
   if (status < 0) return status;
-  if (!cursor->valid) return WODAN_DONE;
-  count(&cursor->db->counters.cursor_moves, 1);
-  const struct record *record = &cursor->merge->record;
-  count(&cursor->db->counters.user_bytes_read, record->key.size - TABLE_ID_SIZE + record->value.size);
-  return 0;
+  return cursor->valid ? 0 : WODAN_DONE;
 }

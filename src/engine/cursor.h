@@ -10,6 +10,8 @@ struct wodan_cursor {
   struct iterator *merge;
   bool shared; /* a source is a memtable that writers fill, or may fill again: moves take the state lock */
   bool valid;
+  uint32_t moves; /* not told to the database's counters yet: each telling is an atomic step on a line that all share */
+  uint64_t moved_bytes; /* the same */
 };
 
 /* view NULL: now. */

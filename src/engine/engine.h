@@ -293,6 +293,16 @@ void engine_unpin(struct wodan_db *db);
 int engine_get(struct wodan_db *db, struct wodan_view *view, struct wodan_slice key, struct wodan_slice *value,
                struct frame **pin, struct memtable **table, struct wodan_error *error);
 
+/* As engine_get for several keys at one moment. status in: 0, else the key is left out; out: as engine_get's answer. count <=
+ * NODE_MANY. `error` tells the last failure. */
+struct engine_lookup {
+  struct node_lookup in_tree; /* key in, status in and out */
+  struct wodan_slice value;
+  struct memtable *table;
+};
+void engine_get_many(struct wodan_db *db, struct wodan_view *view, struct engine_lookup *lookups, size_t count,
+                     struct wodan_error *error);
+
 void engine_stats(struct wodan_db *db, struct wodan_stats *stats);
 void engine_info(struct wodan_db *db, struct wodan_info *info);
 

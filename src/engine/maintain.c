@@ -80,6 +80,8 @@ static void drain_abandon(struct wodan_db *db) {
 }
 
 static int drain_start(struct wodan_db *db, struct memtable *table, struct wodan_error *error) {
+  int status = memtable_prove_all(table, error);
+  if (status < 0) return status;
   db->drain.left = memtable_bytes(table);
   db->drain.it = memtable_iterator(table, UINT64_MAX);
   if (!db->drain.it) return status_nomem(error);
@@ -115,6 +117,8 @@ static int drain_some(struct wodan_db *db, struct memtable *table, uint64_t budg
   uint64_t moved = 0;
   int status = 0;
   while (status == 0 && it->valid && moved < budget) {
+    status = memtable_prove(&it->record, error);
+    if (status < 0) break;
     tally_add(&db->drain.tally, &it->record);
     status = run_pieces_add(&db->drain.pieces, &it->record, error);
     moved += record_encoded_size(it->record.key.size, it->record.value.size);

@@ -100,3 +100,41 @@ int engine_get(struct wodan_db *db, struct wodan_view *view, struct wodan_slice 
   *value = record.value;
   return 0;
 }
+
+/* What a lookup found, as the caller wants it: no deletes. */
+static void settle_lookup(struct engine_lookup *lookup) {
+  struct node_lookup *found = &lookup->in_tree;
+  if (found->status) return;
+  if (found->record.kind == RECORD_DELETE) {
+    if (found->pin) cache_unpin(found->pin);
+    found->pin = NULL;
+    found->status = WODAN_ENOTFOUND;
+    return;
+  }
+  lookup->value = found->record.value;
+}
+
+void engine_get_many(struct wodan_db *db, struct wodan_view *view, struct engine_lookup *lookups, size_t count,
+                     struct wodan_error *error) {
+  struct node_lookup *left[NODE_MANY];
+  size_t left_count = 0;
+  rwlock_read(&db->state);
+  struct memtable *active = view ? view->active : db->active.table, *frozen = view ? view->frozen : db->frozen.table;
+  struct node *node = view ? view->node : db->node;
+  uint64_t sequence = view ? view->sequence : UINT64_MAX;
+  for (size_t i = 0; i < count; i++) {
+    struct node_lookup *lookup = &lookups[i].in_tree;
+    lookup->pin = NULL;
+    lookups[i].table = NULL;
+    if (lookup->status) continue;
+    lookup->status = look_in_memory(active, frozen, lookup->key, sequence, &lookup->record, &lookups[i].table);
+    if (lookup->status == WODAN_ENOTFOUND) left[left_count++] = lookup;
+  }
+  if (left_count) node_ref(node);
+  rwlock_read_leave(&db->state);
+  if (left_count) {
+    node_get_many(node, left, left_count, error);
+    node_unref(node);
+  }
+  for (size_t i = 0; i < count; i++) settle_lookup(&lookups[i]);
+}

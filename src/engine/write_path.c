@@ -181,7 +181,8 @@ static int journal_slot(struct wodan_db *db, struct table_slot *slot, uint64_t b
     struct wire_writer w = wire_writer(header, sizeof header);
     wire_put_u8(&w, record.kind);
     wire_put_varint(&w, record.key.size);
-    status = journal_record_put(&db->journal, header, w.at, error);
+    status = memtable_prove(&record, error);
+    if (status == 0) status = journal_record_put(&db->journal, header, w.at, error);
     if (status == 0) status = journal_record_put(&db->journal, record.key.data, record.key.size, error);
     w = wire_writer(header, sizeof header);
     wire_put_varint(&w, record.value.size);

@@ -18,10 +18,10 @@ static bool extents_overlap(const struct extent *a, const struct extent *b) {
 /* Inside the data area and apart from the extents before it. */
 static bool extent_fits(const struct extent *extents, uint32_t index, const struct volume_bounds *bounds) {
   const struct extent *e = &extents[index];
-  if (e->count == 0 || e->first < bounds->data_first || e->first >= bounds->data_end) return false;
-  if (e->count > bounds->data_end - e->first) return false;
+  if (e->count == 0 || e->first < bounds->data_first || e->first >= bounds->data_end) return false; /* guard: bounds */
+  if (e->count > bounds->data_end - e->first) return false;                                         /* guard: bounds */
   for (uint32_t i = 0; i < index; i++)
-    if (extents_overlap(&extents[i], e)) return false;
+    if (extents_overlap(&extents[i], e)) return false; /* guard: bounds */
   return true;
 }
 
@@ -37,25 +37,24 @@ void extents_encode(struct wire_writer *w, const struct extent *extents, uint32_
 
 static bool extents_read(struct wire_reader *r, const struct volume_bounds *bounds, uint64_t length,
                          struct extent *extents, uint32_t *count) {
-  uint64_t n = wire_get_varint(r);
-  if (r->failed || n < 1 || n > BLOCK_PTR_EXTENTS_MAX) return false;
-  uint64_t blocks = 0; /* at most data_end: the extents do not overlap */
+  uint64_t n = wire_get_varint(r);             /* 0 when it cannot be read, and then no blocks for the length */
+  if (n > BLOCK_PTR_EXTENTS_MAX) return false; /* guard: bounds */
+  uint64_t blocks = 0;                         /* at most data_end: the extents do not overlap */
   for (uint32_t i = 0; i < n; i++) {
     extents[i].first = wire_get_varint(r);
     extents[i].count = wire_get_varint(r);
-    if (r->failed || !extent_fits(extents, i, bounds)) return false;
+    if (!extent_fits(extents, i, bounds)) return false; /* guard: bounds */
     blocks += extents[i].count;
   }
   *count = (uint32_t)n;
-  return blocks == length / bounds->block_size + (length % bounds->block_size != 0);
+  return blocks == length / bounds->block_size + (length % bounds->block_size != 0); /* guard: bounds */
 }
 
 bool extents_decode(struct wire_reader *r, const struct volume_bounds *bounds, uint64_t length, struct extent *extents,
                     uint32_t *count) {
   assert(bounds->block_size && bounds->data_first <= bounds->data_end);
-  if (extents_read(r, bounds, length, extents, count)) return true;
-  r->failed = true;
-  return false;
+  if (!extents_read(r, bounds, length, extents, count)) r->failed = true; /* guard: bounds */
+  return !r->failed;                                                      /* no guard: decided above */
 }
 
 void block_ptr_encode(struct wire_writer *w, const struct block_ptr *ptr) {
@@ -71,13 +70,12 @@ void block_ptr_encode(struct wire_writer *w, const struct block_ptr *ptr) {
 bool block_ptr_decode(struct wire_reader *r, const struct volume_bounds *bounds, struct block_ptr *ptr) {
   memset(ptr, 0, sizeof *ptr);
   ptr->generation = wire_get_varint(r);
-  if (r->failed) return false;
-  if (ptr->generation == 0) return true;
+  if (ptr->generation == 0) return !r->failed; /* guard: bounds */
   ptr->checksum = wire_get_u64(r);
   ptr->length = wire_get_varint(r);
   uint64_t header_length = wire_get_varint(r);
-  if (header_length < 1 || header_length > ptr->length || header_length > BLOCK_PTR_HEADER_MAX) r->failed = true;
-  if (r->failed) return false;
+  if (header_length < 1 || header_length > ptr->length || header_length > BLOCK_PTR_HEADER_MAX)
+    r->failed = true; /* guard: bounds */
   ptr->header_length = (uint32_t)header_length;
   return extents_decode(r, bounds, ptr->length, ptr->extents, &ptr->extent_count);
 }
@@ -85,10 +83,11 @@ bool block_ptr_decode(struct wire_reader *r, const struct volume_bounds *bounds,
 bool block_ptr_equal(const struct block_ptr *a, const struct block_ptr *b) {
   if (a->generation != b->generation || a->checksum != b->checksum || a->length != b->length ||
       a->header_length != b->header_length || a->extent_count != b->extent_count)
-    return false;
+    return false; /* no guard: two proven ones are compared */
   assert(a->extent_count <= BLOCK_PTR_EXTENTS_MAX);
   for (uint32_t i = 0; i < a->extent_count; i++)
-    if (a->extents[i].first != b->extents[i].first || a->extents[i].count != b->extents[i].count) return false;
+    if (a->extents[i].first != b->extents[i].first || a->extents[i].count != b->extents[i].count)
+      return false; /* no guard: two proven ones are compared */
   return true;
 }
 

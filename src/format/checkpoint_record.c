@@ -37,14 +37,14 @@ bool checkpoint_record_decode(const uint8_t *in, uint32_t size, const struct vol
   record->compat = wire_get_u64(&r);
   record->read_only_compat = wire_get_u64(&r);
   record->incompat = wire_get_u64(&r);
-  if (r.failed || record->device_blocks == 0) return false;
-  if (record->previous_hash == 0 && record->tail > record->previous) return false;
+  if (record->previous_hash == 0 && record->tail > record->previous) return false; /* guard: bounds */
   struct volume_bounds now = *bounds;
-  now.data_end = record->device_blocks - 1;
-  if (now.data_end > bounds->data_end || now.data_end <= now.data_first) return false;
+  now.data_end = record->device_blocks - 1; /* 0 blocks end beyond every bound */
+  if (now.data_end > bounds->data_end || now.data_end <= now.data_first) return false; /* guard: bounds */
   block_ptr_decode(&r, &now, &record->root);
   block_ptr_decode(&r, &now, &record->catalog);
-  if (r.failed || r.at != r.size) return false;
+  if (r.failed || r.at != r.size) return false; /* guard: bounds */
   /* So the record's own generation is never 0. */
-  return record->root.generation < record->generation && record->catalog.generation < record->generation;
+  return record->root.generation < record->generation &&
+         record->catalog.generation < record->generation; /* guard: bounds */
 }

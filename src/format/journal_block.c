@@ -27,10 +27,13 @@ int epoch_compare(struct epoch a, struct epoch b) {
 
 /* What must hold of the fields of a block of this size, before it is written and after it is read. */
 static bool fields_valid(const struct journal_block *block, uint32_t size) {
-  if (block->kind > JOURNAL_SEAL) return false;
-  if (block->fragment >= block->fragments) return false; /* so fragments >= 1 */
-  if (block->kind != JOURNAL_RECORD && block->fragments != 1) return false;
-  return block->payload_length <= size - JOURNAL_HEADER_SIZE;
+  if (block->kind > JOURNAL_SEAL) return false; /* guard: bounds */
+  /* So fragments >= 1. */
+  if (block->fragment >= block->fragments) return false;                    /* guard: bounds */
+  if (block->kind != JOURNAL_RECORD && block->fragments != 1) return false; /* guard: bounds */
+  if ((block->kind == JOURNAL_EMPTY || block->kind == JOURNAL_SEAL) && block->payload_length)
+    return false;                                             /* guard: bounds */
+  return block->payload_length <= size - JOURNAL_HEADER_SIZE; /* guard: bounds */
 }
 
 static bool all_zero(const uint8_t *bytes, size_t size) {
@@ -67,11 +70,11 @@ void journal_block_encode(struct journal_block *block, const uint8_t *payload, u
 
 bool journal_block_decode(const uint8_t *in, uint32_t size, uint64_t seed, const uint8_t fsid[16],
                           struct journal_block *block, const uint8_t **payload) {
-  if (size < JOURNAL_HEADER_SIZE) return false;
+  if (size < JOURNAL_HEADER_SIZE) return false; /* guard: bounds */
   struct wire_reader r = wire_reader(in, size);
   block->hash = wire_get_u64(&r);
-  if (memcmp(wire_get_bytes(&r, sizeof MAGIC), MAGIC, sizeof MAGIC) != 0) return false;
-  if (checksum(seed, in + 8, size - 8) != block->hash) return false;
+  if (memcmp(wire_get_bytes(&r, sizeof MAGIC), MAGIC, sizeof MAGIC) != 0) return false; /* guard: bounds */
+  if (checksum(seed, in + 8, size - 8) != block->hash) return false;                    /* guard: checksum */
   block->kind = wire_get_u8(&r);
   bool zeros = all_zero(wire_get_bytes(&r, 3), 3);
   memcpy(block->fsid, wire_get_bytes(&r, sizeof block->fsid), sizeof block->fsid);
@@ -87,9 +90,11 @@ bool journal_block_decode(const uint8_t *in, uint32_t size, uint64_t seed, const
   block->payload_length = wire_get_u32(&r);
   zeros = all_zero(wire_get_bytes(&r, 4), 4) && zeros;
   assert(!r.failed && r.at == JOURNAL_HEADER_SIZE);
-  if (!zeros || !fields_valid(block, size) || memcmp(block->fsid, fsid, sizeof block->fsid) != 0) return false;
+  if (!zeros || !fields_valid(block, size) || memcmp(block->fsid, fsid, sizeof block->fsid) != 0)
+    return false; /* guard: bounds */
   *payload = in + JOURNAL_HEADER_SIZE;
-  return all_zero(*payload + block->payload_length, size - JOURNAL_HEADER_SIZE - block->payload_length);
+  return all_zero(*payload + block->payload_length,
+                  size - JOURNAL_HEADER_SIZE - block->payload_length); /* guard: bounds */
 }
 
 uint64_t journal_block_peek_sequence(const uint8_t *in) { return load_u64(in + SEQUENCE_OFFSET); }
@@ -115,16 +120,15 @@ void journal_operation_encode(struct wire_writer *w, const struct journal_operat
 /* A varint length and so many bytes, in place. */
 static struct wodan_slice slice_decode(struct wire_reader *r) {
   uint64_t size = wire_get_varint(r);
-  if (!r->failed && size > r->size - r->at) r->failed = true;
-  if (r->failed) return (struct wodan_slice){NULL, 0};
-  return (struct wodan_slice){wire_get_bytes(r, (size_t)size), (size_t)size};
+  const uint8_t *bytes = wire_get_bytes(r, size);
+  return (struct wodan_slice){bytes, bytes ? (size_t)size : 0};
 }
 
 bool journal_operation_decode(struct wire_reader *r, struct journal_operation *operation) {
   operation->kind = wire_get_u8(r);
   operation->key = slice_decode(r);
   operation->value = slice_decode(r);
-  if (operation->kind > RECORD_DELETE || operation->key.size == 0) r->failed = true;
-  if (operation->kind == RECORD_DELETE && operation->value.size) r->failed = true;
-  return !r->failed;
+  if (operation->kind > RECORD_DELETE || operation->key.size == 0) r->failed = true; /* guard: bounds */
+  if (operation->kind == RECORD_DELETE && operation->value.size) r->failed = true;   /* guard: bounds */
+  return !r->failed;                                                                 /* guard: bounds */
 }

@@ -16,7 +16,7 @@
  *       80    8 checkpoint hash: its checksum field (0 when it names itself)
  *       88    4 fragment i
  *       92    4 fragments n of the record, i < n; 1 for every kind but record
- *       96    4 payload length in bytes
+ *       96    4 payload length in bytes; 0 in an empty block and in a seal
  *      100    4 zero
  *      104      payload, then zeros to the end
  *

@@ -22,7 +22,7 @@ bool branch_entry_decode(const uint8_t *in, size_t size, const struct volume_bou
   struct wire_reader r = wire_reader(in, size);
   entry->flushed_upto = wire_get_varint(&r);
   block_ptr_decode(&r, bounds, &entry->ptr);
-  return !r.failed && r.at == r.size && entry->ptr.generation != 0;
+  return !r.failed && r.at == r.size && entry->ptr.generation != 0; /* guard: bounds */
 }
 
 uint32_t index_entry_encode(const struct index_entry *entry, uint8_t *out, uint32_t size) {
@@ -41,8 +41,9 @@ bool index_entry_decode(const uint8_t *in, size_t size, struct index_entry *entr
   uint64_t length = wire_get_varint(&r);
   uint64_t page = wire_get_varint(&r);
   entry->checksum = wire_get_u64(&r);
-  if (r.failed || r.at != r.size) return false;
-  if (length < 1 || length > UINT32_MAX || page != length || entry->offset > UINT64_MAX - length) return false;
+  if (r.failed || r.at != r.size) return false; /* guard: bounds */
+  if (length < 1 || length > UINT32_MAX || page != length || entry->offset > UINT64_MAX - length)
+    return false; /* guard: bounds */
   entry->length = (uint32_t)length;
   entry->size = (uint32_t)page;
   return true;

@@ -35,8 +35,8 @@ uint32_t object_header_size_max(const struct volume_bounds *bounds, size_t low_s
 
 /* Tags 1..5 belong to runs, 6..8 to nodes. */
 static bool tag_fits(uint8_t type, uint8_t tag) {
-  if (tag < SECTION_PAGES || tag > SECTION_CHILDREN) return false;
-  return (type == OBJECT_RUN) == (tag <= SECTION_RANGE_TOMBSTONES);
+  if (tag < SECTION_PAGES || tag > SECTION_CHILDREN) return false;  /* guard: bounds */
+  return (type == OBJECT_RUN) == (tag <= SECTION_RANGE_TOMBSTONES); /* guard: bounds */
 }
 
 /* The rules of the section list that need no device bytes: used before writing and after reading. */
@@ -45,19 +45,21 @@ static bool sections_valid(const struct object_header *header) {
   unsigned seen = 0;
   for (uint32_t i = 0; i < header->section_count; i++) {
     const struct section *s = &header->sections[i];
-    if (!tag_fits(header->type, s->tag) || (seen & 1u << s->tag)) return false;
+    if (!tag_fits(header->type, s->tag) || (seen & 1u << s->tag)) return false; /* guard: bounds */
     seen |= 1u << s->tag;
-    if (s->offset != at || s->length > header->length - at) return false;
-    if (s->tag == SECTION_PAGES && s->checksum) return false;
+    if (s->offset != at || s->length > header->length - at) return false; /* guard: bounds */
+    if (s->tag == SECTION_PAGES && s->checksum) return false;             /* guard: bounds */
     at += s->length;
   }
-  return at == header->length;
+  return at == header->length; /* guard: bounds */
 }
 
 static bool fields_valid(const struct object_header *header) {
-  if (header->generation == 0 || header->length < header->header_length) return false;
-  if (header->type == OBJECT_NODE && (header->record_count >= NODE_LEVELS_MAX || header->sequence_max)) return false;
-  if (header->low.size && header->high.size && key_compare(header->low, header->high) > 0) return false;
+  if (header->generation == 0 || header->length < header->header_length) return false; /* guard: bounds */
+  if (header->type == OBJECT_NODE && (header->record_count >= NODE_LEVELS_MAX || header->sequence_max))
+    return false; /* guard: bounds */
+  if (header->low.size && header->high.size && key_compare(header->low, header->high) > 0)
+    return false; /* guard: bounds */
   return sections_valid(header);
 }
 
@@ -69,7 +71,7 @@ static void key_encode(struct wire_writer *w, struct wodan_slice key) {
 bool object_header_encode(struct object_header *header, uint64_t seed, uint8_t *out) {
   assert(header->type == OBJECT_RUN || header->type == OBJECT_NODE);
   assert(header->section_count <= OBJECT_SECTIONS_MAX && fields_valid(header));
-  if (header->header_length > BLOCK_PTR_HEADER_MAX) return false;
+  if (header->header_length > BLOCK_PTR_HEADER_MAX) return false; /* no guard: ours to write */
   struct wire_writer w = wire_writer(out, header->header_length);
   wire_put_u64(&w, 0);
   wire_put_bytes(&w, header->type == OBJECT_RUN ? MAGIC_RUN : MAGIC_NODE, 4);
@@ -92,45 +94,37 @@ bool object_header_encode(struct object_header *header, uint64_t seed, uint8_t *
     wire_put_varint(&w, s->length);
     wire_put_u64(&w, s->checksum);
   }
-  if (w.failed) return false;
+  if (w.failed) return false; /* no guard: ours to write */
   memset(out + w.at, 0, w.size - w.at);
   header->checksum = checksum(seed, out + 8, header->header_length - 8);
   store_u64(out, header->checksum);
   return true;
 }
 
-/* The fixed part, from the magic on; the reader is bounded to the header. */
-static bool fixed_decode(struct wire_reader *r, struct object_header *header) {
+/* The fixed part, from the magic on; the reader is bounded to the header, which is not shorter. */
+static void fixed_decode(struct wire_reader *r, struct object_header *header) {
   const uint8_t *magic = wire_get_bytes(r, 4);
-  if (!magic) return false;
-  if (memcmp(magic, MAGIC_RUN, 4) == 0)
-    header->type = OBJECT_RUN;
-  else if (memcmp(magic, MAGIC_NODE, 4) == 0)
-    header->type = OBJECT_NODE;
-  else
-    return false;
+  header->type = memcmp(magic, MAGIC_RUN, 4) == 0 ? OBJECT_RUN : memcmp(magic, MAGIC_NODE, 4) == 0 ? OBJECT_NODE : 0;
   header->header_length = wire_get_u32(r);
-  const uint8_t *fsid = wire_get_bytes(r, sizeof header->fsid);
-  if (fsid) memcpy(header->fsid, fsid, sizeof header->fsid);
+  memcpy(header->fsid, wire_get_bytes(r, sizeof header->fsid), sizeof header->fsid);
   header->generation = wire_get_u64(r);
   header->epoch.number = wire_get_u64(r);
   header->epoch.random = wire_get_u64(r);
   header->length = wire_get_u64(r);
   header->record_count = wire_get_u64(r);
   header->sequence_max = wire_get_u64(r);
-  return !r->failed;
+  assert(!r->failed && r->at == FIXED_SIZE);
 }
 
 static struct wodan_slice key_decode(struct wire_reader *r) {
   uint64_t size = wire_get_varint(r);
-  if (!r->failed && size > r->size - r->at) r->failed = true;
-  if (r->failed || size == 0) return (struct wodan_slice){NULL, 0};
-  return (struct wodan_slice){wire_get_bytes(r, (size_t)size), (size_t)size};
+  const uint8_t *bytes = wire_get_bytes(r, size);
+  return (struct wodan_slice){bytes, bytes ? (size_t)size : 0};
 }
 
 static bool sections_decode(struct wire_reader *r, struct object_header *header) {
   uint64_t count = wire_get_varint(r);
-  if (r->failed || count > OBJECT_SECTIONS_MAX) return false;
+  if (count > OBJECT_SECTIONS_MAX) return false; /* guard: bounds */
   header->section_count = (uint32_t)count;
   for (uint32_t i = 0; i < count; i++) {
     struct section *s = &header->sections[i];
@@ -139,25 +133,28 @@ static bool sections_decode(struct wire_reader *r, struct object_header *header)
     s->length = wire_get_varint(r);
     s->checksum = wire_get_u64(r);
   }
-  return !r->failed;
+  return !r->failed; /* guard: bounds */
 }
 
 bool object_header_decode(const uint8_t *in, size_t size, uint64_t seed, const uint8_t fsid[16],
                           const struct volume_bounds *bounds, struct object_header *header) {
   memset(header, 0, sizeof *header);
   uint32_t header_length = object_header_peek_length(in, size);
-  if (header_length < FIXED_SIZE || header_length > size || header_length > BLOCK_PTR_HEADER_MAX) return false;
+  if (header_length < FIXED_SIZE || header_length > size || header_length > BLOCK_PTR_HEADER_MAX)
+    return false; /* guard: bounds */
   struct wire_reader r = wire_reader(in, header_length);
   header->checksum = wire_get_u64(&r);
-  if (!fixed_decode(&r, header)) return false;
-  if (checksum(seed, in + 8, header_length - 8) != header->checksum) return false;
-  if (memcmp(header->fsid, fsid, sizeof header->fsid) != 0) return false;
-  if (!extents_decode(&r, bounds, header->length, header->extents, &header->extent_count)) return false;
+  fixed_decode(&r, header);
+  if (!header->type) return false;                                                 /* guard: bounds */
+  if (checksum(seed, in + 8, header_length - 8) != header->checksum) return false; /* guard: checksum */
+  if (memcmp(header->fsid, fsid, sizeof header->fsid) != 0) return false;          /* guard: bounds */
+  extents_decode(&r, bounds, header->length, header->extents, &header->extent_count);
   header->low = key_decode(&r);
   header->high = key_decode(&r);
-  if (!sections_decode(&r, header) || !fields_valid(header)) return false;
+  /* A failure of any of these sticks. */
+  if (!sections_decode(&r, header) || !fields_valid(header)) return false; /* guard: bounds */
   for (; r.at < r.size; r.at++)
-    if (in[r.at]) return false;
+    if (in[r.at]) return false; /* guard: bounds */
   return true;
 }
 
@@ -171,11 +168,16 @@ const struct section *object_section(const struct object_header *header, uint8_t
 bool object_header_peek(const uint8_t *in, size_t size, const struct volume_bounds *bounds,
                         struct object_header *header) {
   memset(header, 0, sizeof *header);
+  if (size < FIXED_SIZE) return false; /* guard: bounds */
   struct wire_reader r = wire_reader(in, size);
   header->checksum = wire_get_u64(&r);
-  return fixed_decode(&r, header) && header->header_length >= FIXED_SIZE &&
-         header->header_length <= BLOCK_PTR_HEADER_MAX && header->header_length <= header->length &&
-         extents_decode(&r, bounds, header->length, header->extents, &header->extent_count);
+  fixed_decode(&r, header);
+  if (!header->type) return false; /* no guard: only what looks like one is looked at */
+  if (header->header_length < FIXED_SIZE || header->header_length > BLOCK_PTR_HEADER_MAX ||
+      header->header_length > header->length)
+    return false; /* guard: bounds */
+  extents_decode(&r, bounds, header->length, header->extents, &header->extent_count);
+  return !r.failed; /* guard: bounds */
 }
 
 uint32_t object_header_peek_length(const uint8_t *in, size_t size) { return size < 16 ? 0 : load_u32(in + 12); }

@@ -121,10 +121,25 @@ static inline uint32_t branchless_lower_bound(const uint8_t *heads, uint32_t cou
   return (uint32_t)((size_t)(base - heads) / HEAD_SIZE) + (load_u32(base) < head);
 }
 
+void page_prefetch(const struct page *page) {
+  const uint8_t *heads = page->data + PAGE_HEADER_SIZE;
+  __builtin_prefetch(prefix_of(page));
+  for (size_t at = 0; at < (size_t)page->count * HEAD_SIZE; at += CACHE_LINE) __builtin_prefetch(heads + at);
+}
+
+void page_prefetch_record(const struct page *page, struct wodan_slice key) {
+  if (key.size < page->prefix_size) return;
+  uint32_t head = key_head((const uint8_t *)key.data + page->prefix_size, key.size - page->prefix_size);
+  uint32_t at = branchless_lower_bound(page->data + PAGE_HEADER_SIZE, page->count, head);
+  if (at == page->count) return;
+  const uint8_t *record = page->data + offset_at(page, at);
+  __builtin_prefetch(record);
+  __builtin_prefetch(record + CACHE_LINE);
+}
+
 uint32_t page_lower_bound(const struct page *page, struct wodan_slice key, bool *exact) {
   const uint8_t *heads = page->data + PAGE_HEADER_SIZE, *prefix = prefix_of(page);
-  __builtin_prefetch(prefix);
-  for (size_t at = 0; at < (size_t)page->count * HEAD_SIZE; at += CACHE_LINE) __builtin_prefetch(heads + at);
+  page_prefetch(page);
   *exact = false;
   size_t shared = key.size < page->prefix_size ? key.size : page->prefix_size;
   int order = shared ? memcmp(key.data, prefix, shared) : 0;
@@ -159,50 +174,50 @@ static bool record_decode(struct wire_reader *r, uint64_t base_sequence, struct 
   uint64_t suffix_size = wire_get_varint(r);
   uint64_t value = wire_get_varint(r);
   uint64_t delta = wire_get_varint(r);
-  if (r->failed || suffix_size > r->size || value >> KIND_BITS > r->size || delta > UINT64_MAX - base_sequence)
-    return false;
+  if (delta > UINT64_MAX - base_sequence) return false; /* guard: bounds */
   record->kind = (uint8_t)(value & ((1u << KIND_BITS) - 1));
   record->sequence = base_sequence + delta;
   record->suffix.size = (size_t)suffix_size;
   record->value.size = (size_t)(value >> KIND_BITS);
-  record->suffix.data = wire_get_bytes(r, record->suffix.size);
-  record->value.data = wire_get_bytes(r, record->value.size);
-  if (r->failed || record->kind > RECORD_DELETE) return false;
-  return record->kind != RECORD_DELETE || record->value.size == 0;
+  record->suffix.data = wire_get_bytes(r, suffix_size);
+  record->value.data = wire_get_bytes(r, value >> KIND_BITS);
+  if (r->failed || record->kind > RECORD_DELETE) return false;     /* guard: bounds */
+  return record->kind != RECORD_DELETE || record->value.size == 0; /* guard: bounds */
 }
 
 /* The header and arrays lie inside the page; false when not. */
 static bool header_validate(const uint8_t *data, size_t size, struct page *page) {
-  if (size < PAGE_HEADER_SIZE || size > UINT32_MAX) return false;
+  if (size < PAGE_HEADER_SIZE) return false; /* guard: bounds */
   *page = page_view(data);
   uint32_t width = size <= NARROW_SIZE_MAX ? 2 : 4;
-  if (page->size != size || page->count == 0 || page->offset_width != width || data[11] != 0) return false;
+  if (page->size != size || page->offset_width != width || data[11] != 0) return false; /* guard: bounds */
   size_t left = size - PAGE_HEADER_SIZE;
-  if (page->count > left / (HEAD_SIZE + width)) return false;
-  return page->prefix_size <= left - (size_t)page->count * (HEAD_SIZE + width);
+  if (page->count > left / (HEAD_SIZE + width)) return false;                   /* guard: bounds */
+  return page->prefix_size <= left - (size_t)page->count * (HEAD_SIZE + width); /* guard: bounds */
 }
 
 bool page_validate(const uint8_t *data, size_t size) {
   struct page page;
-  if (!header_validate(data, size, &page)) return false;
+  if (!header_validate(data, size, &page)) return false; /* guard: bounds */
   struct wire_reader r = wire_reader(data, size);
   r.at = (size_t)(prefix_of(&page) - data) + page.prefix_size;
   struct page_record record, first = {0}, previous = {0};
   bool base_seen = false;
   for (uint32_t i = 0; i < page.count; i++) {
-    if (offset_at(&page, i) != r.at || !record_decode(&r, page.base_sequence, &record)) return false;
-    if (head_at(&page, i) != key_head(record.suffix.data, record.suffix.size)) return false;
+    if (offset_at(&page, i) != r.at || !record_decode(&r, page.base_sequence, &record))
+      return false;                                                                          /* guard: bounds */
+    if (head_at(&page, i) != key_head(record.suffix.data, record.suffix.size)) return false; /* guard: bounds */
     if (i == 0)
       first = record;
     else if (key_compare(previous.suffix, record.suffix) >= 0)
-      return false;
+      return false; /* guard: bounds */
     base_seen |= record.sequence == page.base_sequence;
     previous = record;
   }
-  if (r.at != size || !base_seen) return false;
+  if (r.at != size || !base_seen) return false; /* guard: bounds */
   /* The longest prefix: first and last key part right behind it (a lone key is all prefix). */
-  if (page.count == 1) return first.suffix.size == 0;
-  return first.suffix.size == 0 || *(const uint8_t *)first.suffix.data != *(const uint8_t *)record.suffix.data;
+  return first.suffix.size == 0 ||
+         *(const uint8_t *)first.suffix.data != *(const uint8_t *)record.suffix.data; /* guard: bounds */
 }
 
 /* ---- builder ------------------------------------------------------------------------------------------------- */
@@ -308,7 +323,7 @@ bool page_builder_add(struct page_builder *builder, const struct record *record)
   builder->entries = entries;
   room = room && mem_array_grow(builder->mem, &bytes, &builder->bytes_capacity, at + size, 1);
   builder->bytes = bytes;
-  if (!room) return false;
+  if (!room) return false; /* no guard: no memory */
   builder->shape = shape_with(builder, record);
   if (record->key.size) memcpy(builder->bytes + at, record->key.data, record->key.size);
   if (record->value.size) memcpy(builder->bytes + at + record->key.size, record->value.data, record->value.size);

@@ -51,6 +51,10 @@ struct wodan_slice page_prefix(const struct page *page);
 /* Writes the whole key of record `index` to out (room for any key), returns its size. */
 size_t page_key(const struct page *page, uint32_t index, uint8_t *out);
 
+/* Asks for what a search touches; page_lower_bound does so itself. */
+void page_prefetch(const struct page *page);
+/* Then asks for the record that a search for key compares first. */
+void page_prefetch_record(const struct page *page, struct wodan_slice key);
 /* Index of the first record with key >= `key` (count when none); *exact says whether it is equal. */
 uint32_t page_lower_bound(const struct page *page, struct wodan_slice key, bool *exact);
 

@@ -113,7 +113,7 @@ static int ring_check(const struct superblock *sb, int code, struct wodan_error 
                             ring_size_max(sb) / sb->block_size, false};
   status = rule_check(&ring, code, error);
   if (status) return status;
-  if (sb->journal_blocks * sb->block_size % unit == 0) return 0;
+  if (sb->journal_blocks * sb->block_size % unit == 0) return 0; /* guard: bounds, passes */
   return status_set(error, code, 0, 0,
                     "superblock: journal_blocks is %" PRIu64 ", not whole journal blocks of %u bytes",
                     sb->journal_blocks, (unsigned)sb->journal_block_size);
@@ -182,7 +182,7 @@ static bool fields_decode(struct wire_reader *r, struct superblock *sb) {
   sb->node_children = wire_get_u32(r);
   assert(!r->failed && r->at == RESERVED_OFFSET);
   while (r->at < CHECKSUM_OFFSET)
-    if (wire_get_u8(r)) return false;
+    if (wire_get_u8(r)) return false; /* guard: bounds */
   return true;
 }
 
@@ -190,18 +190,18 @@ int superblock_decode(const uint8_t in[SUPERBLOCK_SIZE], struct superblock *sb, 
   memset(sb, 0, sizeof *sb);
   struct wire_reader r = wire_reader(in, SUPERBLOCK_SIZE);
   if (memcmp(wire_get_bytes(&r, sizeof MAGIC), MAGIC, sizeof MAGIC) != 0)
-    return status_set(error, WODAN_EFORMAT, 0, 0, "there is no Wodan superblock here");
+    return status_set(error, WODAN_EFORMAT, 0, 0, "there is no Wodan superblock here"); /* guard: bounds */
   if (checksum(0, in, CHECKSUM_OFFSET) != load_u64(in + CHECKSUM_OFFSET))
-    return status_corrupt(error, 0, "superblock: the checksum is wrong");
+    return status_corrupt(error, 0, "superblock: the checksum is wrong"); /* guard: checksum */
   bool zeros = fields_decode(&r, sb);
   if (sb->version != FORMAT_VERSION)
     return status_set(error, WODAN_EVERSION, 0, 0, "the image has format version %u; this library knows version %d",
-                      (unsigned)sb->version, FORMAT_VERSION);
+                      (unsigned)sb->version, FORMAT_VERSION); /* guard: bounds */
   if (sb->incompat)
     return status_set(error, WODAN_EVERSION, 0, 0, "the image uses unknown features (incompat flags 0x%" PRIx64 ")",
-                      sb->incompat);
-  if (!zeros) return status_corrupt(error, 0, "superblock: reserved bytes are not zero");
-  return geometry_check(sb, WODAN_ECORRUPT, error);
+                      sb->incompat);                                                      /* guard: bounds */
+  if (!zeros) return status_corrupt(error, 0, "superblock: reserved bytes are not zero"); /* guard: bounds */
+  return geometry_check(sb, WODAN_ECORRUPT, error);                                       /* no guard: its rules are */
 }
 
 /* Sector, block size and count of blocks from the wish; proven on return 0. */

@@ -52,6 +52,12 @@ int superblock_decode(const uint8_t in[SUPERBLOCK_SIZE], struct superblock *sb, 
 static inline uint64_t superblock_ring_blocks(const struct superblock *sb) { /* journal blocks in the ring */
   return sb->journal_blocks * sb->block_size / sb->journal_block_size;
 }
+/* Those of them that lie on a device of so many bytes: an image may tell any number. */
+static inline uint64_t superblock_ring_there(const struct superblock *sb, uint64_t device_size) {
+  uint64_t ring = superblock_ring_blocks(sb);
+  uint64_t there = device_size < sb->block_size ? 0 : (device_size - sb->block_size) / sb->journal_block_size;
+  return ring < there ? ring : there;
+}
 static inline uint64_t superblock_data_first(const struct superblock *sb) { return 1 + sb->journal_blocks; }
 
 /* Geometry of a new volume, filled by format from options; all rules of design in one function. 0 for a field means its

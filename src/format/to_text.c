@@ -50,7 +50,7 @@ const char *text_bytes(char *out, size_t room, const void *bytes, size_t size) {
 }
 
 bool text_ended(struct text_sink *sink, const struct wire_reader *r, const char *name) {
-  if (!r->failed) return sink->status != 0;
+  if (!r->failed) return sink->status != 0; /* guard: bounds, passes */
   text_put(sink, r->at, 0, "the bytes end here, or a number is malformed", name, "-");
   return true;
 }
@@ -217,8 +217,8 @@ void journal_block_to_text(struct text_sink *sink, const uint8_t *bytes, uint32_
   text_put(sink, 8, 4, memcmp(magic, "WJNL", 4) ? "not a journal block's" : NULL, "magic", "%s",
            text_bytes(text, sizeof text, magic, 4));
   uint8_t kind = wire_get_u8(&r);
-  text_put(sink, 12, 1, kind > JOURNAL_SEAL ? "not known" : NULL, "kind", "%u %s", kind,
-           kind > JOURNAL_SEAL ? "" : KINDS[kind]);
+  bool known = kind <= JOURNAL_SEAL; /* guard: bounds */
+  text_put(sink, 12, 1, known ? NULL : "not known", "kind", "%u %s", kind, known ? KINDS[kind] : "");
   wire_get_bytes(&r, 3);
   text_zeros(sink, bytes, 13, 3);
   text_fsid(sink, &r, volume->fsid);
@@ -233,7 +233,7 @@ void journal_block_to_text(struct text_sink *sink, const uint8_t *bytes, uint32_
   uint32_t fragments = wire_get_u32(&r);
   text_put(sink, 92, 4, fragment >= fragments ? "not above its fragment" : NULL, "fragments", "%" PRIu32, fragments);
   uint32_t length = wire_get_u32(&r);
-  bool fits = length <= size - JOURNAL_HEADER_SIZE;
+  bool fits = length <= size - JOURNAL_HEADER_SIZE; /* guard: bounds */
   text_put(sink, 96, 4, fits ? NULL : "more than the block holds", "payload length", "%" PRIu32 " bytes", length);
   text_zeros(sink, bytes, 100, 4);
   const struct payload payload = {fits ? length : 0, kind, fragment, fragments};

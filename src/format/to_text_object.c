@@ -51,11 +51,17 @@ void text_pointer(struct text_sink *sink, struct wire_reader *r, const char *nam
 /* ---- header ----------------------------------------------------------------------------------------------------- */
 
 static const char *section_name(uint8_t tag) {
-  static const char *const NAMES[] = {
-      [SECTION_PAGES] = "pages", [SECTION_INDEX] = "index",      [SECTION_FILTER] = "filter",
-      [SECTION_BLOBS] = "blobs", [SECTION_LEAVES] = "leaves",    [SECTION_RANGE_TOMBSTONES] = "range tombstones",
-      [SECTION_RUNS] = "runs",   [SECTION_CHILDREN] = "children"};
-  return tag < sizeof NAMES / sizeof *NAMES && NAMES[tag] ? NAMES[tag] : "unknown";
+  static const char *const NAMES[] = {[0] = "unknown",
+                                      [SECTION_PAGES] = "pages",
+                                      [SECTION_INDEX] = "index",
+                                      [SECTION_FILTER] = "filter",
+                                      [SECTION_BLOBS] = "blobs",
+                                      [SECTION_RANGE_TOMBSTONES] = "range tombstones",
+                                      [SECTION_RUNS] = "runs",
+                                      [SECTION_LEAVES] = "leaves",
+                                      [SECTION_CHILDREN] = "children"};
+  bool known = tag <= SECTION_CHILDREN; /* guard: bounds */
+  return NAMES[known ? tag : 0];
 }
 
 static void extents_to_text(struct text_sink *sink, struct wire_reader *r) {
@@ -64,7 +70,7 @@ static void extents_to_text(struct text_sink *sink, struct wire_reader *r) {
   bool many = count > BLOCK_PTR_EXTENTS_MAX;
   if (r->failed) return;
   text_put(sink, from, r->at - from, many ? "more than there can be" : NULL, "extents", "%" PRIu64, count);
-  if (many) r->failed = true;
+  if (many) r->failed = true; /* guard: bounds */
   sink->depth++;
   for (uint64_t i = 0; i < count && !r->failed; i++) {
     from = r->at;
@@ -79,11 +85,8 @@ static void key_to_text(struct text_sink *sink, struct wire_reader *r, const cha
   size_t from = r->at;
   char text[TEXT_KEY_MAX];
   uint64_t size = wire_get_varint(r);
-  const uint8_t *key = r->failed || size > r->size ? NULL : wire_get_bytes(r, (size_t)size);
-  if (!key) {
-    r->failed = true;
-    return;
-  }
+  const uint8_t *key = wire_get_bytes(r, size);
+  if (!key) return; /* guard: bounds */
   text_put(sink, from, r->at - from, NULL, name, "%s",
            size ? text_tree_key(text, sizeof text, (struct wodan_slice){key, (size_t)size}) : "none");
 }
@@ -94,7 +97,7 @@ static void sections_to_text(struct text_sink *sink, struct wire_reader *r) {
   if (r->failed) return;
   bool many = count > OBJECT_SECTIONS_MAX;
   text_put(sink, from, r->at - from, many ? "more than there can be" : NULL, "sections", "%" PRIu64, count);
-  if (many) r->failed = true;
+  if (many) r->failed = true; /* guard: bounds */
   sink->depth++;
   for (uint64_t i = 0; i < count && !r->failed; i++) {
     from = r->at;
@@ -113,7 +116,7 @@ void object_header_to_text(struct text_sink *sink, const uint8_t *bytes, size_t 
   struct object_header ignored;
   char text[40];
   uint32_t length = object_header_peek_length(bytes, size);
-  bool fits = length >= 80 && length <= size && length <= BLOCK_PTR_HEADER_MAX;
+  bool fits = length >= 80 && length <= size && length <= BLOCK_PTR_HEADER_MAX; /* guard: bounds */
   struct wire_reader r = wire_reader(bytes, fits ? length : size);
   uint64_t stored = wire_get_u64(&r);
   const uint8_t *magic = wire_get_bytes(&r, 4);
@@ -183,10 +186,9 @@ static bool page_record_to_text(struct text_sink *sink, struct wire_reader *r, c
   uint64_t suffix_size = wire_get_varint(r), packed = wire_get_varint(r), delta = wire_get_varint(r);
   uint64_t value_size = packed >> 3;
   uint8_t record = (uint8_t)(packed & 7);
-  if (r->failed || suffix_size > r->size || value_size > r->size) return false;
-  const uint8_t *suffix = wire_get_bytes(r, (size_t)suffix_size);
-  const uint8_t *bytes = wire_get_bytes(r, (size_t)value_size);
-  if (!suffix || !bytes) return false;
+  const uint8_t *suffix = wire_get_bytes(r, suffix_size);
+  const uint8_t *bytes = wire_get_bytes(r, value_size);
+  if (!bytes) return false; /* guard: bounds */
   struct wodan_slice name = joined(whole, prefix, page->prefix_size, suffix, (size_t)suffix_size);
   if (record > RECORD_DELETE) problem = "of an unknown kind";
   if (record == RECORD_DELETE && value_size) problem = "a delete with a value";
@@ -208,9 +210,9 @@ static bool page_header_to_text(struct text_sink *sink, const uint8_t *bytes, si
   text_put(sink, 0, 4, page->size == size ? NULL : "not what the index or section says", "size", "%" PRIu32 " bytes",
            page->size);
   size_t left = size - PAGE_HEADER_SIZE;
-  bool counted = page->count && page->count <= left / (4 + width);
+  bool counted = page->count && page->count <= left / (4 + width); /* guard: bounds */
   text_put(sink, 4, 4, counted ? NULL : "cannot be", "count", "%" PRIu32 " records", page->count);
-  bool prefixed = counted && page->prefix_size <= left - (size_t)page->count * (4 + width);
+  bool prefixed = counted && page->prefix_size <= left - (size_t)page->count * (4 + width); /* guard: bounds */
   text_put(sink, 8, 2, prefixed ? NULL : "cannot be", "prefix length", "%" PRIu32, page->prefix_size);
   text_put(sink, 10, 1, page->offset_width == width ? NULL : "not right for the size", "offset width", "%" PRIu32,
            page->offset_width);
@@ -222,7 +224,7 @@ static bool page_header_to_text(struct text_sink *sink, const uint8_t *bytes, si
 
 void page_to_text(struct text_sink *sink, const uint8_t *bytes, size_t size, enum text_page kind,
                   const struct text_volume *volume) {
-  if (size < PAGE_HEADER_SIZE || size > UINT32_MAX) {
+  if (size < PAGE_HEADER_SIZE) { /* guard: bounds */
     text_put(sink, 0, size, "too short for a page", "page", "%zu bytes", size);
     return;
   }

@@ -22,7 +22,7 @@
 struct owner {
   uint64_t block;
   bool found, node;
-  const char *where;
+  const char *where;    /* what names it */
   struct block_ptr ptr; /* checksum 0 with header's own word */
 };
 
@@ -180,7 +180,6 @@ static void match_header(const struct object_header *header, uint64_t block, str
   if (header->extents[0].first != block || !covers(header->extents, header->extent_count, owner->block)) return;
   if (owner->found && owner->ptr.generation > header->generation) return;
   owner->found = true;
-  owner->where = "of no tree any more";
   owner->node = header->type == OBJECT_NODE;
   owner->ptr = (struct block_ptr){.generation = header->generation,
                                   .checksum = header->checksum,
@@ -208,8 +207,9 @@ static int scan_headers(struct wodan_inspect *inspect, struct owner *owner, stru
     for (uint64_t i = 0; i < count && i < step; i++) {
       struct object_header header;
       const uint8_t *at = bytes + i * size;
-      uint64_t length = has_magic(at) ? object_header_peek_length(at, (size_t)size) : 0;
-      if (length == 0 || length > budget) continue;
+      uint64_t length = object_header_peek_length(at, (size_t)size);
+      if (!has_magic(at)) continue;
+      if (length > budget) continue; /* guard: bounds; equivalent: only bounds the work that lying headers make */
       budget -= length;
       if (object_header_decode(at, (size_t)((count - i) * size), inspect->io.seed, inspect->io.fsid,
                                &inspect->io.bounds, &header))
@@ -223,13 +223,17 @@ static int scan_headers(struct wodan_inspect *inspect, struct owner *owner, stru
 static int find_owner(struct wodan_inspect *inspect, uint64_t block, struct owner *owner, struct wodan_error *error) {
   static const char *const WHERE[] = {"of the newest tree", "of the previous tree only"};
   *owner = (struct owner){.block = block};
-  const struct inspect_walk walk = {.inspect = inspect, .object = match, .context = owner};
+  /* Damage on the way is told: what lies behind it may well own the block. */
+  const struct inspect_walk walk = {.inspect = inspect, .object = match, .context = owner, .tell_damage = true};
+  uint64_t damages = inspect->damages;
   for (uint32_t which = WODAN_NEWEST_ROOT; which <= WODAN_OLDER_ROOT; which++) {
+    bool whole = inspect->damages == damages;
     int status = inspect_walk(&walk, which, error);
     if (status < 0) return status;
-    owner->where = WHERE[which];
+    owner->where = whole ? WHERE[which] : "of the previous tree; the newest cannot be read whole";
     if (owner->found) return 0;
   }
+  owner->where = inspect->damages == damages ? "of no tree any more" : "of no tree that can be read";
   inspect_root(inspect, WODAN_NEWEST_ROOT);
   return scan_headers(inspect, owner, error);
 }
@@ -256,7 +260,7 @@ static int show_header(struct look *look, bool all, struct wodan_error *error) {
   sink.status = heading(look, 0, owner->node ? "node" : "run", text);
   bool decodes = object_header_decode(bytes, ptr->header_length, inspect->io.seed, inspect->io.fsid,
                                       &inspect->io.bounds, &look->header);
-  look->usable = decodes && look->header.checksum == ptr->checksum;
+  look->usable = decodes && look->header.checksum == ptr->checksum; /* guard: checksum */
   if (decodes && !look->usable)
     text_put(&sink, 0, 8, "it is intact but not the one that its tree names", "checksum", "the tree says 0x%016" PRIx64,
              ptr->checksum);
@@ -351,7 +355,7 @@ static int show_page(struct look *look, const struct index_entry *entry, bool pr
     status = unreadable(look, look->block, "page", &failure, error);
   } else {
     struct text_sink sink = sink_of(look, 1);
-    bool right = !proven || checksum(inspect->io.seed, bytes, entry->length) == entry->checksum;
+    bool right = !proven || checksum(inspect->io.seed, bytes, entry->length) == entry->checksum; /* guard: checksum */
     snprintf(text, sizeof text, "%" PRIu32 ", bytes %" PRIu64 " to %" PRIu64 " of the object%s", number, entry->offset,
              entry->offset + entry->length, proven ? "" : ", found without the index");
     text_put(&sink, 0, 0, right ? NULL : "its checksum is not the index's", "page", "%s", text);
@@ -366,7 +370,7 @@ static int show_page(struct look *look, const struct index_entry *entry, bool pr
 static bool entry_fits(const struct look *look, const struct section *pages, const struct index_entry *entry) {
   return entry->offset >= pages->offset && entry->length >= PAGE_HEADER_SIZE &&
          entry->length <= look->inspect->superblock.page_size && entry->offset <= pages->offset + pages->length &&
-         entry->length <= pages->offset + pages->length - entry->offset;
+         entry->length <= pages->offset + pages->length - entry->offset; /* guard: bounds */
 }
 
 /* The pages by the index. */

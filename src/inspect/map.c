@@ -1,7 +1,8 @@
 /* Owns: which block is what: cells of blocks counted by kind and age.
  *
  * Always true: every block of the volume is counted once, in one cell, under one kind; an object's blocks are counted up
- * to the first that is taken already, so the whole costs a step a block, whatever the image says; two bits a block.
+ * to the first that is taken already, so the whole costs a step a block of the device, whatever the image says; two bits a
+ * block of the device.
  *
  * Order: superblocks and ring, then the newest tree, then what only the previous one has; what is left is free.
  *
@@ -15,17 +16,17 @@ struct map {
   struct wodan_inspect *inspect;
   struct wodan_map_cell *cells;
   uint64_t per_cell, blocks; /* of the volume */
-  uint8_t *newest, *older;   /* a bit each block of the volume */
+  uint64_t there;            /* blocks of it that the device has; all others are lost */
+  uint8_t *newest, *older;   /* a bit each of those */
   bool previous;             /* the tree being walked */
 };
 
-static uint64_t bits_size(const struct map *map) { return map->blocks / 8 + 1; }
+static uint64_t bits_size(const struct map *map) { return map->there / 8 + 1; }
 static bool bit_get(const uint8_t *bits, uint64_t i) { return bits[i / 8] >> (i % 8) & 1; }
 static void bit_set(uint8_t *bits, uint64_t i) { bits[i / 8] = (uint8_t)(bits[i / 8] | 1u << (i % 8)); }
 
 static void count(struct map *map, uint64_t block, uint32_t kind, uint64_t generation) {
   struct wodan_map_cell *cell = &map->cells[block / map->per_cell];
-  if (block >= map->inspect->device_blocks) kind = WODAN_MAP_LOST;
   cell->blocks[kind]++;
   if (!generation) return;
   if (generation > cell->newest) cell->newest = generation;
@@ -38,7 +39,8 @@ static uint64_t take(struct map *map, const struct wodan_object *object, uint32_
   for (uint32_t e = 0; e < object->extent_count; e++) {
     for (uint64_t i = 0; i < object->extents[e].count; i++) {
       uint64_t block = object->extents[e].first + i;
-      if (block >= map->blocks) break; /* of an older root in a larger volume */
+      /* Lost, or of an older root in a larger volume. */
+      if (block >= map->there) break; /* guard: bounds */
       if (bit_get(own, block)) return block;
       bit_set(own, block);
       if (map->previous && bit_get(map->newest, block)) continue;
@@ -63,32 +65,49 @@ static int take_object(void *context, const struct wodan_object *object, const s
 
 static int mark_ring(void *context, const struct wodan_journal_block *block) {
   struct map *map = context;
-  if (!(block->roles & WODAN_JOURNAL_LIVE) || bit_get(map->newest, block->block)) return 0;
+  if (block->block >= map->there || !(block->roles & WODAN_JOURNAL_LIVE) || bit_get(map->newest, block->block))
+    return 0;
   bit_set(map->newest, block->block);
   return 0;
 }
 
 static int take_ring(struct map *map, struct wodan_error *error) {
   int status = wodan_inspect_journal(map->inspect, mark_ring, map, error);
-  for (uint64_t i = 1; i < map->inspect->io.bounds.data_first && status == 0; i++) {
+  uint64_t end = map->inspect->io.bounds.data_first < map->there ? map->inspect->io.bounds.data_first : map->there;
+  for (uint64_t i = 1; i < end && status == 0; i++) {
     count(map, i, bit_get(map->newest, i) ? WODAN_MAP_RING_LIVE : WODAN_MAP_RING, 0);
     bit_set(map->newest, i);
   }
   return status;
 }
 
+static void take_superblock(struct map *map, uint64_t block) {
+  if (block >= map->there) return;
+  count(map, block, WODAN_MAP_SUPERBLOCK, 0);
+  bit_set(map->newest, block);
+}
+
+/* All blocks that the device has not, a step a cell. */
+static void count_lost(struct map *map) {
+  for (uint64_t at = map->there; at < map->blocks;) {
+    uint64_t end = (at / map->per_cell + 1) * map->per_cell;
+    if (end > map->blocks) end = map->blocks;
+    map->cells[at / map->per_cell].blocks[WODAN_MAP_LOST] += end - at;
+    at = end;
+  }
+}
+
 static int fill(struct map *map, struct wodan_error *error) {
-  count(map, 0, WODAN_MAP_SUPERBLOCK, 0);
-  count(map, map->blocks - 1, WODAN_MAP_SUPERBLOCK, 0);
-  bit_set(map->newest, 0);
-  bit_set(map->newest, map->blocks - 1);
+  take_superblock(map, 0);
+  take_superblock(map, map->blocks - 1);
+  count_lost(map);
   const struct inspect_walk walk = {
       .inspect = map->inspect, .object = take_object, .context = map, .tell_damage = true};
   int status = take_ring(map, error);
   if (status == 0) status = inspect_walk(&walk, WODAN_NEWEST_ROOT, error);
   map->previous = true;
   if (status == 0) status = inspect_walk(&walk, WODAN_OLDER_ROOT, error);
-  for (uint64_t i = 0; i < map->blocks && status == 0; i++)
+  for (uint64_t i = 0; i < map->there && status == 0; i++)
     if (!bit_get(map->newest, i) && !bit_get(map->older, i)) count(map, i, WODAN_MAP_FREE, 0);
   return status;
 }
@@ -99,6 +118,7 @@ int wodan_inspect_map(struct wodan_inspect *inspect, struct wodan_map_cell *cell
   if (!inspect || !cells || !cell_count || !per_cell)
     return status_set(error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "wodan_inspect_map: an argument is missing");
   struct map map = {.inspect = inspect, .cells = cells, .blocks = inspect->volume_blocks};
+  map.there = map.blocks < inspect->device_blocks ? map.blocks : inspect->device_blocks;
   map.per_cell = map.blocks / cell_count + (map.blocks % cell_count != 0);
   assert(map.per_cell >= 1 && map.blocks > inspect->io.bounds.data_first);
   memset(cells, 0, cell_count * sizeof *cells);

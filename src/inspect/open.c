@@ -63,7 +63,7 @@ static int find_copy(struct wodan_inspect *inspect, struct wodan_error *error) {
     uint64_t offset = size / block * block - SUPERBLOCK_SIZE;
     int status = read_superblock(inspect, offset, &inspect->superblock, bytes, &unheard);
     if (status == WODAN_ENOMEM) return status_nomem(error);
-    if (status < 0 || inspect->superblock.block_size != block) continue;
+    if (status < 0 || inspect->superblock.block_size != block) continue; /* guard: bounds */
     inspect->superblock_state = WODAN_SUPERBLOCK_COPY;
     inspect_damage(inspect, 0, 0, "block 0 holds no valid superblock (%s); the copy at the end was used",
                    error->message);
@@ -94,7 +94,7 @@ static int judge_copy(struct wodan_inspect *inspect, struct wodan_error *error) 
   struct superblock copy;
   uint8_t bytes[SUPERBLOCK_SIZE], expected[SUPERBLOCK_SIZE];
   struct wodan_error failure = {.block = WODAN_NO_BLOCK};
-  if (inspect->device_blocks < inspect->volume_blocks) {
+  if (inspect->device_blocks < inspect->volume_blocks) { /* guard: bounds */
     inspect->superblock_state = WODAN_SUPERBLOCK_NO_COPY;
     inspect_damage(inspect, inspect->device_blocks, 0,
                    "the device is shorter than the volume on it: %" PRIu64 " blocks instead of %" PRIu64,
@@ -106,7 +106,7 @@ static int judge_copy(struct wodan_inspect *inspect, struct wodan_error *error) 
   int status = read_superblock(inspect, offset, &copy, bytes, &failure);
   superblock_encode(sb, expected);
   if (status == WODAN_ENOMEM) return status_nomem(error);
-  if (status == 0 && memcmp(bytes, expected, sizeof bytes) == 0) return 0;
+  if (status == 0 && memcmp(bytes, expected, sizeof bytes) == 0) return 0; /* guard: bounds, passes */
   inspect->superblock_state = WODAN_SUPERBLOCK_FIRST;
   inspect_damage(inspect, inspect->volume_blocks - 1, 0, "the superblock's copy at the end of the volume %s%s",
                  status < 0 ? "is not valid: " : "differs from block 0", status < 0 ? failure.message : "");

@@ -110,7 +110,7 @@ static int probe_filter(struct probe *probe, bool *denied, struct wodan_error *f
   probe->step->has_filter = 1;
   uint32_t lines = filter_lines(probe->header.record_count);
   if (!lines || filter->length != (uint64_t)lines * FILTER_LINE_SIZE)
-    return malformed(probe, "its filter's size does not fit its records", failure);
+    return malformed(probe, "its filter's size does not fit its records", failure); /* guard: bounds */
   status = block_io_read_section(io, probe->ptr, filter, &probe->filter, failure);
   if (status < 0) return status;
   probe->filter_size = filter->length;
@@ -125,12 +125,12 @@ static int probe_index(struct probe *probe, struct index_entry *entry, bool *out
   const struct section *index = object_section(&probe->header, SECTION_INDEX);
   bool exact;
   *outside = false;
-  if (!pages || !index) return malformed(probe, "it has no pages or no index", failure);
+  if (!pages || !index) return malformed(probe, "it has no pages or no index", failure); /* guard: bounds */
   int status = block_io_read_section(io, probe->ptr, index, &probe->index, failure);
   if (status < 0) return status;
   probe->index_size = index->length;
   if (!page_validate(probe->index, (size_t)probe->index_size))
-    return malformed(probe, "its index is malformed", failure);
+    return malformed(probe, "its index is malformed", failure); /* guard: bounds */
   struct page page = page_view(probe->index);
   uint32_t at = page_lower_bound(&page, probe->path->key, &exact);
   if (at == page.count) {
@@ -140,9 +140,9 @@ static int probe_index(struct probe *probe, struct index_entry *entry, bool *out
   struct page_record record = page_record(&page, at);
   uint64_t end = pages->offset + pages->length;
   if (!index_entry_decode(record.value.data, record.value.size, entry) || entry->offset < pages->offset ||
-      entry->offset > end || entry->length > end - entry->offset || entry->length < PAGE_HEADER_SIZE ||
+      entry->offset > end || entry->length > end - entry->offset ||
       entry->length > probe->path->inspect->superblock.page_size)
-    return malformed(probe, "an index entry cannot be", failure);
+    return malformed(probe, "an index entry cannot be", failure); /* guard: bounds */
   return 0;
 }
 
@@ -161,13 +161,15 @@ static int probe_page(struct probe *probe, const struct index_entry *entry, stru
   for (int attempt = 0; attempt < ATTEMPTS && !good; attempt++) {
     status = block_io_read(&inspect->io, ptr->extents, ptr->extent_count, entry->offset, probe->page, entry->length,
                            failure);
-    good = status == 0 && checksum(inspect->io.seed, probe->page, entry->length) == entry->checksum;
+    good =
+        status == 0 && checksum(inspect->io.seed, probe->page, entry->length) == entry->checksum; /* guard: checksum */
   }
   if (status < 0) return status;
   if (!good)
     return status_corrupt(failure, step->page_block, "run of generation %" PRIu64 ": a page's checksum is wrong",
-                          ptr->generation);
-  if (!page_validate(probe->page, entry->length)) return malformed(probe, "a page is malformed", failure);
+                          ptr->generation); /* guard: checksum */
+  if (!page_validate(probe->page, entry->length))
+    return malformed(probe, "a page is malformed", failure); /* guard: bounds */
   struct page page = page_view(probe->page);
   uint32_t at = page_lower_bound(&page, probe->path->key, &exact);
   step->page_count = page.count;
@@ -302,7 +304,9 @@ int wodan_inspect_path(struct wodan_inspect *inspect, uint32_t which, struct wod
   if (status == 0 && record && record->root.generation) status = tree_steps(&path, &record->root, error);
   if (status) return status;
   if (path.unsure)
-    return status_corrupt(error, WODAN_NO_BLOCK, "what a lookup would need first is damaged; versions shown are older");
+    return status_corrupt(
+        error, WODAN_NO_BLOCK,
+        "what a lookup would need first is damaged; versions shown are older"); /* no guard: damage was told */
   if (path.there) return 0;
   return status_set(error, WODAN_ENOTFOUND, 0, WODAN_NO_BLOCK, "%s",
                     path.decided ? "the newest version of the key is a delete" : "no version of the key is there");

@@ -1,12 +1,14 @@
 /* Owns: the ring block by block, and the roots that stand in it.
  *
- * Always true: every position is shown once; a block that is not valid for its place is shown as invalid with nothing
- * else; what a block says of itself is told, and what the ring makes of it (roles) is derived from the roots found at open.
+ * Always true: every position that the device has is shown once; a block that is not valid for its place is shown as invalid
+ * with nothing else, and told as damage when it cannot be read; what a block says of itself is told, and what the ring makes of
+ * it (roles) is derived from the roots found at open.
  *
  * Order: from the head's place on, so that sequences rise; the block before the first is not known, so it is not chained.
  *
  * See: include/wodan/inspect.h; journal/journal.h; tests/unit/test_inspect.c. */
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include "base/wire.h"
 #include "inspect/inspect_private.h"
@@ -31,6 +33,7 @@ struct ring_pass {
   struct wodan_inspect *inspect;
   uint8_t *buffer;
   uint64_t part;               /* blocks the buffer holds */
+  uint64_t there;              /* positions that the device has */
   uint64_t first, count, ring; /* positions in the buffer */
   bool readable;
 };
@@ -41,25 +44,29 @@ static const uint8_t *pass_bytes(struct ring_pass *pass, uint64_t position) {
   uint64_t start = inspect->superblock.block_size;
   if (position < pass->first || position - pass->first >= pass->count) {
     pass->first = position;
-    pass->count = pass->ring - position < pass->part ? pass->ring - position : pass->part;
+    pass->count = pass->there - position < pass->part ? pass->there - position : pass->part;
     pass->readable =
         device_read(&inspect->device, start + position * size, pass->buffer, (size_t)(pass->count * size), NULL) == 0;
   }
   if (pass->readable) return pass->buffer + (position - pass->first) * size;
   /* One bad block must not hide its neighbours. */
-  int status = device_read(&inspect->device, start + position * size, pass->buffer, size, NULL);
-  return status == 0 ? pass->buffer : NULL;
+  struct wodan_error failure;
+  if (device_read(&inspect->device, start + position * size, pass->buffer, size, &failure) == 0) return pass->buffer;
+  inspect_damage(inspect, inspect_ring_place(inspect, position), 0, "position %" PRIu64 " of the journal: %s", position,
+                 failure.message);
+  return NULL;
 }
 
 static bool follows(const struct journal_block *a, const struct journal_block *b) {
-  return b->sequence == a->sequence + 1 && b->previous == a->hash && epoch_compare(b->epoch, a->epoch) >= 0;
+  return b->sequence == a->sequence + 1 && b->previous == a->hash &&
+         epoch_compare(b->epoch, a->epoch) >= 0; /* guard: checksum */
 }
 
 /* The fragment that is due behind `a`. */
 static bool continues(const struct journal_block *a, const struct journal_block *b) {
-  if (a->kind == JOURNAL_EMPTY || b->kind == JOURNAL_EMPTY) return false;
-  if (a->fragment + 1 == a->fragments) return b->fragment == 0;
-  return b->fragment == a->fragment + 1 && b->kind == a->kind && b->fragments == a->fragments;
+  bool ended = a->fragment + 1 == a->fragments;
+  return a->kind != JOURNAL_EMPTY && b->fragment == (ended ? 0 : a->fragment + 1) &&
+         (ended || b->fragments == a->fragments); /* guard: bounds */
 }
 
 static int show_ring(struct ring_pass *pass, ring_shown *shown, void *context) {
@@ -70,6 +77,11 @@ static int show_ring(struct ring_pass *pass, ring_shown *shown, void *context) {
   int status = 0;
   for (uint64_t i = 0; i < pass->ring && status == 0; i++) {
     struct ring_look look = {.position = (start + i) % pass->ring};
+    if (look.position >= pass->there) { /* on to the start of the ring */
+      i += pass->ring - look.position - 1;
+      have_before = false;
+      continue;
+    }
     const uint8_t *bytes = pass_bytes(pass, look.position);
     look.valid = bytes && journal_block_decode(bytes, sb->journal_block_size, pass->inspect->io.seed, sb->fsid,
                                                &look.block, &look.payload);
@@ -86,7 +98,9 @@ static int show_ring(struct ring_pass *pass, ring_shown *shown, void *context) {
 
 static int ring_pass(struct wodan_inspect *inspect, ring_shown *shown, void *context, struct wodan_error *error) {
   const struct superblock *sb = &inspect->superblock;
-  struct ring_pass pass = {.inspect = inspect, .ring = superblock_ring_blocks(sb)};
+  struct ring_pass pass = {.inspect = inspect,
+                           .ring = superblock_ring_blocks(sb),
+                           .there = superblock_ring_there(sb, inspect->device.raw->geometry.size)};
   pass.part = PART_BYTES / sb->journal_block_size;
   assert(pass.part >= 1);
   size_t size = (size_t)(pass.part * sb->journal_block_size);
@@ -108,7 +122,7 @@ static bool checkpoint_of(const struct wodan_inspect *inspect, const struct ring
   bounds.data_end = most - 1;
   return look->valid && look->block.kind == JOURNAL_CHECKPOINT &&
          checkpoint_record_decode(look->payload, look->block.payload_length, &bounds, record) &&
-         record->tail <= look->block.sequence && record->previous <= look->block.sequence;
+         record->tail <= look->block.sequence && record->previous <= look->block.sequence; /* guard: bounds */
 }
 
 static struct wodan_root root_of(const struct wodan_inspect *inspect, const struct ring_look *look,
@@ -201,9 +215,8 @@ struct root_list {
 static int collect(void *context, const struct ring_look *look) {
   struct root_list *list = context;
   struct checkpoint_record record;
-  uint64_t ring = superblock_ring_blocks(&list->inspect->superblock);
   if (!checkpoint_of(list->inspect, look, &record)) return 0;
-  if (look->block.sequence - record.tail >= ring || record.tail < look->chain_first) return 0;
+  if (record.tail < look->chain_first) return 0; /* guard: bounds */
   if (!mem_array_grow(&list->inspect->mem, &list->found, &list->capacity, list->count + 1, sizeof(struct root_found)))
     return WODAN_ENOMEM;
   struct root_found *found = list->found;

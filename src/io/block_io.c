@@ -152,21 +152,22 @@ static const char *type_name(uint8_t type) { return type == OBJECT_RUN ? "run" :
 static const char *header_fault(const struct block_io *io, const struct block_ptr *ptr, uint8_t type,
                                 const uint8_t *bytes, struct object_header *header) {
   if (!object_header_decode(bytes, ptr->header_length, io->seed, io->fsid, &io->bounds, header))
-    return "does not decode or its checksum is wrong";
-  if (header->checksum != ptr->checksum) return "is intact but not the one its pointer names";
-  if (header->type != type) return "is of another type";
+    return "does not decode or its checksum is wrong";                                         /* guard: bounds */
+  if (header->checksum != ptr->checksum) return "is intact but not the one its pointer names"; /* guard: checksum */
+  if (header->type != type) return "is of another type";                                       /* guard: bounds */
   bool same = header->generation == ptr->generation && header->length == ptr->length &&
-              header->header_length == ptr->header_length && header->extent_count == ptr->extent_count;
+              header->header_length == ptr->header_length &&
+              header->extent_count == ptr->extent_count; /* guard: bounds */
   for (uint32_t i = 0; same && i < ptr->extent_count; i++)
-    same = header->extents[i].first == ptr->extents[i].first && header->extents[i].count == ptr->extents[i].count;
-  return same ? NULL : "does not agree with its pointer";
+    same = header->extents[i].first == ptr->extents[i].first &&
+           header->extents[i].count == ptr->extents[i].count; /* guard: bounds */
+  return same ? NULL : "does not agree with its pointer";     /* guard: bounds */
 }
 
 int block_io_read_header(struct block_io *io, const struct block_ptr *ptr, uint8_t type, struct object_header *header,
                          uint8_t **buffer, struct wodan_error *error) {
   uint64_t first = ptr->extent_count ? ptr->extents[0].first : WODAN_NO_BLOCK;
-  if (ptr->generation == 0 || ptr->header_length > BLOCK_PTR_HEADER_MAX || ptr->header_length > ptr->length)
-    return status_corrupt(error, first, "the pointer to a %s does not hold", type_name(type));
+  assert(ptr->header_length <= BLOCK_PTR_HEADER_MAX && ptr->header_length <= ptr->length); /* proven when decoded */
   uint8_t *bytes = mem_alloc_aligned(io->mem, ptr->header_length, 16);
   if (!bytes) return status_nomem(error);
   int status = 0;
@@ -180,45 +181,35 @@ int block_io_read_header(struct block_io *io, const struct block_ptr *ptr, uint8
     }
     if (fault)
       status = status_corrupt(error, first, "the header of the %s of generation %llu %s", type_name(type),
-                              (unsigned long long)ptr->generation, fault);
+                              (unsigned long long)ptr->generation, fault); /* guard: bounds */
     if (status == WODAN_ENOMEM) break;
   }
   mem_free(io->mem, bytes, ptr->header_length);
   return status;
 }
 
-static bool section_inside(const struct block_ptr *ptr, const struct section *section) {
-  return section->length <= BLOCK_IO_SECTION_MAX && section->offset <= ptr->length &&
-         section->length <= ptr->length - section->offset;
-}
-
-static int section_too_long(const struct block_io *io, const struct block_ptr *ptr, const struct section *section,
-                            struct wodan_error *error) {
-  uint64_t block = block_io_locate(io, ptr->extents, ptr->extent_count, section->offset);
-  return status_corrupt(error, block, "section %u of the object of generation %llu is too long", section->tag,
-                        (unsigned long long)ptr->generation);
-}
-
 int block_io_fill_section(struct block_io *io, const struct block_ptr *ptr, const struct section *section,
                           uint8_t *bytes, struct wodan_error *error) {
-  if (!section_inside(ptr, section)) return section_too_long(io, ptr, section, error);
+  assert(section->length <= BLOCK_IO_SECTION_MAX); /* that it lies in the object was proven with the header */
   size_t size = (size_t)section->length;
   int status = 0;
   for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
     status = block_io_read(io, ptr->extents, ptr->extent_count, section->offset, bytes, size, error);
-    if (!status && checksum(io->seed, bytes, size) == section->checksum) return 0;
     uint64_t block = block_io_locate(io, ptr->extents, ptr->extent_count, section->offset);
-    if (!status)
+    if (status == 0 && checksum(io->seed, bytes, size) != section->checksum)
       status = status_corrupt(error, block, "section %u of the object of generation %llu has a wrong checksum",
-                              section->tag, (unsigned long long)ptr->generation);
-    if (status == WODAN_ENOMEM) break;
+                              section->tag, (unsigned long long)ptr->generation); /* guard: checksum */
+    if (status == 0 || status == WODAN_ENOMEM) break;
   }
   return status;
 }
 
 int block_io_read_section(struct block_io *io, const struct block_ptr *ptr, const struct section *section,
                           uint8_t **buffer, struct wodan_error *error) {
-  if (!section_inside(ptr, section)) return section_too_long(io, ptr, section, error);
+  if (section->length > BLOCK_IO_SECTION_MAX)
+    return status_corrupt(error, block_io_locate(io, ptr->extents, ptr->extent_count, section->offset),
+                          "section %u of the object of generation %llu is too long", section->tag,
+                          (unsigned long long)ptr->generation); /* guard: bounds */
   size_t size = (size_t)section->length;
   uint8_t *bytes = mem_alloc_aligned(io->mem, size, 64);
   if (!bytes) return status_nomem(error);

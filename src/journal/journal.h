@@ -105,7 +105,7 @@ struct journal_mounted {
 #define JOURNAL_COUNTER_LIMIT (UINT64_C(1) << 62)
 static inline bool journal_counters_sound(const struct journal_mounted *mounted, uint64_t sequence) {
   return mounted->generation_max < JOURNAL_COUNTER_LIMIT && mounted->epoch_max.number < JOURNAL_COUNTER_LIMIT &&
-         mounted->head < JOURNAL_COUNTER_LIMIT && sequence < JOURNAL_COUNTER_LIMIT;
+         mounted->head < JOURNAL_COUNTER_LIMIT && sequence < JOURNAL_COUNTER_LIMIT; /* guard: bounds */
 }
 
 /* Rules 11 to 14. Reads only. WODAN_ECORRUPT names what is broken. */

@@ -30,6 +30,12 @@ static struct ring_reader ring_reader(struct journal *journal) {
   return (struct ring_reader){.journal = journal, .first = 0, .count = 0};
 }
 
+/* Positions that the device has: a superblock may tell a ring that it does not end in. */
+static uint64_t ring_there(const struct journal *j) {
+  uint64_t size = j->device->raw->geometry.size, there = size < j->offset ? 0 : (size - j->offset) / j->block_size;
+  return j->blocks < there ? j->blocks : there;
+}
+
 /* The raw bytes of a position, reading `ahead` blocks at once; NULL when unreadable. */
 static const uint8_t *ring_raw(struct ring_reader *reader, uint64_t position, uint32_t ahead) {
   struct journal *j = reader->journal;
@@ -54,15 +60,19 @@ static const uint8_t *ring_raw(struct ring_reader *reader, uint64_t position, ui
 static bool ring_decode(struct ring_reader *reader, const uint8_t *raw, uint64_t position, struct ring_block *out) {
   struct journal *j = reader->journal;
   return raw && journal_block_decode(raw, j->block_size, j->seed, j->fsid, &out->block, &out->payload) &&
-         out->block.sequence % j->blocks == position;
+         out->block.sequence % j->blocks == position; /* guard: bounds */
 }
 
-/* The valid block of this very sequence, kind empty excluded. */
+/* The valid block of this very sequence, kind empty excluded. A block that does not prove is read once more, alone: a fault on
+ * the way, not on the medium, would else cut the newest record off like the tail of a crash. */
 static bool ring_get(struct ring_reader *reader, uint64_t sequence, struct ring_block *out) {
   uint64_t position = sequence % reader->journal->blocks;
-  const uint8_t *raw = ring_raw(reader, position, UINT32_MAX);
-  if (!raw || journal_block_peek_sequence(raw) != sequence) return false;
-  return ring_decode(reader, raw, position, out) && out->block.kind != JOURNAL_EMPTY;
+  for (uint32_t ahead = UINT32_MAX;; ahead = 1) {
+    if (ring_decode(reader, ring_raw(reader, position, ahead), position, out))
+      return out->block.sequence == sequence && out->block.kind != JOURNAL_EMPTY; /* guard: bounds */
+    if (ahead == 1) return false; /* no guard: the end of two attempts */
+    reader->count = 0;
+  }
 }
 
 /* The checkpoint record in a block, held to the block's own place in the ring. */
@@ -70,18 +80,19 @@ static bool decode_checkpoint(const struct ring_reader *reader, const struct vol
                               const struct ring_block *got, struct checkpoint_record *record,
                               struct checkpoint_mark *mark) {
   uint64_t sequence = got->block.sequence;
-  if (got->block.kind != JOURNAL_CHECKPOINT) return false;
-  if (!checkpoint_record_decode(got->payload, got->block.payload_length, bounds, record)) return false;
-  if (record->tail > sequence || record->previous > sequence || sequence - record->tail >= reader->journal->blocks)
-    return false;
+  if (got->block.kind != JOURNAL_CHECKPOINT) return false; /* guard: bounds */
+  if (!checkpoint_record_decode(got->payload, got->block.payload_length, bounds, record))
+    return false;                                                                        /* guard: bounds */
+  if (record->previous > sequence || sequence - record->tail >= reader->journal->blocks) /* a tail ahead is far, too */
+    return false;                                                                        /* guard: bounds */
   *mark = (struct checkpoint_mark){.sequence = sequence, .hash = got->block.hash, .tail = record->tail};
   return true;
 }
 
 static bool load_checkpoint(struct ring_reader *reader, const struct volume_bounds *bounds, uint64_t sequence,
                             uint64_t hash, struct checkpoint_record *record, struct checkpoint_mark *mark) {
-  struct ring_block got;
-  if (!ring_get(reader, sequence, &got) || (hash != 0 && got.block.hash != hash)) return false;
+  struct ring_block got = {.payload = NULL};
+  if (!ring_get(reader, sequence, &got) || (hash != 0 && got.block.hash != hash)) return false; /* guard: checksum */
   return decode_checkpoint(reader, bounds, &got, record, mark);
 }
 
@@ -89,11 +100,11 @@ static bool load_checkpoint(struct ring_reader *reader, const struct volume_boun
 static bool bisect(struct ring_reader *reader, struct ring_block *found) {
   uint64_t blocks = reader->journal->blocks, low = 0, high = blocks;
   struct ring_block probe;
-  if (!ring_decode(reader, ring_raw(reader, 0, 1), 0, found)) return false;
+  if (!ring_decode(reader, ring_raw(reader, 0, 1), 0, found)) return false; /* guard: bounds */
   uint64_t lap = found->block.sequence / blocks;
   while (high - low > 1) {
     uint64_t middle = low + (high - low) / 2;
-    if (!ring_decode(reader, ring_raw(reader, middle, 1), middle, &probe)) return false;
+    if (!ring_decode(reader, ring_raw(reader, middle, 1), middle, &probe)) return false; /* guard: bounds */
     if (probe.block.sequence / blocks >= lap) {
       low = middle;
       *found = probe;
@@ -118,17 +129,17 @@ static void note_block(struct journal_mounted *m, const struct ring_block *got, 
     m->generation_max = record.generation;
 }
 
-/* The valid block with the greatest (epoch, sequence) in the whole ring. */
-static bool scan_ring(struct ring_reader *reader, struct ring_block *found) {
+/* The valid block with the greatest (epoch, sequence) in the whole ring; without any, one that names none that is there. */
+static void scan_ring(struct ring_reader *reader, struct ring_block *found) {
   bool have = false;
-  for (uint64_t p = 0; p < reader->journal->blocks; p++) {
+  memset(found, 0, sizeof *found);
+  for (uint64_t p = 0, there = ring_there(reader->journal); p < there; p++) {
     struct ring_block got;
     if (!ring_decode(reader, ring_raw(reader, p, UINT32_MAX), p, &got) || got.block.kind == JOURNAL_EMPTY) continue;
     if (have && !newer(&got.block, &found->block)) continue;
     *found = got;
     have = true;
   }
-  return have;
 }
 
 /* Rule 11: the checkpoint record to start from: the block itself, or the one it names. */
@@ -136,7 +147,6 @@ static bool start_from(struct ring_reader *reader, const struct volume_bounds *b
                        struct checkpoint_record *record, struct checkpoint_mark *mark) {
   const struct journal_block b = found->block; /* the payload goes away with the next read */
   if (b.kind == JOURNAL_CHECKPOINT && load_checkpoint(reader, bounds, b.sequence, b.hash, record, mark)) return true;
-  if (b.checkpoint == b.sequence) return false; /* names itself, and is no checkpoint */
   return load_checkpoint(reader, bounds, b.checkpoint, b.checkpoint_hash, record, mark);
 }
 
@@ -146,7 +156,6 @@ struct walk {
   struct epoch epoch;
   uint64_t hash;
   bool any;
-  uint8_t kind;
   uint32_t fragment, fragments; /* next fragment due; 0: a record starts */
   /* behind the last whole record */
   uint64_t whole, whole_hash;
@@ -154,18 +163,23 @@ struct walk {
 };
 
 /* One step: the next block when it continues the chain. */
-static bool walk_step(struct ring_reader *reader, struct walk *walk, struct ring_block *got) {
-  if (!ring_get(reader, walk->next, got)) return false;
+static bool walk_step(struct ring_reader *reader, const struct volume_bounds *bounds, struct walk *walk,
+                      struct ring_block *got) {
+  struct checkpoint_record record;
+  struct checkpoint_mark mark;
+  if (!ring_get(reader, walk->next, got)) return false; /* guard: bounds */
   const struct journal_block *b = &got->block;
-  if (walk->any && (b->previous != walk->hash || epoch_compare(b->epoch, walk->epoch) < 0)) return false;
-  if (b->fragment != walk->fragment) return false;
-  if (walk->fragment && (b->kind != walk->kind || b->fragments != walk->fragments)) return false;
+  if (b->kind == JOURNAL_CHECKPOINT && !decode_checkpoint(reader, bounds, got, &record, &mark))
+    return false; /* guard: bounds */
+  if (walk->any && (b->previous != walk->hash || epoch_compare(b->epoch, walk->epoch) < 0))
+    return false;                                                      /* guard: checksum */
+  if (b->fragment != walk->fragment) return false;                     /* guard: bounds */
+  if (walk->fragment && b->fragments != walk->fragments) return false; /* guard: bounds */
   if (!walk->any) walk->whole_hash = b->previous;
   walk->any = true;
   walk->next++;
   walk->epoch = b->epoch;
   walk->hash = b->hash;
-  walk->kind = b->kind;
   walk->fragments = b->fragments;
   walk->fragment = b->fragment + 1 == b->fragments ? 0 : b->fragment + 1;
   if (walk->fragment == 0) {
@@ -181,7 +195,7 @@ static void walk_chain(struct ring_reader *reader, const struct volume_bounds *b
   struct ring_block got;
   uint64_t tail = m->newest_mark.tail, start = m->newest_mark.sequence;
   *walk = (struct walk){.next = tail, .whole = tail};
-  while (walk->next < tail + reader->journal->blocks && walk_step(reader, walk, &got)) {
+  while (walk->next < tail + reader->journal->blocks && walk_step(reader, bounds, walk, &got)) {
     note_block(m, &got, bounds);
     struct checkpoint_record record;
     struct checkpoint_mark mark;
@@ -196,12 +210,16 @@ static void walk_chain(struct ring_reader *reader, const struct volume_bounds *b
 static bool find_evidence(struct ring_reader *reader, const struct volume_bounds *bounds, struct journal_mounted *m,
                           const struct walk *walk, uint64_t *witness) {
   bool damage = false;
-  for (uint64_t i = 0; i < reader->journal->blocks; i++) {
-    uint64_t q = walk->whole + i, position = q % reader->journal->blocks;
+  uint64_t blocks = reader->journal->blocks, there = ring_there(reader->journal);
+  for (uint64_t i = 0; i < blocks; i++) {
+    uint64_t q = walk->whole + i, position = q % blocks;
+    if (i > 0 && position >= there) { /* on to the start of the ring */
+      i += blocks - position - 1;
+      continue;
+    }
     struct ring_block got;
     const uint8_t *raw = ring_raw(reader, position, UINT32_MAX);
-    if (i == 0)
-      m->debris = !ring_decode(reader, raw, position, &got) || got.block.sequence + reader->journal->blocks != q;
+    if (i == 0) m->debris = !ring_decode(reader, raw, position, &got) || got.block.sequence + blocks != q;
     if (!raw || journal_block_peek_sequence(raw) != q || !ring_decode(reader, raw, position, &got)) continue;
     if (got.block.kind == JOURNAL_EMPTY) continue;
     note_block(m, &got, bounds);
@@ -228,7 +246,7 @@ static void find_older(struct ring_reader *reader, const struct volume_bounds *b
   }
   struct walk walk = {.next = m->older_mark.tail};
   struct ring_block got;
-  while (walk.next <= m->newest_mark.sequence && walk_step(reader, &walk, &got)) {
+  while (walk.next <= m->newest_mark.sequence && walk_step(reader, bounds, &walk, &got)) {
   }
   if (walk.next <= m->newest_mark.sequence) {
     snprintf(m->older_problem, sizeof m->older_problem, "its journal is broken at journal block %llu",
@@ -248,11 +266,11 @@ static int mount_from_start(struct ring_reader *reader, const struct volume_boun
   if (walk.next <= start)
     return status_corrupt(error, ring_place(journal, walk.next),
                           "journal block %llu is damaged, before the newest checkpoint record at %llu",
-                          (unsigned long long)walk.next, (unsigned long long)start);
+                          (unsigned long long)walk.next, (unsigned long long)start); /* guard: bounds */
   if (find_evidence(reader, bounds, m, &walk, &witness))
     return status_corrupt(error, ring_place(journal, walk.next),
                           "journal block %llu is damaged: block %llu behind it says it was durable",
-                          (unsigned long long)walk.next, (unsigned long long)witness);
+                          (unsigned long long)walk.next, (unsigned long long)witness); /* guard: bounds */
   m->head = walk.whole;
   m->head_hash = walk.whole_hash;
   if (m->newest.generation > m->generation_max) m->generation_max = m->newest.generation;
@@ -263,7 +281,7 @@ static int mount_from_start(struct ring_reader *reader, const struct volume_boun
 int journal_mount(struct journal *journal, const struct volume_bounds *bounds, struct journal_mounted *m,
                   struct wodan_error *error) {
   struct ring_reader reader = ring_reader(journal);
-  struct ring_block found;
+  struct ring_block found = {.payload = NULL};
   memset(m, 0, sizeof *m);
   if (bisect(&reader, &found) && start_from(&reader, bounds, &found, &m->newest, &m->newest_mark) &&
       mount_from_start(&reader, bounds, m, error) == 0)
@@ -271,16 +289,19 @@ int journal_mount(struct journal *journal, const struct volume_bounds *bounds, s
   /* Also when what bisection led to is damaged: a stale block may have sent it to an older lap, and nothing that the
    * newest block stands on need be broken. */
   m->linear = true;
-  if (!scan_ring(&reader, &found) || !start_from(&reader, bounds, &found, &m->newest, &m->newest_mark))
-    return status_corrupt(error, ring_place(journal, 0),
-                          "the journal names no checkpoint record that can be read; an older root may be intact");
+  scan_ring(&reader, &found);
+  if (!start_from(&reader, bounds, &found, &m->newest, &m->newest_mark))
+    return status_corrupt(
+        error, ring_place(journal, 0),
+        "the journal names no checkpoint record that can be read; an older root may be intact"); /* guard: bounds */
   return mount_from_start(&reader, bounds, m, error);
 }
 
-static bool chain_is_whole(struct ring_reader *reader, const struct checkpoint_mark *mark, struct walk *walk) {
+static bool chain_is_whole(struct ring_reader *reader, const struct volume_bounds *bounds,
+                           const struct checkpoint_mark *mark, struct walk *walk) {
   struct ring_block got;
   *walk = (struct walk){.next = mark->tail, .whole = mark->tail};
-  while (walk->next <= mark->sequence && walk_step(reader, walk, &got)) {
+  while (walk->next <= mark->sequence && walk_step(reader, bounds, walk, &got)) {
   }
   return walk->next > mark->sequence;
 }
@@ -292,7 +313,7 @@ static bool find_root(struct ring_reader *reader, const struct volume_bounds *bo
   struct journal_block best = {0};
   struct ring_block got;
   bool have = false;
-  for (uint64_t p = 0; p < journal->blocks; p++) {
+  for (uint64_t p = 0, there = ring_there(journal); p < there; p++) {
     if (!ring_decode(reader, ring_raw(reader, p, UINT32_MAX), p, &got) || got.block.kind == JOURNAL_EMPTY) continue;
     note_block(m, &got, bounds);
     if (got.block.kind != JOURNAL_CHECKPOINT || !newer(bar, &got.block) || (have && !newer(&got.block, &best)))
@@ -302,13 +323,13 @@ static bool find_root(struct ring_reader *reader, const struct volume_bounds *bo
     struct walk walk;
     const struct journal_block candidate = got.block;
     if (!load_checkpoint(reader, bounds, candidate.sequence, candidate.hash, &record, &mark) ||
-        (generation && record.generation != generation) || !chain_is_whole(reader, &mark, &walk))
+        (generation && record.generation != generation) || !chain_is_whole(reader, bounds, &mark, &walk))
       continue;
     best = candidate;
     have = true;
     m->newest = record;
     m->newest_mark = mark;
-    while (walk.next < mark.tail + journal->blocks && walk_step(reader, &walk, &got)) {
+    while (walk.next < mark.tail + journal->blocks && walk_step(reader, bounds, &walk, &got)) {
     }
     m->head = walk.whole;
     m->head_hash = walk.whole_hash;
@@ -324,8 +345,10 @@ int journal_older_root(struct journal *journal, const struct volume_bounds *boun
   struct ring_block got;
   if (below && ring_get(&reader, below->sequence, &got)) below_epoch = got.block.epoch;
   struct journal_block bar = {.epoch = below_epoch, .sequence = below ? below->sequence : UINT64_MAX};
-  if (find_root(&reader, bounds, &bar, 0, m)) return 0;
-  return status_corrupt(error, ring_place(journal, 0), "no older checkpoint record in the journal is intact");
+  if (!find_root(&reader, bounds, &bar, 0, m))
+    return status_corrupt(error, ring_place(journal, 0),
+                          "no older checkpoint record in the journal is intact"); /* guard: bounds */
+  return 0;
 }
 
 int journal_root_of_generation(struct journal *journal, const struct volume_bounds *bounds, uint64_t generation,
@@ -333,10 +356,11 @@ int journal_root_of_generation(struct journal *journal, const struct volume_boun
   assert(generation > 0);
   struct ring_reader reader = ring_reader(journal);
   struct journal_block bar = {.epoch = {UINT64_MAX, UINT64_MAX}, .sequence = UINT64_MAX};
-  if (find_root(&reader, bounds, &bar, generation, m)) return 0;
-  return status_corrupt(error, ring_place(journal, 0),
-                        "no checkpoint record of generation %llu in the journal is intact",
-                        (unsigned long long)generation);
+  if (!find_root(&reader, bounds, &bar, generation, m))
+    return status_corrupt(error, ring_place(journal, 0),
+                          "no checkpoint record of generation %llu in the journal is intact",
+                          (unsigned long long)generation); /* guard: bounds */
+  return 0;
 }
 
 /* ---- replay --------------------------------------------------------------------------------------------------- */
@@ -347,18 +371,19 @@ static int apply_record(struct journal *journal, const struct journal_replay *re
   struct wire_reader r = wire_reader(payload, (size_t)size);
   uint64_t first = wire_get_u64(&r), last = wire_get_u64(&r);
   uint64_t place = ring_place(journal, block);
-  if (r.failed || first == 0 || last < first)
+  if (first == 0 || last < first) /* what cannot be read is 0 */
     return status_corrupt(error, place, "the journal record at block %llu has no valid header",
-                          (unsigned long long)block);
+                          (unsigned long long)block); /* guard: bounds */
   if (first > *tip + 1)
     return status_corrupt(error, place, "the journal record at block %llu starts at operation %llu, but %llu is next",
-                          (unsigned long long)block, (unsigned long long)first, (unsigned long long)(*tip + 1));
+                          (unsigned long long)block, (unsigned long long)first,
+                          (unsigned long long)(*tip + 1)); /* guard: bounds */
   for (uint64_t sequence = first; sequence <= last; sequence++) {
     struct journal_operation operation;
     if (!journal_operation_decode(&r, &operation))
       return status_corrupt(error, place, "the journal record at block %llu has a malformed operation",
-                            (unsigned long long)block);
-    if (sequence <= *tip) continue; /* the checkpoint already holds it */
+                            (unsigned long long)block); /* guard: bounds */
+    if (sequence <= *tip) continue;                     /* the checkpoint already holds it */
     struct record record = {
         .key = operation.key, .value = operation.value, .kind = operation.kind, .sequence = sequence};
     int status = replay->apply(replay->context, &record, block, error);
@@ -367,7 +392,7 @@ static int apply_record(struct journal *journal, const struct journal_replay *re
   }
   if (r.at != r.size)
     return status_corrupt(error, place, "the journal record at block %llu is longer than its operations",
-                          (unsigned long long)block);
+                          (unsigned long long)block); /* guard: bounds */
   return 0;
 }
 
@@ -378,7 +403,7 @@ int journal_replay(struct journal *journal, const struct journal_replay *replay,
   int status = 0;
   for (uint64_t q = replay->mark.tail; q < replay->head && status == 0; q++) {
     struct ring_block got;
-    if (!ring_get(&reader, q, &got)) {
+    if (!ring_get(&reader, q, &got) || got.block.fragments > journal->blocks) { /* guard: bounds */
       status = status_corrupt(error, ring_place(journal, q), "journal block %llu changed while it was read",
                               (unsigned long long)q);
       break;
@@ -389,7 +414,6 @@ int journal_replay(struct journal *journal, const struct journal_replay *replay,
     if (b->fragment == 0) {
       filled = 0;
       uint64_t wanted = (uint64_t)b->fragments * journal_payload_max(journal);
-      if (b->fragments > journal->blocks) wanted = 0;
       if (wanted > capacity) {
         mem_free(journal->mem, joined, capacity);
         joined = mem_alloc(journal->mem, wanted);
@@ -400,7 +424,7 @@ int journal_replay(struct journal *journal, const struct journal_replay *replay,
         break;
       }
     }
-    if (b->payload_length > capacity - filled) {
+    if (b->payload_length > capacity - filled) { /* guard: bounds */
       status = status_corrupt(error, ring_place(journal, q), "journal block %llu does not fit its record",
                               (unsigned long long)q);
       break;

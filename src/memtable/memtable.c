@@ -105,6 +105,61 @@ bool memtable_walk(const struct memtable *table, struct memtable_walk *walk, str
   return true;
 }
 
+/* ---- proof, in checked builds --------------------------------------------------------------------------------- */
+
+#ifdef WODAN_CHECKED
+
+/* The low half is of the sizes and what else stands before the bytes, so that it is proven before they are believed. */
+static uint64_t entry_head_sum(const struct map_entry *entry) {
+  const uint64_t head[] = {entry->sequence, entry->value_size, entry->key_size, entry->kind};
+  return checksum(0, head, sizeof head) & UINT32_MAX;
+}
+
+static uint64_t entry_bytes_sum(const struct map_entry *entry) {
+  return checksum(1, entry->bytes, (size_t)entry->key_size + entry->value_size) << 32;
+}
+
+static int entry_prove(const struct map_entry *entry, struct wodan_error *error) {
+  bool sound = (entry->sum & UINT32_MAX) == entry_head_sum(entry);
+  if (sound) sound = (entry->sum & ~(uint64_t)UINT32_MAX) == entry_bytes_sum(entry);
+  if (sound) return 0;
+  return status_set(error, WODAN_ECORRUPT, 0, WODAN_NO_BLOCK,
+                    "a record in memory is not what was committed: the machine's memory is damaged, or written to");
+}
+
+int memtable_prove(const struct record *record, struct wodan_error *error) {
+  const uint8_t *bytes = record->key.data;
+  return entry_prove((const struct map_entry *)(const void *)(bytes - offsetof(struct map_entry, bytes)), error);
+}
+
+int memtable_prove_all(const struct memtable *table, struct wodan_error *error) {
+  struct memtable_walk walk = {0};
+  const struct map_entry *entry;
+  int status = 0;
+  while (status == 0 && (entry = walk_step(table, &walk))) status = entry_prove(entry, error);
+  return status;
+}
+
+static void entry_seal(struct map_entry *entry) { entry->sum = entry_head_sum(entry) | entry_bytes_sum(entry); }
+
+#else
+
+int memtable_prove(const struct record *record, struct wodan_error *error) {
+  (void)record;
+  (void)error;
+  return 0;
+}
+
+int memtable_prove_all(const struct memtable *table, struct wodan_error *error) {
+  (void)table;
+  (void)error;
+  return 0;
+}
+
+static void entry_seal(struct map_entry *entry) { (void)entry; }
+
+#endif
+
 /* ---- insert --------------------------------------------------------------------------------------------------- */
 
 int memtable_reserve(struct memtable *table, size_t count, size_t bytes, struct wodan_error *error) {
@@ -139,6 +194,7 @@ void memtable_insert(struct memtable *table, const struct record *record) {
                               .kind = record->kind};
   if (record->key.size) memcpy(entry->bytes, record->key.data, record->key.size);
   if (record->value.size) memcpy(entry->bytes + record->key.size, record->value.data, record->value.size);
+  entry_seal(entry);
   key_filter_add(&table->filter, key_hash(record->key));
   if (table->filter.next) filter_grow(table);
   ordered_map_insert(&table->map, entry);

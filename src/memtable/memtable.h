@@ -45,6 +45,11 @@ struct memtable_walk {
 };
 bool memtable_walk(const struct memtable *table, struct memtable_walk *walk, struct record *record);
 
+/* In checked builds (WODAN_CHECKED) each record has a checksum from its insert on. These prove a record that a walk or iterator
+ * yielded, and all of a table, before they are written: WODAN_ECORRUPT when memory has changed. Else they cost nothing. */
+int memtable_prove(const struct record *record, struct wodan_error *error);
+int memtable_prove_all(const struct memtable *table, struct wodan_error *error);
+
 /* Bytes a record counts for in memtable sizes and batches: close to what it takes in a page. */
 static inline uint64_t record_encoded_size(size_t key_size, size_t value_size) { return key_size + value_size + 12; }
 

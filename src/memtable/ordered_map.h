@@ -13,6 +13,9 @@ enum { MAP_KEY_MAX = UINT16_MAX, MAP_WIDTH = 64, MAP_LEVELS_MAX = 16 };
 
 /* What the map orders; key, then value, follow the fields. */
 struct map_entry {
+#ifdef WODAN_CHECKED
+  uint64_t sum; /* of all the rest: memtable.c */
+#endif
   uint64_t sequence;
   uint32_t value_size;
   uint16_t key_size;

@@ -26,10 +26,15 @@ static size_t place_of(const struct damage *damage, uint64_t generation) {
   return low;
 }
 
-static void note_object(struct damage *damage, uint64_t generation, uint32_t repair) {
+static bool misplaces(uint32_t id) {
+  return id == FOUND_KEY_ORDER || id == FOUND_KEY_PIVOT || id == FOUND_RUN_RANGE || id == FOUND_SPACE_OWNED_TWICE;
+}
+
+static void note_object(struct damage *damage, uint64_t generation, uint32_t repair, bool misplaced) {
   size_t at = place_of(damage, generation);
   if (at < damage->count && damage->objects[at].generation == generation) {
     if (damage->objects[at].repair < repair) damage->objects[at].repair = repair;
+    damage->objects[at].misplaced |= misplaced;
     return;
   }
   void *objects = damage->objects;
@@ -39,7 +44,7 @@ static void note_object(struct damage *damage, uint64_t generation, uint32_t rep
   }
   damage->objects = objects;
   memmove(&damage->objects[at + 1], &damage->objects[at], (damage->count - at) * sizeof *damage->objects);
-  damage->objects[at] = (struct damaged_object){generation, repair};
+  damage->objects[at] = (struct damaged_object){generation, repair, misplaced};
   damage->count++;
 }
 
@@ -69,7 +74,7 @@ void damage_note(void *context, const struct wodan_finding *finding) {
     if (finding->severity == WODAN_NOTE || finding->id < FOUND_NODE_DAMAGED || !finding->generation) break;
     if (finding->severity == WODAN_WARNING) damage->previous = true;
     /* Of an object of the previous root the row tells what has to be done where its place in the newest is taken. */
-    note_object(damage, finding->generation, finding_row(finding->id)->repair);
+    note_object(damage, finding->generation, finding_row(finding->id)->repair, misplaces(finding->id));
   }
 }
 
@@ -83,6 +88,11 @@ uint32_t damage_of(const struct damage *damage, uint64_t generation) {
   size_t at = place_of(damage, generation);
   bool there = at < damage->count && damage->objects[at].generation == generation;
   return there ? damage->objects[at].repair : WODAN_REPAIR_NOTHING;
+}
+
+bool damage_misplaced(const struct damage *damage, uint64_t generation) {
+  size_t at = place_of(damage, generation);
+  return at < damage->count && damage->objects[at].generation == generation && damage->objects[at].misplaced;
 }
 
 void damage_release(struct damage *damage) {

@@ -10,6 +10,7 @@
 struct damaged_object {
   uint64_t generation;
   uint32_t repair; /* enum wodan_repair_action: the greatest that a finding about it asks for */
+  bool misplaced;  /* keys in it are looked for elsewhere, or its blocks are named elsewhere */
 };
 
 struct damage {
@@ -33,6 +34,9 @@ void damage_note(void *context, const struct wodan_finding *finding);
 int damage_progress(void *context, uint64_t done, uint64_t total);
 /* WODAN_REPAIR_NOTHING when nothing was found about it. */
 uint32_t damage_of(const struct damage *damage, uint64_t generation);
+
+/* Its place in the tree is not one for all of its keys, or it has another place too. */
+bool damage_misplaced(const struct damage *damage, uint64_t generation);
 
 /* Without the table's id. */
 struct wodan_slice damage_user_key(struct wodan_slice tree_key);

@@ -55,7 +55,8 @@ static int push_run(struct walk *walk, uint32_t root, const struct block_ptr *pt
                                      .sequence_max = volume->roots[root].record.sequence,
                                      .span = *span,
                                      .told = walk->wish->lost,
-                                     .context = walk->wish->context};
+                                     .context = walk->wish->context,
+                                     .damage = walk->wish->damage};
   if (afford(walk, ptr)) return layers_push_run(&walk->layers, &setup, ptr, error);
   return tell(walk, ptr, span, "blocks are named more often than there are any", error);
 }

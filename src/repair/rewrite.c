@@ -140,7 +140,8 @@ static struct source_setup setup_of(const struct work *work, const struct span *
                                .sequence_max = volume->roots[work->spot->root].record.sequence,
                                .span = *span,
                                .told = sink->builder ? unheard : work->rewrite->lost,
-                               .context = work->rewrite->context};
+                               .context = work->rewrite->context,
+                               .damage = work->rewrite->damage};
 }
 
 /* What cannot be left as it is has no room either. */
@@ -525,7 +526,8 @@ static int rewrite_node(struct rewrite *rewrite, const struct spot *spot, struct
   }
   if (status < 0) {
     node_image_release(&work.image);
-    if (spot->place.root) return status_corrupt(error, spot->ptr.extents[0].first, "%s", why.message);
+    if (spot->place.root)
+      return status_corrupt(error, spot->ptr.extents[0].first, "%s", why.message); /* no guard: says what was found */
     return rewrite->allowed < WODAN_REPAIR_LOSSY ? 0 : replace(rewrite, spot, why.message, out, error);
   }
   status = rewrite_image(&work, out, error);

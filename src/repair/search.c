@@ -23,6 +23,7 @@ struct window {
   struct device *device;
   uint8_t *bytes; /* WINDOW of them */
   uint64_t at, size;
+  bool unreadable; /* something was */
 };
 
 /* `size` bytes at `offset`, or NULL: behind the end, or they cannot be read. */
@@ -34,7 +35,10 @@ static const uint8_t *view(struct window *window, uint64_t offset, uint64_t size
     window->at = offset / sector * sector;
     window->size = end - window->at < WINDOW ? end - window->at : WINDOW;
     window->size -= window->size % sector;
-    if (device_read(window->device, window->at, window->bytes, (size_t)window->size, NULL) < 0) window->size = 0;
+    if (device_read(window->device, window->at, window->bytes, (size_t)window->size, NULL) < 0) {
+      window->size = 0;
+      window->unreadable = true;
+    }
   }
   if (offset + size <= window->at + window->size) return window->bytes + (offset - window->at);
   window->size = 0;
@@ -174,6 +178,8 @@ int search_superblock(struct device *device, struct mem *mem, struct superblock 
   bool found = *ring || from_headers(&window, sb);
   mem_free(mem, window.bytes, WINDOW);
   if (found) return 0;
+  if (window.unreadable)
+    return status_set(error, WODAN_EIO, 0, 0, "there is no superblock that can be read, and much else cannot be read");
   return status_set(error, WODAN_EFORMAT, 0, 0,
                     "there is no superblock, and neither a journal nor a run by which the volume could be known");
 }

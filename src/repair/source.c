@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <string.h>
 #include "format/record.h"
+#include "repair/damage.h"
 
 bool span_meet(const struct span *a, const struct span *b, struct span *out) {
   struct span met = *a;
@@ -66,20 +67,42 @@ static int tell_page(struct source *source, uint32_t at, uint64_t offset, const 
   return status;
 }
 
+/* The keys that the header tells, everything when it tells none; *upper: the bound's memory, to be freed. */
+static int header_span(const struct source *source, struct span *span, uint8_t **upper, struct wodan_error *error) {
+  const struct object_header *header = &source->reader.header;
+  *span = (struct span){0};
+  *upper = NULL;
+  if (!source->reader.header_bytes || !header->low.size || !header->high.size) return 0;
+  *upper = mem_alloc(mem_of(source), header->high.size + 1);
+  if (!*upper) return status_nomem(error);
+  memcpy(*upper, header->high.data, header->high.size);
+  (*upper)[header->high.size] = 0;
+  *span = (struct span){true, true, header->low, {*upper, header->high.size + 1}};
+  return 0;
+}
+
 /* The whole run is lost; its header may tell which keys that are. */
 static int tell_run(struct source *source, const char *why, struct wodan_error *error) {
-  const struct object_header *header = &source->reader.header;
-  struct span span = {0};
-  uint8_t *upper = NULL;
-  if (source->reader.header_bytes && header->low.size && header->high.size) {
-    upper = mem_alloc(mem_of(source), header->high.size + 1);
-    if (!upper) return status_nomem(error);
-    memcpy(upper, header->high.data, header->high.size);
-    upper[header->high.size] = 0;
-    span = (struct span){true, true, header->low, {upper, header->high.size + 1}};
-  }
-  int status = tell(source, 0, &span, why, error);
-  if (upper) mem_free(mem_of(source), upper, header->high.size + 1);
+  struct span span;
+  uint8_t *upper;
+  int status = header_span(source, &span, &upper, error);
+  if (status == 0) status = tell(source, 0, &span, why, error);
+  if (upper) mem_free(mem_of(source), upper, span.upper.size);
+  return status;
+}
+
+/* Keys in it that are looked for elsewhere, and keys that are looked for in it and may be elsewhere. */
+static int tell_misplaced(struct source *source, struct wodan_error *error) {
+  struct loss loss = {.block = source->reader.ptr.extents[0].first,
+                      .generation = source->reader.ptr.generation,
+                      .span = source->span,
+                      .why = "what stands here belongs elsewhere, in part or as a whole"};
+  uint8_t *upper;
+  int status = source->told(source->context, &loss, error);
+  if (status < 0) return status;
+  status = header_span(source, &loss.span, &upper, error);
+  if (status == 0) status = source->told(source->context, &loss, error);
+  if (upper) mem_free(mem_of(source), upper, loss.span.upper.size);
   return status;
 }
 
@@ -202,7 +225,8 @@ int source_open(struct source *source, const struct source_setup *setup, const s
   source->key = mem_alloc(setup->io->mem, key_room(source));
   if (!source->page_bytes || !source->key) return status_nomem(error);
   source->usable = true;
-  return 0;
+  bool misplaced = setup->damage && damage_misplaced(setup->damage, ptr->generation);
+  return misplaced ? tell_misplaced(source, error) : 0;
 }
 
 void source_close(struct source *source) {

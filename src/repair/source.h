@@ -37,6 +37,8 @@ struct source {
   uint32_t told_to; /* pages before it have been told of */
 };
 
+struct damage;
+
 struct source_setup {
   struct block_io *io;
   uint32_t page_size;
@@ -44,8 +46,10 @@ struct source_setup {
   struct span span;
   told_loss *told;
   void *context;
+  const struct damage *damage; /* what a check found; NULL: nothing */
 };
-/* WODAN_ENOMEM, or what `told` answered; a run that cannot be used is told as a loss and stands at its end for ever. */
+/* WODAN_ENOMEM, or what `told` answered; a run that cannot be used is told as a loss and stands at its end for ever. Of a
+ * misplaced one all keys that its header tells, and all that it is asked for, are told as lost: no lookup finds some of them. */
 int source_open(struct source *source, const struct source_setup *setup, const struct block_ptr *ptr,
                 struct wodan_error *error);
 void source_close(struct source *source);

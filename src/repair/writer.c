@@ -20,7 +20,8 @@ int writer_open(struct writer *writer, struct volume *volume, const struct wodan
   struct epoch epoch = volume->end.epoch_max;
   *writer = (struct writer){.volume = volume, .generation = volume->end.generation_max};
   if (!journal_counters_sound(&volume->end, 0))
-    return status_corrupt(error, WODAN_NO_BLOCK, "a counter in the journal is beyond what a volume can reach");
+    return status_corrupt(error, WODAN_NO_BLOCK,
+                          "a counter in the journal is beyond what a volume can reach"); /* guard: bounds */
   epoch.number++;
   if (random_number(hooks, &epoch.random) < 0)
     return status_set(error, WODAN_EIO, 0, WODAN_NO_BLOCK, "no random bytes for the epoch");

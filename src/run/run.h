@@ -86,6 +86,23 @@ uint64_t run_key_hash(const struct run_env *env, struct wodan_slice key);
 int run_get(struct run *run, struct wodan_slice key, uint64_t hash, struct record *record, struct frame **pin,
             struct wodan_error *error);
 
+/* The same in steps, so that lookups of several keys overlap their cache misses: each step touches what the one before asked
+ * for. run_aim finds the page (WODAN_ENOTFOUND: the key is not there), run_aim_page pins it, run_aim_take finds the record.
+ * From a run_aim that answered 0 until run_aim_take, or a step that failed, the run's body is held. */
+struct run_index;
+struct run_aim {
+  struct run *run;
+  struct run_index *index;
+  struct frame *frame;
+  uint32_t page;
+  bool filtered; /* a filter let the key through */
+};
+int run_aim(struct run *run, struct wodan_slice key, uint64_t hash, struct run_aim *aim, struct wodan_error *error);
+void run_aim_prefetch(const struct run_aim *aim);
+int run_aim_page(struct run_aim *aim, struct wodan_error *error);
+void run_aim_prefetch_record(const struct run_aim *aim, struct wodan_slice key);
+int run_aim_take(struct run_aim *aim, struct wodan_slice key, struct record *record, struct frame **pin);
+
 /* Holds a reference, and from its first move on the index part. NULL: no memory. */
 struct iterator *run_iterator(struct run *run);
 /* The same with its memory taken from mem. */

@@ -72,22 +72,21 @@ static const char *index_fault(const struct run_env *env, const struct page *ind
   for (uint32_t i = 0; i < index->count; i++) {
     struct page_record record = page_record(index, i);
     struct index_entry entry;
-    if (record.kind != RECORD_PUT || record.sequence ||
+    if (record.sequence || /* and a delete has no value to decode */
         !index_entry_decode(record.value.data, record.value.size, &entry))
-      return "an index entry does not decode";
-    if (entry.offset != at || entry.size != entry.length || entry.length > end - at)
-      return "the index does not cover the pages one behind the other";
-    if (entry.size > env->page_size || entry.size < PAGE_HEADER_SIZE)
-      return "the index names a page of a size that cannot be";
+      return "an index entry does not decode";                                                /* guard: bounds */
+    if (entry.offset != at) return "the index does not cover the pages one behind the other"; /* guard: bounds */
+    if (entry.size > env->page_size)                            /* a page below its header's size does not prove */
+      return "the index names a page of a size that cannot be"; /* guard: bounds */
     at += entry.length;
   }
-  if (at != end) return "the index does not reach the end of the pages";
+  if (at != end) return "the index does not reach the end of the pages"; /* guard: bounds */
   struct wodan_slice first[2], last[2];
   key_parts(index, 0, first);
   key_parts(index, index->count - 1, last);
   if (compare_whole(first, header->low) < 0 || compare_whole(last, header->high) != 0)
-    return "the index does not agree with the key range";
-  if (header->record_count < index->count) return "there are more pages than records";
+    return "the index does not agree with the key range";                              /* guard: bounds */
+  if (header->record_count < index->count) return "there are more pages than records"; /* guard: bounds */
   return NULL;
 }
 
@@ -130,11 +129,11 @@ static int index_read(struct run *run, const struct block_ptr *ptr, const struct
   int status = block_io_fill_section(run->env->io, ptr, section, index->bytes, error);
   if (status) return status;
   if (!page_validate(index->bytes, (size_t)section->length))
-    return run_corrupt(run, section->offset, "its index is not a valid page", error);
+    return run_corrupt(run, section->offset, "its index is not a valid page", error); /* guard: bounds */
   index->page = page_view(index->bytes);
   index->shape.page_count = index->page.count;
   const char *fault = index_fault(run->env, &index->page, header, pages);
-  if (fault) return run_corrupt(run, section->offset, fault, error);
+  if (fault) return run_corrupt(run, section->offset, fault, error); /* guard: bounds */
   size_t count = index->page.count;
   if (!shelf_take(run->env->shelf, count * sizeof *index->slots))
     return no_room(run, count * sizeof *index->slots, error);
@@ -150,8 +149,9 @@ static int index_load(struct run *run, const struct block_ptr *ptr, const struct
                       struct run_index **out, struct wodan_error *error) {
   const struct section *section = object_section(header, SECTION_INDEX);
   if (!section || !object_section(header, SECTION_PAGES) || !header->low.size || !header->high.size)
-    return run_corrupt(run, 0, "its header lacks pages, index or key range", error);
-  if (section->length > BLOCK_IO_SECTION_MAX) return run_corrupt(run, 0, "its index is too long", error);
+    return run_corrupt(run, 0, "its header lacks pages, index or key range", error); /* guard: bounds */
+  if (section->length > BLOCK_IO_SECTION_MAX)
+    return run_corrupt(run, 0, "its index is too long", error); /* guard: bounds */
   int status = 0;
   struct run_index *index = index_create(run, header, section->length, &status, error);
   if (!index) return status;
@@ -231,8 +231,9 @@ int run_load_filter(struct run *run, const struct run_index *index, struct run_f
   *filter = NULL;
   if (!section->tag) return 0;
   uint32_t lines = filter_lines(index->shape.record_count);
-  if (!lines || section->length != (uint64_t)lines * FILTER_LINE_SIZE)
-    return run_corrupt(run, section->offset, "its filter has a size other than its records need", error);
+  if (!lines || section->length != (uint64_t)lines * FILTER_LINE_SIZE || section->length > BLOCK_IO_SECTION_MAX)
+    return run_corrupt(run, section->offset, "its filter has a size other than its records need, or none that can be",
+                       error); /* guard: bounds */
   uint64_t wasted = (uint64_t)atomic_load_explicit(&run->unfiltered, memory_order_relaxed) * run->env->page_size;
   if (!shelf_has_room(run->env->shelf, filter_size(lines)) && wasted < section->length) return 0;
   if (!shelf_begin(run, true, false)) {

@@ -49,19 +49,21 @@ uint64_t run_range_bytes(const struct run *run, const struct wodan_slice *lower,
 /* NULL when the bytes are the page its index entry names, else what is wrong. */
 static const char *page_fault(const struct run *run, const struct run_index *index, uint32_t at,
                               const struct index_entry *entry, const uint8_t *bytes) {
-#ifndef MUTANT_NO_PAGE_CHECKSUM
-  if (checksum(run->env->io->seed, bytes, entry->length) != entry->checksum) return "a page has a wrong checksum";
-#endif
-  if (!page_validate(bytes, entry->size)) return "a page breaks the rules of its format";
+  if (checksum(run->env->io->seed, bytes, entry->length) != entry->checksum)
+    return "a page has a wrong checksum";                                                 /* guard: checksum */
+  if (!page_validate(bytes, entry->size)) return "a page breaks the rules of its format"; /* guard: bounds */
   struct page page = page_view(bytes);
   struct wodan_slice first[2], last[2], bound[2];
   key_parts(&page, 0, first);
   key_parts(&page, page.count - 1, last);
   key_parts(&index->page, at, bound);
-  if (compare_parts(last, bound) != 0) return "a page does not end with the key its index names";
-  if (at == 0) return compare_whole(first, index->shape.low) < 0 ? "a page starts below the key range" : NULL;
-  key_parts(&index->page, at - 1, bound);
-  return compare_parts(first, bound) <= 0 ? "a page starts below its place in the index" : NULL;
+  if (compare_parts(last, bound) != 0) return "a page does not end with the key its index names"; /* guard: bounds */
+  if (at == 0 && compare_whole(first, index->shape.low) < 0)
+    return "a page starts below the key range"; /* guard: bounds */
+  if (at > 0) key_parts(&index->page, at - 1, bound);
+  if (at > 0 && compare_parts(first, bound) <= 0)
+    return "a page starts below its place in the index"; /* guard: bounds */
+  return NULL;
 }
 
 /* Reads a page into a frame and proves it; a second time before it is called damage. */
@@ -73,7 +75,7 @@ static int page_read(struct run *run, const struct run_index *index, uint32_t at
     status = block_io_read(run->env->io, run->extents, run->extent_count, entry.offset, bytes, entry.length, error);
     const char *fault = status ? NULL : page_fault(run, index, at, &entry, bytes);
     if (!status && !fault) return 0;
-    if (fault) status = run_corrupt(run, entry.offset, fault, error);
+    if (fault) status = run_corrupt(run, entry.offset, fault, error); /* guard: bounds */
     if (status == WODAN_ENOMEM) break;
   }
   return status;
@@ -120,50 +122,81 @@ static inline bool denied(struct run *run, const struct run_filter *filter, uint
   return !filter_may_contain(filter->lines, lines, hash);
 }
 
-static int find_in_page(struct run *run, const struct run_index *index, struct wodan_slice key, struct record *record,
-                        struct frame **pin, struct wodan_error *error) {
-  bool exact;
-  uint32_t page_index = page_lower_bound(&index->page, key, &exact);
-  if (page_index == index->page.count) return WODAN_ENOTFOUND;
-  struct frame *frame;
-  int status = run_pin_page(run, index, page_index, &frame, error);
-  if (status) return status;
-  struct page page = page_view(cache_data(frame));
-  uint32_t at = page_lower_bound(&page, key, &exact);
-  if (!exact) {
-    cache_unpin(frame);
-    return WODAN_ENOTFOUND;
-  }
-  struct page_record found = page_record(&page, at);
-  *record = (struct record){.key = key, .sequence = found.sequence, .kind = found.kind, .value = found.value};
-  *pin = frame;
-  return 0;
-}
-
 /* The run is pinned. */
-static int find(struct run *run, struct wodan_slice key, uint64_t hash, struct record *record, struct frame **pin,
-                struct wodan_error *error) {
+static int locate(struct run_aim *aim, struct wodan_slice key, uint64_t hash, struct wodan_error *error) {
+  struct run *run = aim->run;
   struct run_filter *filter = atomic_load_explicit(&run->filter, memory_order_acquire);
   if (filter && denied(run, filter, hash)) return WODAN_ENOTFOUND;
-  struct run_index *index = atomic_load_explicit(&run->index, memory_order_acquire);
-  int status = index ? 0 : run_load_index(run, &index, error);
+  aim->index = atomic_load_explicit(&run->index, memory_order_acquire);
+  int status = aim->index ? 0 : run_load_index(run, &aim->index, error);
   if (status) return status;
   mark_used(&run->index_used);
-  if (!filter && index->filter.tag) {
-    status = run_load_filter(run, index, &filter, error);
+  if (!filter && aim->index->filter.tag) {
+    status = run_load_filter(run, aim->index, &filter, error);
     if (status) return status;
     if (filter && denied(run, filter, hash)) return WODAN_ENOTFOUND;
   }
-  status = find_in_page(run, index, key, record, pin, error);
-  if (status == WODAN_ENOTFOUND && !filter && index->filter.tag)
-    atomic_fetch_add_explicit(&run->unfiltered, 1, memory_order_relaxed);
+  aim->filtered = filter != NULL;
+  bool exact;
+  aim->page = page_lower_bound(&aim->index->page, key, &exact);
+  return aim->page < aim->index->page.count ? 0 : WODAN_ENOTFOUND;
+}
+
+/* A lookup that found nothing, and that a filter would have spared. */
+static void count_unfiltered(const struct run_aim *aim) {
+  if (aim->index && !aim->filtered && aim->index->filter.tag)
+    atomic_fetch_add_explicit(&aim->run->unfiltered, 1, memory_order_relaxed);
+}
+
+int run_aim(struct run *run, struct wodan_slice key, uint64_t hash, struct run_aim *aim, struct wodan_error *error) {
+  *aim = (struct run_aim){.run = run};
+  run_pin(run);
+  int status = locate(aim, key, hash, error);
+  if (status == WODAN_ENOTFOUND) count_unfiltered(aim);
+  if (status) run_unpin(run);
   return status;
+}
+
+void run_aim_prefetch(const struct run_aim *aim) {
+  __builtin_prefetch(atomic_load_explicit(&aim->index->slots[aim->page], memory_order_relaxed));
+}
+
+int run_aim_page(struct run_aim *aim, struct wodan_error *error) {
+  int status = run_pin_page(aim->run, aim->index, aim->page, &aim->frame, error);
+  if (status) {
+    run_unpin(aim->run);
+    return status;
+  }
+  struct page page = page_view(cache_data(aim->frame));
+  page_prefetch(&page);
+  return 0;
+}
+
+void run_aim_prefetch_record(const struct run_aim *aim, struct wodan_slice key) {
+  struct page page = page_view(cache_data(aim->frame));
+  page_prefetch_record(&page, key);
+}
+
+int run_aim_take(struct run_aim *aim, struct wodan_slice key, struct record *record, struct frame **pin) {
+  bool exact;
+  struct page page = page_view(cache_data(aim->frame));
+  uint32_t at = page_lower_bound(&page, key, &exact);
+  if (exact) {
+    struct page_record found = page_record(&page, at);
+    *record = (struct record){.key = key, .sequence = found.sequence, .kind = found.kind, .value = found.value};
+    *pin = aim->frame;
+  } else {
+    count_unfiltered(aim);
+    cache_unpin(aim->frame);
+  }
+  run_unpin(aim->run);
+  return exact ? 0 : WODAN_ENOTFOUND;
 }
 
 int run_get(struct run *run, struct wodan_slice key, uint64_t hash, struct record *record, struct frame **pin,
             struct wodan_error *error) {
-  run_pin(run);
-  int status = find(run, key, hash, record, pin, error);
-  run_unpin(run);
-  return status;
+  struct run_aim aim;
+  int status = run_aim(run, key, hash, &aim, error);
+  if (status == 0) status = run_aim_page(&aim, error);
+  return status == 0 ? run_aim_take(&aim, key, record, pin) : status;
 }

@@ -81,7 +81,8 @@ void space_free(struct space *space) {
 }
 
 static bool inside(const struct space *space, const struct extent *extent) {
-  return extent->first >= space->first && extent->first < space->end && extent->count <= space->end - extent->first;
+  return extent->first >= space->first && extent->first < space->end &&
+         extent->count <= space->end - extent->first; /* guard: bounds */
 }
 
 /* ---- mount ---------------------------------------------------------------------------------------------------------- */
@@ -90,11 +91,11 @@ static bool inside(const struct space *space, const struct extent *extent) {
 static int claim(struct space *space, const struct extent *extent, struct wodan_error *error) {
   if (!inside(space, extent))
     return status_corrupt(error, extent->first, "an extent of %llu blocks lies outside the data area",
-                          (unsigned long long)extent->count);
+                          (unsigned long long)extent->count); /* guard: bounds */
   if (!extent->count) return 0;
   uint64_t first = extent->first - space->first, end = first + extent->count;
   uint64_t owned = bitmap_next_set(&space->map.used, first, end);
-  if (owned < end) return status_corrupt(error, space->first + owned, "the block is owned twice");
+  if (owned < end) return status_corrupt(error, space->first + owned, "the block is owned twice"); /* guard: bounds */
   free_map_take(&space->map, first, end);
   space->free -= extent->count;
   return 0;
@@ -378,9 +379,6 @@ void space_checkpoint_durable(struct space *space, uint64_t generation,
   assert(generation >= space->generation);
   space->generation = generation;
   free_bitmap(space, &space->old, discard, context);
-#ifdef MUTANT_NO_PREVIOUS_ROOT
-  free_bitmap(space, &space->now, discard, context);
-#endif
   struct bitmap swap = space->old;
   space->old = space->now;
   space->now = swap;

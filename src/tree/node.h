@@ -159,6 +159,16 @@ struct node *tree_join(struct node *root, const struct tree_path *path, uint32_t
 /* As run_get: newest record of key below the node, a delete included. */
 int node_get(struct node *node, struct wodan_slice key, struct record *record, struct frame **pin,
              struct wodan_error *error);
+/* As node_get for several keys at once, their cache misses overlapping; each gets its own status, `error` tells the last
+ * failure. count <= NODE_MANY. */
+enum { NODE_MANY = 16 };
+struct node_lookup {
+  struct wodan_slice key;
+  struct record record;
+  struct frame *pin;
+  int status;
+};
+void node_get_many(struct node *node, struct node_lookup *const *lookups, size_t count, struct wodan_error *error);
 
 /* Iterators over what a tree holds, newest first, into sources (room for node_source_count). They hold references. On
  * failure nothing is left open. */

@@ -31,13 +31,13 @@ static int damaged(const struct block_ptr *ptr, struct wodan_error *error, const
 static int decode_entries(struct block_io *io, const struct block_ptr *ptr, struct node_image *image,
                           struct wodan_error *error) {
   if (!page_validate(image->page, image->page_size))
-    return damaged(ptr, error, "its table of leaves or children is malformed");
+    return damaged(ptr, error, "its table of leaves or children is malformed"); /* guard: bounds */
   struct page page = page_view(image->page);
   struct wodan_slice prefix = page_prefix(&page);
   size_t total = 0;
   for (uint32_t i = 0; i < page.count; i++) {
     size_t size = prefix.size + page_record(&page, i).suffix.size;
-    if (size > TREE_KEY_MAX) return damaged(ptr, error, "a pivot is longer than any key");
+    if (size > TREE_KEY_MAX) return damaged(ptr, error, "a pivot is longer than any key"); /* guard: bounds */
     total += size;
   }
   image->entry_count = 0;
@@ -50,11 +50,11 @@ static int decode_entries(struct block_io *io, const struct block_ptr *ptr, stru
   for (uint32_t i = 0; i < page.count; i++) {
     struct page_record record = page_record(&page, i);
     struct node_image_entry *entry = &image->entries[i];
-    if (record.kind != RECORD_PUT || record.sequence ||
+    if (record.sequence || /* and a delete has no value to decode */
         !branch_entry_decode(record.value.data, record.value.size, &io->bounds, &entry->branch))
-      return damaged(ptr, error, "a leaf or child entry is malformed");
+      return damaged(ptr, error, "a leaf or child entry is malformed"); /* guard: bounds */
     if (entry->branch.ptr.generation >= ptr->generation || entry->branch.flushed_upto >= ptr->generation)
-      return damaged(ptr, error, "a leaf or child is not older than the node");
+      return damaged(ptr, error, "a leaf or child is not older than the node"); /* guard: bounds */
     size_t size = page_key(&page, i, at);
     entry->pivot = (struct wodan_slice){at, size};
     at += size;
@@ -69,7 +69,8 @@ static int decode_runs(struct block_io *io, const struct block_ptr *ptr, struct 
                        struct wodan_error *error) {
   struct wire_reader r = wire_reader(image->list, image->list_size);
   uint64_t count = wire_get_varint(&r);
-  if (r.failed || count > image->list_size / RUN_SIZE_MIN) return damaged(ptr, error, "its run list is malformed");
+  if (r.failed || count > image->list_size / RUN_SIZE_MIN)
+    return damaged(ptr, error, "its run list is malformed"); /* guard: bounds */
   image->runs = mem_array(image->mem, (size_t)count, sizeof *image->runs);
   if (!image->runs) return status_nomem(error);
   image->run_count = (uint32_t)count; /* the array's size, for release */
@@ -77,15 +78,16 @@ static int decode_runs(struct block_io *io, const struct block_ptr *ptr, struct 
   for (uint64_t i = 0; i < count; i++) {
     struct node_image_run *run = &image->runs[i];
     if (!block_ptr_decode(&r, &io->bounds, &run->ptr) || run->ptr.generation == 0)
-      return damaged(ptr, error, "a run pointer is malformed");
-    if (run->ptr.generation >= newer) return damaged(ptr, error, "its runs are not ordered newest first");
+      return damaged(ptr, error, "a run pointer is malformed"); /* guard: bounds */
+    if (run->ptr.generation >= newer)
+      return damaged(ptr, error, "its runs are not ordered newest first"); /* guard: bounds */
     newer = run->ptr.generation;
     run->records = wire_get_varint(&r);
     run->deletes = wire_get_varint(&r);
     if (r.failed || run->records == 0 || run->deletes > run->records)
-      return damaged(ptr, error, "the counts of a run cannot be");
+      return damaged(ptr, error, "the counts of a run cannot be"); /* guard: bounds */
   }
-  if (r.at != r.size) return damaged(ptr, error, "its run list is longer than it says");
+  if (r.at != r.size) return damaged(ptr, error, "its run list is longer than it says"); /* guard: bounds */
   return 0;
 }
 
@@ -99,8 +101,8 @@ static int read_node(struct block_io *io, const struct block_ptr *ptr, struct no
   const struct section *table = object_section(&header, image->level ? SECTION_CHILDREN : SECTION_LEAVES);
   const struct section *runs = object_section(&header, SECTION_RUNS);
   if (!runs || header.section_count != (table ? 2u : 1u))
-    return damaged(ptr, error, "its sections do not fit its level");
-  if (!table && image->level) return damaged(ptr, error, "an inner node has no child");
+    return damaged(ptr, error, "its sections do not fit its level");                    /* guard: bounds */
+  if (!table && image->level) return damaged(ptr, error, "an inner node has no child"); /* guard: bounds */
   if (table) {
     image->page_size = (size_t)table->length;
     status = block_io_read_section(io, ptr, table, &image->page, error);

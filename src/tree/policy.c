@@ -149,6 +149,19 @@ static void take(struct choice *choice, enum tree_work_kind kind, uint64_t how_u
 
 static bool hollow(const struct node *node) { return node->entry_count == 0 && node->run_count == 0; }
 
+/* Of one generation in both: only a hostile volume has that, and one list cannot hold them in order. */
+static bool share_generation(const struct node *a, const struct node *b) {
+  for (uint32_t i = 0, j = 0; i < a->run_count && j < b->run_count;) {
+    uint64_t left = run_generation(a->runs[i]), right = run_generation(b->runs[j]);
+    if (left == right) return true;
+    if (left > right)
+      i++;
+    else
+      j++;
+  }
+  return false;
+}
+
 static bool joinable(const struct node *a, const struct node *b, const struct tree_policy *policy) {
   if (hollow(a) || hollow(b)) return true;
   if (a->entry_count + b->entry_count > entries_max(a, policy) / 2) return false;
@@ -157,7 +170,8 @@ static bool joinable(const struct node *a, const struct node *b, const struct tr
   if (a->entry_count == 0) return false;
   if (b->run_count == 0) return true;
   /* Keys of b's runs below its first entry would come into the range of a's last one. */
-  return b->entry_count > 0 && key_compare(entry_pivot(b, 0), node_pivot(b)) == 0;
+  if (b->entry_count == 0 || key_compare(entry_pivot(b, 0), node_pivot(b)) != 0) return false;
+  return !share_generation(a, b);
 }
 
 static void consider_structure(struct choice *choice, const struct node *node) {

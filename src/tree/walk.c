@@ -3,7 +3,7 @@
  * Always true: a child's level is its parent's minus one, so the recursion is at most NODE_LEVELS_MAX deep; no image is
  * shown that was not proven; at most one image a level is alive, and all are released when the walk returns.
  *
- * Order: enter (blocks are claimed), read, prove, node, then the children by rising pivot.
+ * Order: enter (blocks are claimed), read, prove, node, then the children by rising pivot, then leave.
  *
  * See: walk.h; tests/unit/test_walk.c. */
 #include "tree/walk.h"
@@ -45,13 +45,13 @@ static int misplaced(const struct block_ptr *ptr, struct wodan_error *error, con
 int node_image_prove(const struct node_image *image, const struct block_ptr *ptr, const struct node_place *place,
                      struct wodan_error *error) {
   if (!place->root && image->level != place->level)
-    return misplaced(ptr, error, "its level is not the one below its parent's");
+    return misplaced(ptr, error, "its level is not the one below its parent's"); /* guard: bounds */
   if (image->entry_count == 0) return 0;
   /* Pivots ascend: the second and the last one speak for all. */
   if (place->has_lower && image->entry_count > 1 && key_compare(image->entries[1].pivot, place->lower) <= 0)
-    return misplaced(ptr, error, "a pivot lies at or below the range that its parent gives it");
+    return misplaced(ptr, error, "a pivot lies at or below the range that its parent gives it"); /* guard: bounds */
   if (place->has_upper && key_compare(image->entries[image->entry_count - 1].pivot, place->upper) >= 0)
-    return misplaced(ptr, error, "a pivot lies above the range that its parent gives it");
+    return misplaced(ptr, error, "a pivot lies above the range that its parent gives it"); /* guard: bounds */
   return 0;
 }
 
@@ -78,7 +78,8 @@ static int visit(struct walk *walk, const struct block_ptr *ptr, const struct no
   const struct tree_walker *walker = walk->walker;
   if (walker->enter && !walker->enter(walker->context, ptr, place)) return 0;
   uint64_t blocks = block_ptr_blocks(ptr);
-  if (blocks > walk->blocks_left) return misplaced(ptr, error, "some node before it is in the tree more than once");
+  if (blocks > walk->blocks_left)
+    return misplaced(ptr, error, "some node before it is in the tree more than once"); /* guard: bounds */
   walk->blocks_left -= blocks;
   struct node_image image;
   struct wodan_error why = {0};
@@ -91,7 +92,7 @@ static int visit(struct walk *walk, const struct block_ptr *ptr, const struct no
     status = visit(walk, &image.entries[i].branch.ptr, &child, error);
   }
   node_image_release(&image);
-  return status;
+  return status == 0 && walker->leave ? walker->leave(walker->context, ptr) : status;
 }
 
 int tree_walk(struct block_io *io, const struct block_ptr *root, const struct tree_walker *walker,

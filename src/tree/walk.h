@@ -34,6 +34,8 @@ struct tree_walker {
    * ends. NULL: it ends with the failure. A lack of memory always ends it. */
   int (*damaged)(void *context, const struct block_ptr *ptr, const struct node_place *place,
                  const struct wodan_error *why);
+  /* The same node once more, behind its children: for those who work from the leaves up. NULL: not called. */
+  int (*leave)(void *context, const struct block_ptr *ptr);
   /* Before the node is read: the place to claim its blocks. false: the subtree is left out. NULL: none is. */
   bool (*enter)(void *context, const struct block_ptr *ptr, const struct node_place *place);
 };

@@ -1,8 +1,9 @@
 #!/bin/bash
 # What: the `wodan` command from outside: every verb, every exit code, bad inputs, and what it leaves behind.
 #
-# Always true: a line "ok NAME", "FAIL NAME: why" or "skip NAME: why" a check; exit code 1 when anything failed; a
-# failing command prints exactly one line on standard error; files a command may not write are compared by checksum.
+# Always true: a line "FAIL NAME: why" or "skip NAME: why" a check, with WODAN_VERBOSE=1 also "ok NAME"; exit code 1 when
+# anything failed; a failing command prints exactly one line on standard error; files a command may not write are
+# compared by checksum.
 #
 # Order: the checks of a section build on the image made at its top.
 #
@@ -24,7 +25,7 @@ cleanup() {
 trap cleanup EXIT
 cd "$T"
 
-ok() { COUNT=$((COUNT + 1)); echo "ok $1"; }
+ok() { COUNT=$((COUNT + 1)); [ -z "${WODAN_VERBOSE:-}" ] || echo "ok $1"; }
 fail() { FAILED=$((FAILED + 1)); echo "FAIL $1: $2"; }
 skip() { echo "skip $1: $2"; }
 check() { if eval "$2"; then ok "$1"; else fail "$1" "not so: $2"; fi; }
@@ -493,6 +494,11 @@ check "lines are acknowledged before it" "[ \"${acked:-0}\" -gt 0 ]"
 "$WODAN" dump small >dumped
 check "what it acknowledged is there" "head -${acked:-0} many.tsv | cmp -s - <(head -${acked:-0} dumped)"
 run "put --no-auto-checkpoint after its checkpoint" 0 put small k v --no-auto-checkpoint
+for batch in 1 3 10 30; do # wherever it stopped
+  "$WODAN" format small --size 1M --force >/dev/null
+  run "load --no-auto-checkpoint in batches of $batch" 5 load small many.tsv --batch $batch --no-auto-checkpoint --inline
+  run "put --no-auto-checkpoint after batches of $batch" 0 put small k v --no-auto-checkpoint --inline
+done
 run "get --no-auto-checkpoint is a usage error" 2 get small k --no-auto-checkpoint
 run "del --no-auto-checkpoint is a usage error" 2 del small k --no-auto-checkpoint
 run "load of more than the volume holds, with checkpoints" 5 load small many.tsv --json

@@ -1,7 +1,7 @@
 #!/bin/bash
 # What: the `wodan-fsck` command from outside: exit codes of fsck(8), findings as lines and as JSON, images it refuses.
 #
-# Always true: a line "ok NAME" or "FAIL NAME: why" a check; exit code 1 when anything failed; no run changes the image.
+# Always true: a line "FAIL NAME: why" a failed check, with WODAN_VERBOSE=1 "ok NAME" for the others; exit code 1 when anything failed; no run changes the image.
 #
 # Order: one image is made with the `wodan` command; every damage is done to a copy.
 #
@@ -22,7 +22,7 @@ cleanup() {
 trap cleanup EXIT
 cd "$T"
 
-ok() { COUNT=$((COUNT + 1)); echo "ok $1"; }
+ok() { COUNT=$((COUNT + 1)); [ -z "${WODAN_VERBOSE:-}" ] || echo "ok $1"; }
 fail() { FAILED=$((FAILED + 1)); echo "FAIL $1: $2"; }
 check() { if eval "$2"; then ok "$1"; else fail "$1" "not so: $2 (out: $(head -c 300 out); err: $(head -c 300 err))"; fi; }
 
@@ -60,7 +60,7 @@ run "no image is a usage error" 16
 run "two images are a usage error" 16 a b
 run "an unknown option is a usage error" 16 --repair img
 run "--help" 0 --help
-check "--help tells the exit codes" "grep -q '32 cancelled' out"
+check "--help tells the exit codes" "tr -s ' \\n' ' ' <out | grep -q '32 cancelled'"
 run "--version" 0 --version
 check "--version tells a number" "grep -qE '^wodan-fsck [0-9]+\.[0-9]+\.[0-9]+$' out"
 
@@ -232,22 +232,25 @@ LOADER=
 run "afterwards it is clean" 0 img
 
 echo "# cancelled"
-# Thousands of findings fill a pipe that nobody reads, so the check stands still in its middle when the signal comes.
+# Hundreds of findings fill a short pipe that nobody reads, so the check stands still in its middle when the signal comes.
 cp img bad
 spoil bad "
 for i in $RUNS: b[i + 40] ^= 1"
 python3 - "$FSCK" >out 2>err <<'PYTHON' || true
-import array, fcntl, signal, subprocess, sys, termios, time
-process = subprocess.Popen([sys.argv[1], "bad"], stdout=subprocess.PIPE)
+import array, fcntl, os, signal, subprocess, sys, termios, time
+reader, writer = os.pipe()
+full = fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+process = subprocess.Popen([sys.argv[1], "bad"], stdout=writer)
+os.close(writer)
 waiting = array.array("i", [0])
 for _ in range(200):
-    fcntl.ioctl(process.stdout, termios.FIONREAD, waiting)
-    if waiting[0] >= 60000:
+    fcntl.ioctl(reader, termios.FIONREAD, waiting)
+    if waiting[0] >= full // 2:
         break
     time.sleep(0.1)
 process.send_signal(signal.SIGINT)
-last = process.communicate()[0].decode().splitlines()[-1]
-print(last, process.returncode)
+last = open(reader).read().splitlines()[-1]
+print(last, process.wait())
 PYTHON
 check "Ctrl-C gives 32 and 4, and the last line" "grep -qE '^bad: [0-9]+ damage, 0 warnings \\(cancelled\\) 36$' out"
 

@@ -2,7 +2,7 @@
 # What: the verbs of inspection from outside: info, stat, tree, path, node, page, block, journal and map, on whole and on
 # damaged images.
 #
-# Always true: a line "ok NAME" or "FAIL NAME: why" a check; exit code 1 when anything failed; no run changes an image.
+# Always true: a line "FAIL NAME: why" a failed check, with WODAN_VERBOSE=1 "ok NAME" for the others; exit code 1 when anything failed; no run changes an image.
 #
 # Order: one image is made with the `wodan` command; every damage is done to a copy.
 #
@@ -17,7 +17,7 @@ COUNT=0
 trap 'rm -rf "$T"' EXIT
 cd "$T"
 
-ok() { COUNT=$((COUNT + 1)); echo "ok $1"; }
+ok() { COUNT=$((COUNT + 1)); [ -z "${WODAN_VERBOSE:-}" ] || echo "ok $1"; }
 fail() { FAILED=$((FAILED + 1)); echo "FAIL $1: $2"; }
 check() { if eval "$2"; then ok "$1"; else fail "$1" "not so: $2 (out: $(head -c 300 out); err: $(head -c 300 err))"; fi; }
 
@@ -231,6 +231,33 @@ run "the journal gone: map" 3 map bad bad.svg
 head -c $((24 * 1024 * 1024)) img >bad
 run "a device that is too short: map" 3 map bad --json
 json "what is lost is counted" "d['kinds']['lost'] == 2048"
+
+echo "# a copy for a report"
+before=$(sha256sum <img)
+run "image without --metadata-only is refused" 2 image img copy
+run "image without a file" 2 image img --metadata-only
+run "image" 0 image img copy --metadata-only --json
+json "what was copied" "d['runs'] > 1 and d['records'] > 0 and d['damaged'] == 0 and d['file_size'] == 32 << 20 and d['file_bytes'] < d['file_size'] / 2"
+check "nothing was written to the image" "[ \"\$(sha256sum <img)\" = \"$before\" ]"
+check "it is clean" "'$FSCK' copy >out"
+"$FSCK" -v img | grep -v '^img' >fsck.img; "$FSCK" -v copy | grep -v '^copy' >fsck.copy
+check "the figures are the same" "cmp -s fsck.img fsck.copy"
+check "keys stay, values do not" "cmp -s <('$WODAN' scan img | cut -f1) <('$WODAN' scan copy | cut -f1) && ! '$WODAN' scan copy --limit 100 | cut -f2 | grep -qE '[^\\\\x0]'"
+run "what is there is not overwritten" 1 image img copy --metadata-only
+run "but with --force" 0 image img copy --metadata-only --scramble --force
+check "it is clean, too" "'$FSCK' copy >out"
+check "no key is in it" "! grep -qaF \"\$('$WODAN' scan img --limit 1 | cut -f1)\" copy"
+run "not over the image itself" 2 image img img --metadata-only --force
+ln -s img other
+run "under whatever name" 2 image img other --metadata-only --force
+run "not over a folder" 4 image img . --metadata-only --force
+run "no image, no copy" 3 image zeros new --metadata-only
+check "no file was made" "[ ! -e new ]"
+cp img bad
+flip bad $((LEAF * 4096 + 3000))
+run "of a damaged image" 0 image bad copy --metadata-only --force
+"$FSCK" bad >fsck.bad || true; "$FSCK" copy >fsck.copy || true
+check "the same is found" "cmp -s <(sed 's/^bad//' fsck.bad) <(sed 's/^copy//' fsck.copy) && grep -q WF0034 fsck.copy"
 
 echo "# in use"
 mkfifo lines

@@ -222,6 +222,37 @@ static void test_format__a_failure_leaves_one_of_the_three(void **state) {
   }
 }
 
+/* The power failed in a format and left block 0 unreadable. That is an error of the device, named, and not a word on whether
+ * there is an image: a sentence like "not a Wodan image" would invite somebody to format what may be one. Only --force
+ * does, and mends it. */
+static void test_format__an_unreadable_block_0_is_an_error_of_the_device(void **state) {
+  (void)state;
+  for (int whole = 0; whole < 2; whole++) {
+    struct rig rig;
+    struct wodan_error error;
+    struct sim_image image;
+    if (whole)
+      old_volume(&rig, 32 << 10, 512, 512);
+    else
+      blank(&rig, 32 << 10, 512);
+    assert_int_equal(sim_image_init(&image, rig.sim), 0);
+    image.marks[0] = SIM_MARK_UNREADABLE;
+    assert_int_equal(sim_load(rig.sim, &image), 0);
+    sim_image_release(&image);
+    int status = rig_try_open(&rig, 0, &error);
+    assert_int_equal(status, whole ? 0 : WODAN_EIO); /* the copy at the end serves */
+    if (whole) rig_close(&rig);
+    if (!whole) assert_non_null(strstr(error.message, "at byte 0 "));
+    uint64_t mutations = sim_mutations(rig.sim);
+    assert_int_equal(rig_format(&rig, 512, false, &error), WODAN_EIO);
+    assert_int_equal(sim_mutations(rig.sim), mutations);
+    assert_int_equal(rig_format(&rig, 512, true, &error), 0);
+    rig_open(&rig);
+    rig_close(&rig);
+    rig_release(&rig);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_format__over_blank_media),
@@ -229,6 +260,7 @@ int main(void) {
       cmocka_unit_test(test_format__over_an_older_volume),
       cmocka_unit_test(test_format__over_an_older_volume_of_another_block_size),
       cmocka_unit_test(test_format__a_failure_leaves_one_of_the_three),
+      cmocka_unit_test(test_format__an_unreadable_block_0_is_an_error_of_the_device),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

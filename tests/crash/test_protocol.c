@@ -1,5 +1,5 @@
 /* The rules of FORMAT.md, part 7, one story each: the shortest history found by the protocol's model that goes wrong when
- * the rule is broken, played on the real journal or the real engine. tools/mutants.sh breaks the rules one by one and
+ * the rule is broken, played on the real journal or the real engine. tools/mutants.py breaks the rules one by one and
  * names the story that notices. In the ring stories R is 16: format's checkpoint is block 16, the next block 17. */
 #include <stdarg.h>
 #include <setjmp.h>

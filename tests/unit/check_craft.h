@@ -92,6 +92,9 @@ struct object {
   const char *low, *high;                     /* NULL: right ones */
   const char *index[PAGES_MAX];               /* keys in the index; NULL: right ones */
   bool filter, filter_lacks_first, filter_short, page_garbage, page_malformed, index_skips, range_section;
+  bool filter_empty, page_of_no_size, index_garbage, index_sequence, index_short, index_malformed;
+  void (*entry_lie)(struct index_entry *entry); /* of the last page */
+  void (*header_lie)(struct object_header *header);
   int64_t count_lie;
   uint64_t sequence_max; /* 0: right */
   uint64_t at;           /* first block; 0: the next free one */
@@ -140,13 +143,18 @@ static inline void lay_page(struct craft *c, struct laying *l, const struct obje
   page_builder_finish(page, l->bytes + l->at);
   page_builder_free(page);
   if (o->page_malformed) l->bytes[l->at + 4]++; /* one record more than there is */
+  if (o->page_of_no_size && p == 1) l->bytes[l->at] = l->bytes[l->at + 1] = 0;
   entry.checksum = checksum(c->io.seed, l->bytes + l->at, size);
   if (o->page_garbage && p == 0) l->bytes[l->at + 30] ^= 1;
   uint8_t value[INDEX_ENTRY_SIZE_MAX];
-  uint32_t value_size = index_entry_encode(&entry, value, sizeof value);
+  bool is_last = p + 1 == PAGES_MAX || !o->pages[p + 1][0].key;
+  if (is_last && o->entry_lie) o->entry_lie(&entry);
+  uint32_t value_size = index_entry_encode(&entry, value, sizeof value - 1);
   struct record record = {.key = text(o->index[p] ? o->index[p] : last), .value = {value, value_size}};
+  if (o->index_garbage) value[record.value.size++] = 0;
+  if (o->index_sequence) record.sequence = 1;
   if (o->pages[p][0].key_size) record.key = record_of(&o->pages[p][0]).key;
-  assert_true(page_builder_add(index, &record));
+  if (!(is_last && o->index_short)) assert_true(page_builder_add(index, &record));
   l->at += size;
 }
 
@@ -159,7 +167,7 @@ static inline void lay_filter(struct craft *c, struct laying *l, const struct ob
       struct record record = record_of(&o->pages[p][i]);
       filter_add(l->bytes + start, lines, checksum(c->io.seed, record.key.data, record.key.size));
     }
-  l->at += (uint64_t)lines * FILTER_LINE_SIZE + (o->filter_short ? 64 : 0);
+  if (!o->filter_empty) l->at += (uint64_t)lines * FILTER_LINE_SIZE + (o->filter_short ? 64 : 0);
   lay_section(c, l, SECTION_FILTER, start);
 }
 
@@ -175,6 +183,7 @@ static inline struct block_ptr craft_object(struct craft *c, const struct object
   uint64_t start = l->at;
   l->at += page_builder_size(index);
   page_builder_finish(index, l->bytes + start);
+  if (o->index_malformed) l->bytes[start + 4]++;
   page_builder_free(index);
   lay_section(c, l, SECTION_INDEX, start);
   if (o->filter) lay_filter(c, l, o);
@@ -188,6 +197,7 @@ static inline struct block_ptr craft_object(struct craft *c, const struct object
   assert_true(l->header.generation < GENERATIONS);
   c->counts[l->header.generation].records = l->records;
   c->counts[l->header.generation].deletes = l->deletes;
+  if (o->header_lie) o->header_lie(&l->header);
   uint64_t blocks = (l->at + SECTOR - 1) / SECTOR, first = o->at ? o->at : c->next_block;
   if (!o->at) c->next_block += blocks;
   l->header.extents[0] = (struct extent){first, blocks};
@@ -248,7 +258,7 @@ static inline void craft_checkpoint_record(struct craft *c, struct checkpoint_re
   record.tail = c->journal.head;
   record.previous = first ? c->journal.head : c->journal.durable.sequence;
   record.previous_hash = first ? 0 : c->journal.durable.hash;
-  record.device_blocks = c->sb.device_blocks;
+  if (!record.device_blocks) record.device_blocks = c->sb.device_blocks;
   assert_int_equal(journal_append_checkpoint(&c->journal, &record, NULL), 0);
   journal_flushed(&c->journal);
 }

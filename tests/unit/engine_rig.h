@@ -99,10 +99,11 @@ static inline void rig_open(struct rig *rig) {
 }
 
 /* Fills kept and db; everything else stays as the caller set it. */
-static inline void rig_start(struct rig *rig, uint64_t size, const struct wodan_format_options *options) {
+static inline void rig_start_on(struct rig *rig, uint64_t size, uint32_t sector,
+                                const struct wodan_format_options *options) {
   struct wodan_error error;
   struct wodan_format_options format = options ? *options : (struct wodan_format_options){0};
-  *rig = (struct rig){.sector = 512, .kept = kept_create(size), .random = size};
+  *rig = (struct rig){.sector = sector, .kept = kept_create(size), .random = size};
   format.allocator = meter_hooks(&rig->meter);
   format.hooks = (struct wodan_hooks){.context = &rig->random, .random = rig_random};
   struct wodan_device *device = kept_plug(rig->kept, rig->sector, 0);
@@ -111,6 +112,10 @@ static inline void rig_start(struct rig *rig, uint64_t size, const struct wodan_
   assert_int_equal(wodan_device_close(device), 0);
   assert_int_equal(rig->meter.used, 0);
   rig_open(rig);
+}
+
+static inline void rig_start(struct rig *rig, uint64_t size, const struct wodan_format_options *options) {
+  rig_start_on(rig, size, 512, options);
 }
 
 static inline void rig_close(struct rig *rig) {

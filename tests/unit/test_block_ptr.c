@@ -159,10 +159,13 @@ static void test_extents__empty_extent_or_bad_count(void **state) {
   struct extent out[BLOCK_PTR_EXTENTS_MAX];
   uint32_t count;
   const uint8_t none[] = {0}, empty[] = {1, 20, 0}, good[] = {1, 20, 1}, long_form[] = {0x81, 0, 20, 1};
+  const uint8_t one_empty[] = {2, 20, 1, 30, 0};
   struct wire_reader r = wire_reader(none, sizeof none);
   assert_false(extents_decode(&r, &BOUNDS, 1, out, &count));
   assert_true(r.failed);
   r = wire_reader(empty, sizeof empty);
+  assert_false(extents_decode(&r, &BOUNDS, 1, out, &count));
+  r = wire_reader(one_empty, sizeof one_empty);
   assert_false(extents_decode(&r, &BOUNDS, 1, out, &count));
   r = wire_reader(long_form, sizeof long_form);
   assert_false(extents_decode(&r, &BOUNDS, 1, out, &count));

@@ -377,6 +377,7 @@ static void test_check__truncated_device_is_damage(void **state) {
   assert_int_equal(heard.status, 0);
   int at = heard_id(&heard, FOUND_DEVICE_SHORT);
   assert_true(at >= 0 && heard.severities[at] == WODAN_DAMAGE && heard.blocks[at] == SIZE / 2 / SECTOR);
+  assert_true(heard_id(&heard, FOUND_SPACE_OUTSIDE) >= 0 && heard_id(&heard, FOUND_COPY_DAMAGED) < 0);
   store_free(&store);
 }
 

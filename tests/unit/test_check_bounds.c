@@ -7,7 +7,9 @@ enum { KIB = 1024 };
 struct volume {
   uint64_t size;
   uint32_t block;
-  unsigned keys; /* each of about 100 bytes */
+  unsigned keys;       /* each of about 100 bytes */
+  uint32_t sector;     /* of the device, and so of the journal; 0: 512 */
+  uint32_t page, leaf; /* 0: the usual ones */
 };
 
 static void fill(struct rig *rig, unsigned keys) {
@@ -25,9 +27,10 @@ static void fill(struct rig *rig, unsigned keys) {
 /* Found by fuzz/check_image.c on an image of 32 KiB: the survey of the ring took 64 KiB for a ring of 4 KiB, and a journal
  * that only reads took a buffer for 64 blocks of an append (4 MiB where they are largest). */
 static void assert_bounded(const struct volume *volume) {
-  struct wodan_format_options format = {.block_size = volume->block};
+  struct wodan_format_options format = {
+      .block_size = volume->block, .page_size = volume->page, .leaf_size = volume->leaf, .memtable_size = volume->leaf};
   struct rig rig;
-  rig_start(&rig, volume->size, &format);
+  rig_start_on(&rig, volume->size, volume->sector ? volume->sector : 512, &format);
   fill(&rig, volume->keys);
   struct wodan_info info = {.size = sizeof info};
   assert_int_equal(wodan_info(rig.db, &info), 0);
@@ -54,9 +57,15 @@ static void assert_bounded(const struct volume *volume) {
 static void test_check_bounds__reads_and_heap_by_blocks(void **state) {
   (void)state;
   static const struct volume volumes[] = {
-      {.size = 32 * KIB, .keys = 40},      {.size = 64 * KIB, .keys = 120},
-      {.size = 128 * KIB, .keys = 300},    {.size = 1024 * KIB, .keys = 3000},
-      {.size = 8192 * KIB, .keys = 20000}, {.size = 8192 * KIB, .block = 64 * KIB, .keys = 5000},
+      {.size = 32 * KIB, .keys = 40},
+      {.size = 64 * KIB, .keys = 120},
+      {.size = 128 * KIB, .keys = 300},
+      {.size = 1024 * KIB, .keys = 3000},
+      {.size = 8192 * KIB, .keys = 20000},
+      {.size = 8192 * KIB, .block = 64 * KIB, .keys = 5000},
+      {.size = 8192 * KIB, .block = 4 * KIB, .keys = 7000, .page = 512, .leaf = 2 * KIB}, /* objects of one block */
+      {.size = 1024 * KIB, .block = 4 * KIB, .keys = 700, .page = 512, .leaf = 2 * KIB},
+      {.size = 16384 * KIB, .block = 64 * KIB, .keys = 20000, .sector = 64 * KIB}, /* journal blocks of 64 KiB */
   };
   for (size_t i = 0; i < sizeof volumes / sizeof volumes[0]; i++) assert_bounded(&volumes[i]);
 }

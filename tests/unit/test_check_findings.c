@@ -303,10 +303,11 @@ static void test_check__block_of_the_newest_root_reused_under_the_previous_one(v
 
 /* ---- journal and roots ------------------------------------------------------------------------------------------ */
 
-static void craft_journal_record(struct craft *c, uint64_t first, const char *key, size_t key_size) {
+static void craft_journal_value(struct craft *c, uint64_t first, const char *key, size_t key_size, size_t value_size) {
+  static const uint8_t VALUE[600];
   uint8_t bytes[2048];
   struct wire_writer w = wire_writer(bytes, sizeof bytes);
-  struct journal_operation operation = {.kind = RECORD_PUT, .key = {key, key_size}};
+  struct journal_operation operation = {.kind = RECORD_PUT, .key = {key, key_size}, .value = {VALUE, value_size}};
   wire_put_u64(&w, first);
   wire_put_u64(&w, first);
   journal_operation_encode(&w, &operation);
@@ -314,6 +315,10 @@ static void craft_journal_record(struct craft *c, uint64_t first, const char *ke
   assert_int_equal(journal_record_put(&c->journal, bytes, w.at, NULL), 0);
   assert_int_equal(journal_record_end(&c->journal, NULL), 0);
   journal_flushed(&c->journal);
+}
+
+static void craft_journal_record(struct craft *c, uint64_t first, const char *key, size_t key_size) {
+  craft_journal_value(c, first, key, key_size, 0);
 }
 
 static void test_check__journal_with_a_gap(void **state) {
@@ -336,6 +341,41 @@ static void test_check__journal_key_too_big(void **state) {
   craft_with_run(&c, NULL);
   craft_journal_record(&c, CHECKPOINT_SEQUENCE + 1, LONG, sizeof LONG);
   expect_only(&c, FOUND_JOURNAL_SIZE, WODAN_DAMAGE);
+  craft_end(&c);
+  for (size_t more = 0; more < 2; more++) {
+    struct heard heard;
+    craft_with_run(&c, NULL);
+    craft_journal_value(&c, CHECKPOINT_SEQUENCE + 1, "key", 3, c.sb.page_size / 4 + more);
+    if (more)
+      expect_only(&c, FOUND_JOURNAL_SIZE, WODAN_DAMAGE);
+    else
+      expect_clean(&c, &heard);
+    craft_end(&c);
+  }
+}
+
+static void test_check__previous_root_of_a_later_generation(void **state) {
+  (void)state;
+  struct craft c;
+  craft_begin(&c);
+  c.generation = 50;
+  craft_checkpoint_record(&c, (struct checkpoint_record){.sequence = 1});
+  c.generation = 10;
+  craft_checkpoint_record(&c, (struct checkpoint_record){.sequence = 1});
+  expect_only(&c, FOUND_PREVIOUS_NEWER, WODAN_WARNING);
+  craft_end(&c);
+}
+
+static void test_check__ring_read_as_a_whole_is_a_note(void **state) {
+  (void)state;
+  struct craft c;
+  struct heard heard;
+  craft_with_run(&c, NULL);
+  for (int i = 0; i < 3; i++) craft_checkpoint_record(&c, (struct checkpoint_record){.sequence = 1});
+  c.store.bytes[SECTOR + 100] ^= 1; /* where the bisection starts */
+  store_check(&c.store, &heard);
+  assert_int_equal(heard.report.damages + heard.report.warnings, 0);
+  assert_true(heard_id(&heard, FOUND_JOURNAL_LINEAR) >= 0);
   craft_end(&c);
 }
 
@@ -493,6 +533,8 @@ int main(void) {
       cmocka_unit_test(test_check__block_of_the_newest_root_reused_under_the_previous_one),
       cmocka_unit_test(test_check__journal_with_a_gap),
       cmocka_unit_test(test_check__journal_key_too_big),
+      cmocka_unit_test(test_check__previous_root_of_a_later_generation),
+      cmocka_unit_test(test_check__ring_read_as_a_whole_is_a_note),
       cmocka_unit_test(test_check__counters_beyond_reach),
       cmocka_unit_test(test_check__torn_newest_record_is_a_note),
       cmocka_unit_test(test_check__misplaced_journal_block_is_a_note),

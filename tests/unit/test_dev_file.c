@@ -213,7 +213,7 @@ static void test_file__lock_survives_a_child_that_ends(void **state) {
 /* ---- a system that refuses, interrupts and cuts short ---------------------------------------------------------- */
 
 static struct {
-  int open, lock, direct, fdatasync, fallocate, ftruncate, pread, pwrite; /* errno to fail with, 0: do it */
+  int open, lock, direct, fdatasync, fsync, fallocate, ftruncate, pread, pwrite; /* errno to fail with, 0: do it */
   unsigned calls;
   size_t most;    /* bytes a transfer, 0: all */
   bool interrupt; /* every other call */
@@ -254,6 +254,10 @@ static int shim_fdatasync(int fd) {
   if (interrupted()) return -1;
   return shim.fdatasync ? refuse_with(shim.fdatasync) : fdatasync(fd);
 }
+static int shim_fsync(int fd) {
+  if (interrupted()) return -1;
+  return shim.fsync ? refuse_with(shim.fsync) : fsync(fd);
+}
 static int shim_fallocate(int fd, int mode, off_t offset, off_t size) {
   if (interrupted()) return -1;
   return shim.fallocate ? refuse_with(shim.fallocate) : fallocate(fd, mode, offset, size);
@@ -262,8 +266,8 @@ static int shim_ftruncate(int fd, off_t size) {
   if (interrupted()) return -1;
   return shim.ftruncate ? refuse_with(shim.ftruncate) : ftruncate(fd, size);
 }
-static const struct path_calls shim_calls = {shim_open,   shim_lock,      shim_direct,    shim_pread,
-                                             shim_pwrite, shim_fdatasync, shim_fallocate, shim_ftruncate};
+static const struct path_calls shim_calls = {shim_open,      shim_lock,  shim_direct,    shim_pread,    shim_pwrite,
+                                             shim_fdatasync, shim_fsync, shim_fallocate, shim_ftruncate};
 
 static struct wodan_device *shim_must_open(unsigned flags) {
   struct wodan_device *d;
@@ -325,6 +329,10 @@ static void test_file__refused_creation_leaves_no_file(void **state) {
   (void)state;
   const unsigned create = WODAN_PATH_CREATE;
   memset(&shim, 0, sizeof shim);
+  shim.fsync = EIO;
+  refused(path, create, SIZE, &shim_calls, WODAN_EIO, "its folder cannot be flushed");
+  assert_int_equal(file_size(), UINT64_MAX);
+  shim.fsync = 0;
   shim.fallocate = ENOSPC;
   refused(path, create | WODAN_PATH_PREALLOCATE, SIZE, &shim_calls, WODAN_ENOSPC, "No space left");
   assert_int_equal(file_size(), UINT64_MAX);

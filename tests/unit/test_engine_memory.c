@@ -302,6 +302,40 @@ static void test_memory__no_memory_for_a_while_is_survived(void **state) {
   kept_free(image);
 }
 
+/* Maintenance in its thread, whose order is not the same twice: whoever meets the lack, for a moment or for a while, calls
+ * answer 0 or WODAN_ENOMEM, nothing is lost, and when memory is there again everything goes on. */
+static void test_memory__a_lack_that_the_thread_may_meet_is_survived(void **state) {
+  (void)state;
+  struct kept_bytes *image = fresh_image();
+  uint64_t total = 1, trials = 0, met = 0;
+  for (uint64_t n = 1; n <= total; n += 1 + n / 12, trials++) {
+    struct trial trial;
+    trial_start(&trial, image);
+    rig_close(&trial.rig);
+    trial.rig.background = true;
+    rig_open(&trial.rig);
+    uint64_t start = trial.rig.meter.calls;
+    trial.insist = false;
+    trial.rig.meter.for_ever = trials % 2;
+    trial.rig.meter.fail_at = start + n;
+    work(&trial, STEPS / 2);
+    trial.rig.meter.fail_at = 0;
+    if (total == 1) total = trial.rig.meter.calls - start;
+    met += trial.failures > 0;
+    check(&trial, "memory is back");
+    trial.insist = true;
+    work(&trial, STEPS / 2);
+    check(&trial, "after more work");
+    rig_reopen(&trial.rig);
+    check(&trial, "after reopen");
+    trial_end(&trial);
+  }
+  print_message("%llu allocations with the thread, %llu tried, %llu reported\n", (unsigned long long)total,
+                (unsigned long long)trials, (unsigned long long)met);
+  assert_true(met * 3 > trials);
+  kept_free(image);
+}
+
 /* Close without any memory: everything comes back; when it answered 0 everything is durable, else all that was synced. */
 static void test_memory__close_without_memory_keeps_what_was_committed(void **state) {
   (void)state;
@@ -413,6 +447,7 @@ int main(void) {
       cmocka_unit_test(test_memory__stays_within_the_budget_during_work),
       cmocka_unit_test(test_memory__any_single_failed_allocation_is_survived),
       cmocka_unit_test(test_memory__no_memory_for_a_while_is_survived),
+      cmocka_unit_test(test_memory__a_lack_that_the_thread_may_meet_is_survived),
       cmocka_unit_test(test_memory__close_without_memory_keeps_what_was_committed),
       cmocka_unit_test(test_memory__an_open_that_fails_gives_everything_back),
       cmocka_unit_test(test_memory__a_format_that_fails_gives_everything_back),

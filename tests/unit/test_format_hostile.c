@@ -196,6 +196,7 @@ static size_t journal_make(uint64_t *random, uint8_t *out) {
   memcpy(block.fsid, FSID, 16);
   block.sequence = random_next(random);
   block.payload_length = (uint32_t)random_below(random, JOURNAL_SIZE - JOURNAL_HEADER_SIZE + 1);
+  if (block.kind == JOURNAL_EMPTY || block.kind == JOURNAL_SEAL) block.payload_length = 0;
   uint8_t payload[JOURNAL_SIZE];
   for (uint32_t i = 0; i < block.payload_length; i++) payload[i] = (uint8_t)random_next(random);
   journal_block_encode(&block, payload, VOLUME_SEED, out, JOURNAL_SIZE);

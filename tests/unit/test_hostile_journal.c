@@ -119,6 +119,10 @@ static void test_hostile_journal__counters_about_to_wrap_are_damage(void **state
   f.journal.epoch.number = UINT64_MAX;
   forge_record(&f, 10, 10);
   assert_int_equal(forger_close(&f), WODAN_ECORRUPT);
+  forger_open(&f);
+  f.journal.head = f.journal.previous.tail = JOURNAL_COUNTER_LIMIT + 100; /* of a block */
+  forge_checkpoint(&f, 5, 0);
+  assert_int_equal(forger_close(&f), WODAN_ECORRUPT);
 }
 
 int main(void) {

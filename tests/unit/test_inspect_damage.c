@@ -2,6 +2,7 @@
  * end, and damage of what is needed is told. */
 #include "check_craft.h"
 #include "inspect_rig.h"
+#include "format/superblock.h"
 
 #include "support/random.h"
 
@@ -94,8 +95,9 @@ static void *little_memory(void *context, size_t size, size_t alignment) {
 }
 
 /* A bit a block of a volume that says it has 2^35 of them is 4 GiB and a byte. Where a size_t has 32 bits that was cut to
- * the one byte, and the map written far behind it. The ring is gone, so that the superblock is believed. */
-static void test_inspect_damage__a_volume_too_large_to_map(void **state) {
+ * the one byte, and the map written far behind it. Now there is a bit for each block of the device. The ring is gone, so that
+ * the superblock is believed. */
+static void test_inspect_damage__a_volume_larger_than_its_device_is_mapped(void **state) {
   (void)state;
   struct store store = rig_image();
   struct rig_memory memory = {0};
@@ -114,7 +116,8 @@ static void test_inspect_damage__a_volume_too_large_to_map(void **state) {
   if (wodan_inspect_open(device, &options, &inspect, &error) != 0) fail_msg("open: %s", error.message);
   struct wodan_map_cell cells[16];
   uint64_t per_cell;
-  assert_int_equal(wodan_inspect_map(inspect, cells, 16, &per_cell, &error), WODAN_ENOMEM);
+  assert_int_equal(wodan_inspect_map(inspect, cells, 16, &per_cell, &error), 0);
+  assert_int_equal(per_cell, 1ull << 31);
   wodan_inspect_close(inspect);
   wodan_device_close(device);
   assert_int_equal(memory.live, 0);
@@ -249,6 +252,69 @@ static void test_inspect_damage__a_damaged_node_is_shown_where_it_should_be(void
   assert_int_equal(again.damaged, 1);
   assert_int_equal(again.leaf, 0);
   assert_int_equal(first.told, 1);
+  wodan_inspect_close(inspect);
+  wodan_device_close(device);
+  craft_end(&c);
+}
+
+static int keep_heading(void *context, const struct wodan_field *field) {
+  char *heading = context;
+  if (field->size == 0 && field->depth == 0) snprintf(heading, 160, "%s", field->text);
+  return 0;
+}
+
+/* A read that failed once hid the node above a leaf, which then was "of no tree any more" (or "of the previous tree only")
+ * without a word of the damage. */
+static void test_inspect_damage__what_lies_behind_damage_is_not_said_to_be_of_no_tree(void **state) {
+  (void)state;
+  struct craft c;
+  struct first first = {0};
+  struct wodan_device *device;
+  char heading[160] = "";
+  lay(&c);
+  struct wodan_inspect *inspect = craft_look(&c, &first, &device);
+  assert_int_equal(wodan_inspect_tree(inspect, 0, first_object, &first, NULL), 0);
+  assert_int_equal(wodan_inspect_block(inspect, first.leaf, WODAN_VIEW_ANY, keep_heading, heading, NULL), 0);
+  assert_non_null(strstr(heading, "of the newest tree"));
+  assert_int_equal(first.told, 0);
+  c.store.bytes[first.node * SECTOR + 40] ^= 1;
+  assert_int_equal(wodan_inspect_block(inspect, first.leaf, WODAN_VIEW_ANY, keep_heading, heading, NULL), 0);
+  assert_non_null(strstr(heading, "of no tree that can be read"));
+  assert_int_equal(first.told, 1);
+  wodan_inspect_close(inspect);
+  wodan_device_close(device);
+  craft_end(&c);
+}
+
+static int any_root(void *context, const struct wodan_root *root) {
+  *(unsigned *)context += root->generation > 0;
+  return 0;
+}
+
+static int any_block(void *context, const struct wodan_journal_block *block) {
+  *(unsigned *)context += block->kind == WODAN_JOURNAL_INVALID;
+  return 0;
+}
+
+/* A journal that could not be read at all gave an empty list of roots, and nothing else. */
+static void test_inspect_damage__an_unreadable_journal_block_is_told(void **state) {
+  (void)state;
+  struct craft c;
+  struct first first = {0};
+  struct wodan_device *device;
+  unsigned roots = 0, before = 0, invalid = 0, invalid_before = 0;
+  lay(&c);
+  struct wodan_inspect *inspect = craft_look(&c, &first, &device);
+  assert_int_equal(wodan_inspect_roots(inspect, any_root, &before, NULL), 0);
+  assert_int_equal(wodan_inspect_journal(inspect, any_block, &invalid_before, NULL), 0);
+  assert_int_equal(first.told, 0);
+  c.store.broken = SECTOR;
+  c.store.broken_end = 3 * SECTOR;
+  assert_int_equal(wodan_inspect_roots(inspect, any_root, &roots, NULL), 0);
+  assert_int_equal(first.told, 2);
+  assert_int_equal(wodan_inspect_journal(inspect, any_block, &invalid, NULL), 0);
+  assert_int_equal(first.told, 4);
+  assert_true(before > 0 && roots <= before && invalid >= invalid_before);
   wodan_inspect_close(inspect);
   wodan_device_close(device);
   craft_end(&c);
@@ -470,18 +536,52 @@ static void test_inspect_damage__anything_behind_good_checksums(void **state) {
   assert_true(shown > 100 && told > 100);
 }
 
+/* An image that tells a size of a petabyte, and a ring of a quarter of it, takes the memory and the time of its device. */
+static void test_inspect_damage__a_told_size_costs_nothing(void **state) {
+  (void)state;
+  for (int ring = 0; ring < 2; ring++) {
+    struct store store;
+    struct superblock sb;
+    struct rig_memory memory = {0};
+    struct wodan_map_cell cells[16];
+    struct wodan_inspect *inspect = NULL;
+    uint64_t per_cell = 0;
+    rig_format(&store, 2 << 20);
+    assert_int_equal(superblock_decode(store.bytes, &sb, NULL), 0);
+    sb.device_blocks = UINT64_C(1) << 38;
+    if (ring) sb.journal_blocks = UINT64_C(1) << 36;
+    superblock_encode(&sb, store.bytes);
+    superblock_encode(&sb, store.bytes + store.size - SUPERBLOCK_SIZE);
+    const struct wodan_inspect_options options = {.size = sizeof options,
+                                                  .allocator = {&memory, rig_allocate, rig_release}};
+    struct wodan_device *device = store_open(&store);
+    assert_int_equal(wodan_inspect_open(device, &options, &inspect, NULL), 0);
+    assert_int_equal(wodan_inspect_map(inspect, cells, 16, &per_cell, NULL), 0);
+    uint64_t lost = 0;
+    for (int i = 0; i < 16; i++) lost += cells[i].blocks[WODAN_MAP_LOST];
+    assert_int_equal(lost, ring ? (UINT64_C(1) << 38) - 512 : 0); /* the checkpoint knows the size, where it is found */
+    assert_true(memory.peak < 512 * 1024);
+    wodan_inspect_close(inspect);
+    wodan_device_close(device);
+    store_free(&store);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_inspect_damage__a_told_size_costs_nothing),
       cmocka_unit_test(test_inspect_damage__a_flip_in_any_block_leaves_all_functions_standing),
       cmocka_unit_test(test_inspect_damage__random_bytes_in_many_places),
       cmocka_unit_test(test_inspect_damage__shorter_and_shorter_devices),
       cmocka_unit_test(test_inspect_damage__unreadable_sectors),
       cmocka_unit_test(test_inspect_damage__both_superblocks_count),
-      cmocka_unit_test(test_inspect_damage__a_volume_too_large_to_map),
+      cmocka_unit_test(test_inspect_damage__a_volume_larger_than_its_device_is_mapped),
       cmocka_unit_test(test_inspect_damage__no_memory_at_any_point),
       cmocka_unit_test(test_inspect_damage__probes_tell_what_they_found),
       cmocka_unit_test(test_inspect_damage__a_damaged_run_makes_what_is_below_unsure),
       cmocka_unit_test(test_inspect_damage__a_damaged_node_is_shown_where_it_should_be),
+      cmocka_unit_test(test_inspect_damage__what_lies_behind_damage_is_not_said_to_be_of_no_tree),
+      cmocka_unit_test(test_inspect_damage__an_unreadable_journal_block_is_told),
       cmocka_unit_test(test_inspect_damage__findings_tell_the_keys_concerned),
       cmocka_unit_test(test_inspect_damage__a_block_owned_twice_is_counted_once),
       cmocka_unit_test(test_inspect_damage__a_node_named_many_times_ends_the_walk),

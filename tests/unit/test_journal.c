@@ -7,6 +7,8 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "base/wire.h"
+#include "codec/checksum.h"
 #include "support/ring_rig.h"
 
 static void mount_ok(struct ring *ring) {
@@ -310,6 +312,30 @@ static void test_journal__a_rotten_newest_record_is_dropped_unless_a_seal_bears_
   }
 }
 
+/* A record that calls itself a checkpoint, behind a good checksum: it was passed over, and its operations were gone without a
+ * word. Now it is no part of the chain, and a seal bears witness for it. */
+static void test_journal__a_checkpoint_that_is_none_ends_the_chain(void **state) {
+  (void)state;
+  for (int sealed = 0; sealed < 2; sealed++) {
+    struct ring ring;
+    uint8_t bytes[RING_BLOCK];
+    ring_make(&ring, 8, 512);
+    for (int i = 0; i < 2; i++) {
+      ring_record(&ring, 1, 10); /* 9, 10 */
+      ring_flush(&ring);
+    }
+    if (sealed) ring_seal(&ring);
+    ring_flush(&ring);
+    ring_save(&ring, 10, bytes);
+    bytes[12] = JOURNAL_CHECKPOINT;
+    store_u64(bytes, checksum(ring.journal.seed, bytes + 8, RING_BLOCK - 8));
+    ring_restore(&ring, 10, bytes);
+    assert_int_equal(ring_mount(&ring, NULL), sealed ? WODAN_ECORRUPT : 0);
+    if (!sealed) assert_int_equal(ring.mounted.head, 10);
+    ring_release(&ring);
+  }
+}
+
 static void test_journal__damage_before_the_newest_checkpoint_is_corruption(void **state) {
   (void)state;
   struct ring ring;
@@ -565,6 +591,7 @@ int main(void) {
       cmocka_unit_test(test_journal__a_torn_tail_is_left_out_whole),
       cmocka_unit_test(test_journal__a_rotten_acknowledged_block_with_a_later_witness_is_corruption),
       cmocka_unit_test(test_journal__a_rotten_newest_record_is_dropped_unless_a_seal_bears_witness),
+      cmocka_unit_test(test_journal__a_checkpoint_that_is_none_ends_the_chain),
       cmocka_unit_test(test_journal__damage_before_the_newest_checkpoint_is_corruption),
       cmocka_unit_test(test_journal__the_newest_checkpoint_on_the_chain_is_the_root),
       cmocka_unit_test(test_journal__the_previous_root_is_lost_with_a_reason),

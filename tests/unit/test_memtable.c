@@ -676,6 +676,39 @@ static void test_key_filter__knows_its_keys_and_few_others_while_growing(void **
   assert_int_equal(mem.used, 0);
 }
 
+/* ---- checked builds ----------------------------------------------------------------------------------------------- */
+
+/* Every bit of a record in memory, sizes and key too: it is not proven any more. */
+static void test_memtable__a_changed_record_does_not_prove(void **state) {
+  (void)state;
+#ifdef WODAN_CHECKED
+  struct mem mem;
+  mem_init(&mem, NULL);
+  struct memtable *table = memtable_create(&mem, NULL);
+  const struct record put = {.key = {"a key", 5}, .sequence = 7, .kind = RECORD_PUT, .value = {"its value", 9}};
+  struct memtable_walk walk = {0};
+  struct record record;
+  struct wodan_error error;
+  assert_int_equal(memtable_reserve(table, 1, 14, NULL), 0);
+  memtable_insert(table, &put);
+  assert_true(memtable_walk(table, &walk, &record));
+  assert_int_equal(memtable_prove(&record, &error), 0);
+  assert_int_equal(memtable_prove_all(table, &error), 0);
+  uint8_t *entry = (uint8_t *)(uintptr_t)record.key.data - offsetof(struct map_entry, bytes);
+  for (size_t bit = 0; bit < 8 * (offsetof(struct map_entry, bytes) + 14); bit++) {
+    if (bit / 8 == offsetof(struct map_entry, unused)) continue;
+    entry[bit / 8] = (uint8_t)(entry[bit / 8] ^ 1u << bit % 8);
+    assert_int_equal(memtable_prove(&record, &error), WODAN_ECORRUPT);
+    assert_int_equal(memtable_prove_all(table, &error), WODAN_ECORRUPT);
+    entry[bit / 8] = (uint8_t)(entry[bit / 8] ^ 1u << bit % 8);
+  }
+  assert_int_equal(memtable_prove_all(table, &error), 0);
+  memtable_unref(table);
+#else
+  skip();
+#endif
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_memtable__empty_has_nothing),
@@ -693,6 +726,7 @@ int main(void) {
       cmocka_unit_test(test_memtable__impossible_reserve_is_refused),
       cmocka_unit_test(test_memtable__tiny_stays_tiny),
       cmocka_unit_test(test_key_filter__knows_its_keys_and_few_others_while_growing),
+      cmocka_unit_test(test_memtable__a_changed_record_does_not_prove),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

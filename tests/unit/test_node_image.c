@@ -244,6 +244,18 @@ static void test_node_image__pointers_stay_inside_the_data_area(void **state) {
   lie_close(&lie);
 }
 
+static void test_node_image__no_pivot_is_longer_than_any_key(void **state) {
+  (void)state;
+  static uint8_t key[TREE_KEY_MAX + 1] = {0xff};
+  struct lie lie;
+  lie_open(&lie);
+  lie.image.entries[1].pivot = (struct wodan_slice){key, TREE_KEY_MAX};
+  lie_told(&lie, NULL);
+  lie.image.entries[1].pivot.size++;
+  lie_told(&lie, "longer than any key");
+  lie_close(&lie);
+}
+
 static void test_node_image__pivots_ascend(void **state) {
   (void)state;
   struct lie lie;
@@ -291,13 +303,16 @@ static void list_told(struct lie *lie, const uint8_t *list, size_t size, const c
   memcpy(object.bytes + runs->offset, list, size);
   runs->length = size;
   header.length = runs->offset + size;
-  uint64_t blocks = (header.length + BLOCK - 1) / BLOCK, taken = 0;
-  for (uint32_t e = 0; e < header.extent_count; e++) taken += header.extents[e].count;
-  if (blocks == taken) {
-    object_seal(&lie->w, &object, &header);
-    object_write(&lie->w, &object);
-    assert_refused(&lie->w, &object.ptr, text);
-  }
+  uint64_t blocks = (header.length + BLOCK - 1) / BLOCK;
+  struct block_ptr whole = object.ptr;
+  assert_true(header.extent_count == 1 && blocks <= header.extents[0].count);
+  object_seal(&lie->w, &object, &header);
+  object_write(&lie->w, &object);
+  header.extents[0].count = object.ptr.extents[0].count = blocks; /* of fewer the header need not tell */
+  object_seal(&lie->w, &object, &header);
+  assert_int_equal(block_io_write(&lie->w.io, whole.extents, 1, 0, object.bytes, object.size, NULL), 0);
+  assert_refused(&lie->w, &object.ptr, text);
+  object.ptr = whole;
   object_end(&lie->w, &object);
 }
 
@@ -326,8 +341,14 @@ static void test_node_image__a_malformed_list_of_runs_is_found(void **state) {
   writer = wire_writer(list, sizeof list); /* a count that would take all memory */
   wire_put_varint(&writer, UINT64_MAX / 2);
   list_told(&lie, list, writer.at, "malformed");
-  list[0] = 1, list[1] = 0; /* a null pointer */
-  list_told(&lie, list, 2, "malformed");
+  list[0] = 0x80, list[1] = 0; /* no number at all */
+  list_told(&lie, list, 2, "list is malformed");
+  writer = wire_writer(list, sizeof list); /* a null pointer, with counts as long as a pointer */
+  wire_put_varint(&writer, 1);
+  wire_put_varint(&writer, 0);
+  wire_put_varint(&writer, UINT64_MAX);
+  wire_put_varint(&writer, UINT64_MAX);
+  list_told(&lie, list, writer.at, "run pointer is malformed");
   lie_close(&lie);
 }
 
@@ -544,6 +565,7 @@ int main(void) {
       cmocka_unit_test(test_node_image__pointers_stay_inside_the_data_area),
       cmocka_unit_test(test_node_image__pivots_ascend),
       cmocka_unit_test(test_node_image__records_of_the_table_have_no_sequence),
+      cmocka_unit_test(test_node_image__no_pivot_is_longer_than_any_key),
       cmocka_unit_test(test_node_image__a_malformed_list_of_runs_is_found),
       cmocka_unit_test(test_node_image__sections_are_those_known),
       cmocka_unit_test(test_node_image__the_table_is_that_of_its_level),

@@ -316,6 +316,60 @@ static void test_object_header__node_has_a_level_and_no_sequence(void **state) {
   assert_false(accepted(&header));
 }
 
+static void test_object_header__a_nodes_sections_are_those_known(void **state) {
+  (void)state;
+  struct object_header header = sample();
+  header.type = OBJECT_NODE;
+  header.section_count = 1;
+  header.record_count = header.sequence_max = 0;
+  for (uint8_t tag = 0; tag < 32; tag++) {
+    header.sections[0] = (struct section){tag, HEADER, OBJECT - HEADER, 5};
+    assert_int_equal(accepted(&header), tag >= SECTION_LEAVES && tag <= SECTION_CHILDREN);
+  }
+}
+
+/* A section as long as 2^64 wraps round to the end of the object again. */
+static void test_object_header__is_not_longer_than_its_object(void **state) {
+  (void)state;
+  struct object_header header = sample();
+  header.type = OBJECT_NODE;
+  header.record_count = header.sequence_max = 0;
+  header.section_count = 1;
+  header.extent_count = 1;
+  header.extents[0].count = 1;
+  header.length = HEADER - 56;
+  header.sections[0] = (struct section){SECTION_RUNS, HEADER, UINT64_MAX - 55, 5};
+  assert_false(accepted(&header));
+  header.length = HEADER + 56;
+  header.sections[0].length = 56;
+  assert_true(accepted(&header));
+}
+
+static void test_object_header__has_a_greatest_length(void **state) {
+  (void)state;
+  const struct volume_bounds large = {.block_size = 4096, .data_first = 10, .data_end = 1000};
+  for (uint32_t more = 0; more < 2; more++) {
+    uint32_t length = BLOCK_PTR_HEADER_MAX + more;
+    struct object_header back;
+    uint8_t *out = calloc(1, length);
+    struct wire_writer w = wire_writer(out, length);
+    wire_put_u64(&w, 0);
+    wire_put_bytes(&w, "WNOD", 4);
+    wire_put_u32(&w, length);
+    wire_put_bytes(&w, FSID, 16);
+    const uint64_t longs[] = {40, 3, 77, (uint64_t)length + 10, 0, 0};
+    for (size_t i = 0; i < 6; i++) wire_put_u64(&w, longs[i]);
+    extents_encode(&w, &(struct extent){20, 257}, 1);
+    const uint8_t rest[] = {0, 0, 1, SECTION_RUNS}; /* no keys, one section */
+    wire_put_bytes(&w, rest, sizeof rest);
+    wire_put_varint(&w, length);
+    wire_put_varint(&w, 10);
+    store_u64(out, checksum(SEED, out + 8, length - 8));
+    assert_int_equal(object_header_decode(out, length, SEED, FSID, &large, &back), more == 0);
+    free(out);
+  }
+}
+
 static void test_object_header__padding_must_be_zero(void **state) {
   (void)state;
   uint8_t out[HEADER];
@@ -332,6 +386,9 @@ static void test_object_header__padding_must_be_zero(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_object_header__roundtrip),
+      cmocka_unit_test(test_object_header__a_nodes_sections_are_those_known),
+      cmocka_unit_test(test_object_header__is_not_longer_than_its_object),
+      cmocka_unit_test(test_object_header__has_a_greatest_length),
       cmocka_unit_test(test_object_header__layout_is_the_table),
       cmocka_unit_test(test_object_header__node_without_keys),
       cmocka_unit_test(test_object_header__every_bit_flip_is_seen),

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <cmocka.h>
 #include "base/wire.h"
 #include "format/page.h"
@@ -287,13 +288,17 @@ static void test_page__extreme_sequences_roundtrip(void **state) {
   free(bytes);
 }
 
-/* Copies to memory of exactly that size, so that a look beyond it shows under the sanitizer. */
+/* Copies to where memory ends, so that a look beyond is a fault. */
 static bool valid_copy(const uint8_t *bytes, size_t size) {
-  uint8_t *copy = malloc(size ? size : 1);
-  memcpy(copy, bytes, size);
-  bool valid = page_validate(copy, size);
-  free(copy);
-  return valid;
+  enum { ROOM = 1 << 20, BEYOND = 1 << 20 };
+  static uint8_t *room;
+  if (!room) {
+    room = mmap(NULL, ROOM + BEYOND, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(room != MAP_FAILED && mprotect(room + ROOM, BEYOND, PROT_NONE) == 0);
+  }
+  assert_true(size <= ROOM);
+  memcpy(room + ROOM - size, bytes, size);
+  return page_validate(room + ROOM - size, size);
 }
 
 static void test_page__truncated_at_each_byte_is_refused(void **state) {
@@ -355,6 +360,28 @@ static void test_page__each_field_wrong_is_refused(void **state) {
   store_u64(bytes + 12, UINT64_MAX);
   assert_false(valid_copy(bytes, size));
   free(bytes);
+}
+
+/* What no other rule would see. */
+static void test_page__arrays_and_prefix_lie_inside(void **state) {
+  (void)state;
+  uint8_t bytes[64] = {0}; /* one record, "k", all of it prefix */
+  store_u32(bytes + 4, 1);
+  store_u16(bytes + 8, 1);
+  for (uint8_t width = 2; width <= 4; width += 2) { /* offsets of 4 bytes are only for large pages */
+    uint8_t size = (uint8_t)(PAGE_HEADER_SIZE + 4 + width + 1 + 3);
+    memset(bytes + PAGE_HEADER_SIZE, 0, sizeof bytes - PAGE_HEADER_SIZE);
+    store_u32(bytes, size);
+    bytes[10] = width;
+    bytes[PAGE_HEADER_SIZE + 4] = size - 3;
+    bytes[size - 4] = 'k';
+    assert_int_equal(valid_copy(bytes, size), width == 2);
+  }
+  bytes[10] = 2;
+  store_u16(bytes + 8, 60000); /* a prefix that ends far behind, where the record is said to start */
+  store_u16(bytes + PAGE_HEADER_SIZE + 4, PAGE_HEADER_SIZE + 6 + 60000);
+  store_u32(bytes, 40);
+  assert_false(valid_copy(bytes, 40));
 }
 
 static void test_page__order_prefix_and_base_rules(void **state) {
@@ -477,6 +504,7 @@ int main(void) {
       cmocka_unit_test_teardown(test_page__extreme_sequences_roundtrip, check_memory),
       cmocka_unit_test_teardown(test_page__truncated_at_each_byte_is_refused, check_memory),
       cmocka_unit_test_teardown(test_page__each_field_wrong_is_refused, check_memory),
+      cmocka_unit_test_teardown(test_page__arrays_and_prefix_lie_inside, check_memory),
       cmocka_unit_test_teardown(test_page__order_prefix_and_base_rules, check_memory),
       cmocka_unit_test_teardown(test_page__random_damage_is_refused_or_harmless, check_memory),
       cmocka_unit_test_teardown(test_page__builder_survives_lack_of_memory, check_memory),

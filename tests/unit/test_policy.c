@@ -291,6 +291,22 @@ static void test_policy__no_join_with_runs_below_the_first_leaf(void **state) {
   tree_close(tree);
 }
 
+/* A hostile volume may name runs of one generation in two nodes. Joined they could not be in order, which ended in an assert. */
+static void test_policy__no_join_of_runs_of_one_generation(void **state) {
+  (void)state;
+  for (int same = 0; same < 2; same++) {
+    struct tree *tree = tree_open(8, 8);
+    struct run *run = make_run(tree, 0, 221, 1, 2), *other = make_run(tree, 0, 221, 1, 3);
+    struct node *children[2] = {bottom_of(tree, 0, 2, &run, 1, NULL),
+                                bottom_of(tree, 200, 2, same ? &run : &other, 1, NULL)};
+    run_unref(run);
+    run_unref(other);
+    parent_of(tree, children, 2, NULL, NULL, 0);
+    assert_int_equal(next(tree).kind == WORK_JOIN, !same);
+    tree_close(tree);
+  }
+}
+
 /* A left child without leaves has its keys in runs only: below the right one's first leaf, which may have absorbed younger
  * runs, they would be lost. */
 static void test_policy__no_join_of_runs_without_leaves(void **state) {
@@ -421,6 +437,7 @@ int main(void) {
       cmocka_unit_test(test_policy__splits_and_joins_are_apart),
       cmocka_unit_test(test_policy__two_small_children_are_joined),
       cmocka_unit_test(test_policy__no_join_with_runs_below_the_first_leaf),
+      cmocka_unit_test(test_policy__no_join_of_runs_of_one_generation),
       cmocka_unit_test(test_policy__no_join_of_runs_without_leaves),
       cmocka_unit_test(test_policy__a_child_that_holds_nothing_goes),
       cmocka_unit_test(test_policy__a_range_is_compacted_and_no_more),

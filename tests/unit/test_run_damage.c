@@ -1,4 +1,5 @@
 /* Runs on bad media: flipped bits, wrong pointers, forged indexes, failing reads and writes; and block_io itself. */
+#include "run/filter.h"
 #include "run_world.h"
 
 /* ---- damage -------------------------------------------------------------------------------------------------- */
@@ -69,6 +70,94 @@ static void test_run__pointer_must_name_exactly_this_run(void **state) {
   uint8_t *buffer = NULL;
   assert_int_equal(block_io_read_header(&w.io, &good, OBJECT_NODE, &header, &buffer, NULL), WODAN_ECORRUPT);
   assert_null(buffer);
+  world_close(&w);
+}
+
+/* The pointer tells what the header tells, in each field, also where the header is the one that it names. */
+static void test_run__pointer_and_header_agree(void **state) {
+  (void)state;
+  struct world w;
+  world_open(&w, 512, 512, 1024, 16);
+  struct block_ptr good = build(&w, 60, true), wrong[5];
+  struct object_header header;
+  struct wodan_error error = {.message = ""};
+  uint8_t *bytes;
+  assert_int_equal(block_io_read_header(&w.io, &good, OBJECT_RUN, &header, &bytes, &error), 0);
+  assert_true(header.extent_count == 1 && header.extents[0].count > 3);
+  header.extents[0].count -= 2; /* the same blocks in two extents */
+  header.extents[1] = (struct extent){header.extents[0].first + header.extents[0].count, 2};
+  header.extent_count = good.extent_count = 2;
+  memcpy(good.extents, header.extents, sizeof good.extents);
+  uint8_t *block = aligned_alloc(4096, 4096);
+  assert_true(good.header_length <= 1024);
+  assert_int_equal(block_io_read(&w.io, good.extents, 2, 0, block, 1024, NULL), 0);
+  assert_true(object_header_encode(&header, w.io.seed, block));
+  assert_int_equal(block_io_write(&w.io, good.extents, 2, 0, block, 1024, NULL), 0);
+  good.checksum = header.checksum;
+  free(block);
+  mem_free(&w.mem, bytes, good.header_length);
+  assert_int_equal(block_io_read_header(&w.io, &good, OBJECT_RUN, &header, &bytes, &error), 0);
+  mem_free(&w.mem, bytes, good.header_length);
+  for (size_t i = 0; i < 5; i++) wrong[i] = good;
+  wrong[0].generation++;
+  wrong[1].length--;
+  wrong[2].header_length++;
+  wrong[3].extents[0].count++, wrong[3].extents[1].count--;
+  wrong[4].extents[1].first++;
+  for (size_t i = 0; i < 6; i++) {
+    struct block_ptr ptr = i < 5 ? wrong[i] : good;
+    if (i == 5) ptr.extent_count = 1;
+    assert_int_equal(block_io_read_header(&w.io, &ptr, OBJECT_RUN, &header, &bytes, &error), WODAN_ECORRUPT);
+    if (!strstr(error.message, "does not agree")) fail_msg("field %zu: %s", i, error.message);
+  }
+  assert_int_equal(block_io_read_header(&w.io, &good, OBJECT_NODE, &header, &bytes, &error), WODAN_ECORRUPT);
+  assert_non_null(strstr(error.message, "another type"));
+  world_close(&w);
+}
+
+/* Sections longer than any that is written, in a header that is right: refused before there is memory for them. */
+static void test_run__a_section_has_a_greatest_length(void **state) {
+  (void)state;
+  struct world w;
+  world_open(&w, 512, 512, 1024, 16);
+  world_shelf(&w, UINT64_MAX / 2);
+  w.io.bounds.data_end = UINT64_C(1) << 40;
+  const uint64_t most = BLOCK_IO_SECTION_MAX, lines = filter_lines(UINT32_MAX), filter = lines * FILTER_LINE_SIZE;
+  assert_true(filter > most);
+  for (int kind = 0; kind < 2; kind++) {
+    struct block_ptr ptr = build(&w, 60, true), lies = ptr;
+    struct object_header header;
+    struct wodan_error error = {.message = ""};
+    uint8_t *bytes;
+    assert_int_equal(block_io_read_header(&w.io, &ptr, OBJECT_RUN, &header, &bytes, &error), 0);
+    if (kind == 0) { /* the index takes all the rest */
+      header.section_count = 2;
+      header.sections[1].length = most + 1;
+    } else { /* as many filter lines as the records need */
+      header.sections[2].length = filter;
+      header.record_count = UINT32_MAX;
+    }
+    const struct section *last = &header.sections[header.section_count - 1];
+    header.length = lies.length = last->offset + last->length;
+    header.extents[0].count = lies.extents[0].count = (header.length + 511) / 512;
+    uint8_t *block = aligned_alloc(4096, 4096);
+    assert_int_equal(block_io_read(&w.io, ptr.extents, 1, 0, block, 1024, NULL), 0);
+    assert_true(ptr.header_length <= 1024 && object_header_encode(&header, w.io.seed, block));
+    assert_int_equal(block_io_write(&w.io, ptr.extents, 1, 0, block, 1024, NULL), 0);
+    free(block);
+    mem_free(&w.mem, bytes, ptr.header_length);
+    lies.checksum = header.checksum;
+    struct run *run = open_run(&w, &lies);
+    struct record record;
+    struct frame *pin;
+    char key[64];
+    assert_int_equal(get(&w, run, key_of(0, key), &record, &pin, &error), WODAN_ECORRUPT);
+    assert_non_null(strstr(error.message, kind ? "filter has a size" : "index is too long"));
+    run_unref(run);
+    uint8_t *section = NULL;
+    assert_int_equal(block_io_read_section(&w.io, &lies, last, &section, &error), WODAN_ECORRUPT);
+    assert_non_null(strstr(error.message, "too long"));
+  }
   world_close(&w);
 }
 
@@ -303,6 +392,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_run__any_flipped_bit_is_found_and_located),
       cmocka_unit_test(test_run__pointer_must_name_exactly_this_run),
+      cmocka_unit_test(test_run__pointer_and_header_agree),
+      cmocka_unit_test(test_run__a_section_has_a_greatest_length),
       cmocka_unit_test(test_run__forged_index_breaks_the_rules),
       cmocka_unit_test(test_run__one_bad_read_is_read_again),
       cmocka_unit_test(test_run__persistent_read_errors_are_reported_and_not_kept),

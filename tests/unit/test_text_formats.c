@@ -17,10 +17,9 @@
 
 #include <cmocka.h>
 
-#include <json-c/json.h>
-
 #include "bench_records.h"
 #include "delays.h"
+#include "json.h"
 #include "histogram.h"
 #include "line_reader.h"
 #include "text_base64.h"
@@ -559,6 +558,15 @@ static char *printed_delays(const struct wodan_stats *stats) {
   return text;
 }
 
+static void assert_delays_json(const struct wodan_stats *stats, const char *wanted) {
+  struct json json = {0};
+  delays_add(&json, NULL, stats);
+  buffer_append_byte(&json.text, 0);
+  assert_false(json.text.failed);
+  assert_string_equal((const char *)json.text.data, wanted);
+  json_release(&json);
+}
+
 static void test_delays__units_read_well(void **state) {
   (void)state;
   static const struct {
@@ -585,9 +593,7 @@ static void test_delays__nothing_counted_prints_nothing(void **state) {
   char *text = printed_delays(&stats);
   assert_string_equal(text, "");
   free(text);
-  struct json_object *list = delays_describe(&stats);
-  assert_string_equal(json_object_to_json_string_ext(list, JSON_C_TO_STRING_PLAIN), "[]");
-  json_object_put(list);
+  assert_delays_json(&stats, "[]");
 }
 
 static void test_delays__every_commit_is_named_once(void **state) {
@@ -605,11 +611,8 @@ static void test_delays__every_commit_is_named_once(void **state) {
                             "  below 7.04e+04 s                  4   0.4000 %\n"
                             "  7.04e+04 s and more               1   0.1000 %\n");
   free(text);
-  struct json_object *list = delays_describe(&stats);
-  assert_string_equal(json_object_to_json_string_ext(list, JSON_C_TO_STRING_PLAIN),
-                      "[{\"below_ns\":1,\"commits\":985},{\"below_ns\":1024,\"commits\":10},"
-                      "{\"below_ns\":70368744177664,\"commits\":4},{\"below_ns\":null,\"commits\":1}]");
-  json_object_put(list);
+  assert_delays_json(&stats, "[{\"below_ns\":1,\"commits\":985},{\"below_ns\":1024,\"commits\":10},"
+                             "{\"below_ns\":70368744177664,\"commits\":4},{\"below_ns\":null,\"commits\":1}]");
 }
 
 int main(void) {

@@ -198,6 +198,35 @@ static void test_to_text__object_header(void **state) {
   assert_intact(HEADER, bytes, sizeof bytes, "extent=block 70, 1 blocks\nlow key=\"a\"");
   flip_all(HEADER, bytes, sizeof bytes, NULL);
   cut_all(HEADER, bytes, sizeof bytes);
+  struct heard heard;
+  enum { EXTENTS = 80, SECTIONS = EXTENTS + 5 + 3 + 3 }; /* counts that cannot be: what follows is not shown */
+  bytes[SECTIONS] = OBJECT_SECTIONS_MAX + 1;
+  show(HEADER, bytes, sizeof bytes, &heard);
+  assert_non_null(strstr(heard.text, "low key"));
+  assert_null(strstr(heard.text, "tag 1"));
+  free(heard.covered);
+  bytes[EXTENTS] = BLOCK_PTR_EXTENTS_MAX + 1;
+  show(HEADER, bytes, sizeof bytes, &heard);
+  assert_non_null(strstr(heard.text, "extents=17"));
+  assert_null(strstr(heard.text, "extent=block"));
+  free(heard.covered);
+  bytes[EXTENTS] = 2;
+  store_u32(bytes + 12, 40); /* shorter than any header: the rest is shown all the same */
+  show(HEADER, bytes, sizeof bytes, &heard);
+  assert_non_null(strstr(heard.text, "sections="));
+  free(heard.covered);
+  bytes[SECTIONS + 1] = 200; /* a tag without a name */
+  bytes[SECTIONS] = 2;
+  show(HEADER, bytes, sizeof bytes, &heard);
+  assert_non_null(strstr(heard.text, "unknown=tag 200"));
+  free(heard.covered);
+  uint8_t *large = calloc(1, BLOCK_PTR_HEADER_MAX + 8); /* longer than any header: its checksum is not looked at */
+  memcpy(large, bytes, sizeof bytes);
+  store_u32(large + 12, BLOCK_PTR_HEADER_MAX + 1);
+  show(HEADER, large, BLOCK_PTR_HEADER_MAX + 8, &heard);
+  assert_null(strstr(heard.text, "wrong"));
+  free(heard.covered);
+  free(large);
 }
 
 /* A page of these keys, the values of a kind. */
@@ -236,6 +265,11 @@ static void test_to_text__pages(void **state) {
     assert_intact(kind, bytes, size, WORDS[kind - RECORDS]);
     cut_all(kind, bytes, size);
     if (kind == RECORDS) flip_all(kind, bytes, size, page_validate);
+    struct heard heard;
+    store_u32(bytes + 4, 0); /* no page has no record */
+    show(kind, bytes, size, &heard);
+    assert_null(strstr(heard.text, "key heads"));
+    free(heard.covered);
   }
 }
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Every C source looks as clang-format would write it. Usage: check_format.sh [FILE...]   (default: all of the project)
+# Every C and C++ source looks as clang-format would write it. Usage: check_format.sh [FILE...]   (default: all of the project)
 #
 # Versions of clang-format differ in details; the one that counts is Debian 12's, 14. Without it: exit code 77, "skipped".
 set -eu
@@ -20,4 +20,4 @@ if [ $# -eq 0 ]; then
     [ ! -d "$folder" ] || set -- "$@" "$folder"
   done
 fi
-find "$@" -name '*.[ch]' -print0 | xargs -0 clang-format --dry-run -Werror
+find "$@" '(' -name '*.[ch]' -o -name '*.cc' ')' -print0 | xargs -0 clang-format --dry-run -Werror

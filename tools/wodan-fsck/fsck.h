@@ -2,10 +2,11 @@
 #ifndef WODAN_FSCK_H
 #define WODAN_FSCK_H
 
-#include <json-c/json.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <wodan/wodan.h>
+
+#include "json.h"
 
 /* fsck(8), added up; numbers never change. */
 enum {
@@ -23,6 +24,7 @@ enum fsck_mode { FSCK_CHECK, FSCK_LIST_ROOTS, FSCK_REPAIR_SAFE, FSCK_REPAIR_ALL,
 struct fsck {
   const char *image, *out; /* out: of FSCK_SALVAGE */
   enum fsck_mode mode;
+  bool mirage;  /* an image of MirageOS Wodan */
   bool dry_run; /* of a repair: tells what it would do */
   bool verbose, json, bar;
   uint64_t generation, memory; /* 0: the newest root; no limit */
@@ -30,8 +32,7 @@ struct fsck {
   bool bar_shown;
   int percent; /* shown last */
   bool cancelled;
-  struct json_object *findings; /* with json */
-  struct json_object *extra;    /* with json: what else was done, or NULL */
+  struct json answer, extra; /* with json: the object, open in its list; what else was done, when extra_name */
   const char *extra_name;
 };
 
@@ -50,11 +51,14 @@ struct key_range {
 };
 enum { RANGE_TEXT_SIZE = 160 };
 void range_text(char out[RANGE_TEXT_SIZE], const struct key_range *range);
-struct json_object *range_json(const struct key_range *range);
-struct json_object *block_json(uint64_t block);
-/* The last lines, or the JSON object. */
-void report_summary(const struct fsck *fsck, const struct wodan_check_report *report, int status,
-                    const struct wodan_error *error, int exit_code);
+void range_json(struct json *json, const char *name, const struct key_range *range);
+/* With json, the answer's first members, up to the inside of its list. */
+void report_begin(struct fsck *fsck, const char *schema, uint64_t version, const char *list);
+/* With json, ends the answer, prints and releases it. Returns the exit code, with what became of that. */
+int report_end(struct fsck *fsck, int exit_code);
+/* The last lines, or the rest of the JSON object. Returns the exit code, with what became of that. */
+int report_summary(struct fsck *fsck, const struct wodan_check_report *report, int status,
+                   const struct wodan_error *error, int exit_code);
 
 /* ---- the other modes; each returns the exit code --------------------------------------------------------------------- */
 

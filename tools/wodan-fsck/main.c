@@ -16,8 +16,9 @@
 #include <string.h>
 #include <unistd.h>
 #include "fsck.h"
+#include "mirage.h"
 
-enum { KEY_JSON = 256, KEY_LIST_ROOTS, KEY_MEMORY };
+enum { KEY_JSON = 256, KEY_LIST_ROOTS, KEY_MEMORY, KEY_MIRAGE };
 
 volatile sig_atomic_t fsck_interrupted;
 
@@ -85,6 +86,9 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
   case KEY_MEMORY:
     fsck->memory = number(state, "--memory", argument, true);
     return 0;
+  case KEY_MIRAGE:
+    fsck->mirage = true;
+    return 0;
   case KEY_JSON:
     fsck->json = true;
     return 0;
@@ -96,6 +100,8 @@ static error_t parse(int key, char *argument, struct argp_state *state) {
     if (!fsck->image) argp_error(state, "which image?");
     if (fsck->dry_run && fsck->mode == FSCK_CHECK) fsck->mode = FSCK_REPAIR_ALL;
     if (fsck->generation && fsck->mode == FSCK_REPAIR_SAFE) argp_error(state, "--root: another root only with --yes");
+    if (fsck->mirage && fsck->mode != FSCK_CHECK && fsck->mode != FSCK_LIST_ROOTS)
+      argp_error(state, "--mirage: such images are checked, not repaired (wodan import-mirage takes their records)");
     if (fsck->dry_run && fsck->mode == FSCK_SALVAGE) argp_error(state, "--output writes a new image: not with -n");
     return 0;
   default:
@@ -115,8 +121,10 @@ static const struct argp_option OPTIONS[] = {
      "descriptor",
      0},
     {"root", 'b', "GENERATION", 0, "Take this root in place of the newest; with -y the image goes on from there", 0},
-    {"list-roots", KEY_LIST_ROOTS, NULL, 0, "List the roots that the journal still holds, and check nothing", 0},
+    {"list-roots", KEY_LIST_ROOTS, NULL, 0, "List the roots that are still there, and check nothing", 0},
     {"memory", KEY_MEMORY, "SIZE", 0, "Take no more memory than that (suffix K, M, G)", 0},
+    {"mirage", KEY_MIRAGE, NULL, 0,
+     "The image is one of MirageOS Wodan (OCaml, format version 1): checked only; findings are WM0001 ...", 0},
     {"json", KEY_JSON, NULL, 0, "Print one JSON object in place of lines", 0},
     {0}};
 
@@ -139,6 +147,24 @@ static int exit_code_of(const struct fsck *fsck, const struct wodan_check_report
   if (status < 0) code = FSCK_OPERATIONAL;
   if (fsck->cancelled) code |= FSCK_CANCELLED;
   return code;
+}
+
+/* As check, for an image of MirageOS Wodan. */
+static int check_mirage(struct fsck *fsck, struct wodan_check_report *report, struct wodan_error *error) {
+  struct mirage_source source = {0};
+  struct mirage_summary summary = {0};
+  const struct wodan_check_options options = {.size = sizeof options,
+                                              .context = fsck,
+                                              .finding = on_finding,
+                                              .progress = on_progress,
+                                              .memory_limit = fsck->memory,
+                                              .generation = fsck->generation};
+  int status = mirage_source_open(&source, fsck->image, error);
+  if (status == 0) status = mirage_check(&source, &options, &summary, error);
+  mirage_source_close(&source);
+  bar_wipe(fsck);
+  *report = summary.report;
+  return status;
 }
 
 static int check(struct fsck *fsck, struct wodan_check_report *report, struct wodan_error *error) {
@@ -167,10 +193,10 @@ static int finish(int code) {
 static int check_only(struct fsck *fsck) {
   struct wodan_check_report report = {0};
   struct wodan_error error = {.block = WODAN_NO_BLOCK};
-  int status = check(fsck, &report, &error), code = exit_code_of(fsck, &report, status);
+  int status = fsck->mirage ? check_mirage(fsck, &report, &error) : check(fsck, &report, &error);
+  int code = exit_code_of(fsck, &report, status);
   if (status < 0) fprintf(stderr, "wodan-fsck: %s: %s\n", fsck->image, error.message);
-  report_summary(fsck, &report, status, &error, code);
-  return code;
+  return report_summary(fsck, &report, status, &error, code);
 }
 
 int main(int argc, char **argv) {
@@ -186,8 +212,7 @@ int main(int argc, char **argv) {
   if (fsck.mode == FSCK_LIST_ROOTS) return finish(list_roots(&fsck));
   struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
   sigaction(SIGINT, &action, NULL); /* a second Ctrl-C ends the program the usual way */
-  fsck.findings = json_object_new_array();
+  report_begin(&fsck, "wodan-fsck", JSON_VERSION, "findings");
   int code = fsck.mode == FSCK_SALVAGE ? salvage(&fsck) : fsck.mode == FSCK_CHECK ? check_only(&fsck) : repair(&fsck);
-  json_object_put(fsck.findings);
   return finish(code);
 }

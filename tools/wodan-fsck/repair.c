@@ -10,11 +10,6 @@
 #include <stdio.h>
 #include "fsck.h"
 
-struct repairing {
-  struct fsck *fsck;
-  struct json_object *steps;
-};
-
 static const char *kind_name(uint32_t kind) {
   static const char *const names[] = {[WODAN_REPAIR_SUPERBLOCK] = "superblock",
                                       [WODAN_REPAIR_ROOT] = "root",
@@ -27,37 +22,29 @@ static const char *kind_name(uint32_t kind) {
   return kind < sizeof names / sizeof *names && names[kind] ? names[kind] : "unknown";
 }
 
-static void repair_finding(void *context, const struct wodan_finding *finding) {
-  on_finding(((struct repairing *)context)->fsck, finding);
-}
-
-static int repair_progress(void *context, uint64_t done, uint64_t total) {
-  return on_progress(((struct repairing *)context)->fsck, done, total);
-}
-
 static void repair_step(void *context, const struct wodan_repair_step *step) {
-  struct repairing *repairing = context;
+  struct fsck *fsck = context;
   const struct key_range range = {step->has_range, step->has_lower, step->has_upper, step->lower, step->upper};
   char keys[RANGE_TEXT_SIZE];
-  bar_wipe(repairing->fsck);
-  if (!repairing->fsck->json) {
+  bar_wipe(fsck);
+  if (!fsck->json) {
     range_text(keys, &range);
-    printf("%s %s: ", repairing->fsck->dry_run ? "would repair" : "repair", kind_name(step->kind));
+    printf("%s %s: ", fsck->dry_run ? "would repair" : "repair", kind_name(step->kind));
     if (step->block != WODAN_NO_BLOCK) printf("block %" PRIu64 ": ", step->block);
     printf("%s%s\n", step->message, keys);
     return;
   }
-  struct json_object *object = json_object_new_object();
-  json_object_object_add(object, "kind", json_object_new_string(kind_name(step->kind)));
-  json_object_object_add(object, "block", block_json(step->block));
-  json_object_object_add(object, "generation", json_object_new_uint64(step->generation));
-  json_object_object_add(object, "message", json_object_new_string(step->message));
-  json_object_object_add(object, "keys", range_json(&range));
-  json_object_array_add(repairing->steps, object);
+  struct json *json = &fsck->extra;
+  json_open(json, NULL, '{');
+  json_text(json, "kind", kind_name(step->kind));
+  json_block(json, "block", step->block);
+  json_number(json, "generation", step->generation);
+  json_text(json, "message", step->message);
+  range_json(json, "keys", &range);
+  json_close(json, '}');
 }
 
-static int run(struct repairing *repairing, struct wodan_repair_report *report, struct wodan_error *error) {
-  struct fsck *fsck = repairing->fsck;
+static int run(struct fsck *fsck, struct wodan_repair_report *report, struct wodan_error *error) {
   struct wodan_device *device = NULL;
   int status = wodan_path_device(fsck->image, fsck->dry_run ? WODAN_PATH_READ_ONLY : 0, 0, &device, error);
   if (status < 0) return status;
@@ -65,10 +52,10 @@ static int run(struct repairing *repairing, struct wodan_repair_report *report, 
                                                .allowed = fsck->mode == FSCK_REPAIR_ALL ? WODAN_REPAIR_LOSSY
                                                                                         : WODAN_REPAIR_SAFE,
                                                .dry_run = fsck->dry_run,
-                                               .context = repairing,
-                                               .finding = repair_finding,
+                                               .context = fsck,
+                                               .finding = on_finding,
                                                .step = repair_step,
-                                               .progress = repair_progress,
+                                               .progress = on_progress,
                                                .memory_limit = fsck->memory,
                                                .generation = fsck->generation};
   status = wodan_repair(device, &options, report, error);
@@ -91,22 +78,22 @@ static int code_of(const struct fsck *fsck, const struct wodan_repair_report *re
 }
 
 int repair(struct fsck *fsck) {
-  struct repairing repairing = {.fsck = fsck, .steps = json_object_new_array()};
   struct wodan_repair_report report = {0};
   struct wodan_error error = {.block = WODAN_NO_BLOCK};
-  int status = run(&repairing, &report, &error), code = code_of(fsck, &report, status);
-  if (status < 0) fprintf(stderr, "wodan-fsck: %s: %s\n", fsck->image, error.message);
   if (fsck->json) {
     fsck->extra_name = "repair";
-    fsck->extra = json_object_new_object();
-    json_object_object_add(fsck->extra, "dry_run", json_object_new_boolean(fsck->dry_run));
-    json_object_object_add(fsck->extra, "steps", json_object_get(repairing.steps));
-    json_object_object_add(fsck->extra, "losses", json_object_new_uint64(report.losses));
+    json_open(&fsck->extra, NULL, '{');
+    json_bool(&fsck->extra, "dry_run", fsck->dry_run);
+    json_open(&fsck->extra, "steps", '[');
+  }
+  int status = run(fsck, &report, &error), code = code_of(fsck, &report, status);
+  if (status < 0) fprintf(stderr, "wodan-fsck: %s: %s\n", fsck->image, error.message);
+  if (fsck->json) {
+    json_close(&fsck->extra, ']');
+    json_number(&fsck->extra, "losses", report.losses);
+    json_close(&fsck->extra, '}');
   } else if (status == 0 && report.steps) {
     printf("%s: %" PRIu64 " repairs %s\n", fsck->image, report.steps, fsck->dry_run ? "would be done" : "done");
   }
-  report_summary(fsck, &report.after, status, &error, code);
-  json_object_put(fsck->extra);
-  json_object_put(repairing.steps);
-  return code;
+  return report_summary(fsck, &report.after, status, &error, code);
 }

@@ -7,7 +7,6 @@
  * See: wodan-fsck(8), tests/cli/test_fsck.sh. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include "fsck.h"
 
@@ -60,10 +59,6 @@ int on_progress(void *context, uint64_t done, uint64_t total) {
   return fsck->cancelled;
 }
 
-struct json_object *block_json(uint64_t block) {
-  return block == WODAN_NO_BLOCK ? NULL : json_object_new_uint64(block); /* NULL is JSON's null */
-}
-
 /* A key in quotes, \xHH for what does not print, cut after 40 characters. */
 static void key_text(char out[64], struct wodan_slice key) {
   const unsigned char *at = key.data;
@@ -90,26 +85,30 @@ void range_text(char out[RANGE_TEXT_SIZE], const struct key_range *range) {
 }
 
 /* A bound as a string when it is ASCII, else as an object {"hex":...}; null: open. */
-static struct json_object *json_bound(uint32_t there, struct wodan_slice key) {
+static void add_bound(struct json *json, const char *name, uint32_t there, struct wodan_slice key) {
   const unsigned char *at = key.data;
   bool plain = true;
-  if (!there) return NULL;
   for (size_t i = 0; i < key.size; i++) plain = plain && at[i] < 0x80;
-  if (plain) return json_object_new_string_len(key.size ? key.data : "", (int)key.size);
-  struct json_object *object = json_object_new_object();
-  char *hex = calloc(key.size + 1, 2);
-  for (size_t i = 0; i < key.size && hex; i++) snprintf(hex + 2 * i, 3, "%02x", at[i]);
-  json_object_object_add(object, "hex", hex ? json_object_new_string(hex) : NULL);
-  free(hex);
-  return object;
+  if (!there) {
+    json_text(json, name, NULL);
+  } else if (plain) {
+    json_bytes(json, name, key);
+  } else {
+    json_open(json, name, '{');
+    json_hex(json, "hex", key);
+    json_close(json, '}');
+  }
 }
 
-struct json_object *range_json(const struct key_range *range) {
-  struct json_object *keys = range->has_range ? json_object_new_object() : NULL;
-  if (!keys) return NULL;
-  json_object_object_add(keys, "lower", json_bound(range->has_lower, range->lower));
-  json_object_object_add(keys, "upper", json_bound(range->has_upper, range->upper));
-  return keys;
+void range_json(struct json *json, const char *name, const struct key_range *range) {
+  if (!range->has_range) {
+    json_text(json, name, NULL);
+    return;
+  }
+  json_open(json, name, '{');
+  add_bound(json, "lower", range->has_lower, range->lower);
+  add_bound(json, "upper", range->has_upper, range->upper);
+  json_close(json, '}');
 }
 
 /* What repairs a finding, in JSON and (an option) in lines. */
@@ -134,7 +133,7 @@ void on_finding(void *context, const struct wodan_finding *finding) {
   const struct key_range range = {finding->has_range, finding->has_lower, finding->has_upper, finding->lower,
                                   finding->upper};
   char id[16], keys[RANGE_TEXT_SIZE];
-  snprintf(id, sizeof id, "WF%04" PRIu32, finding->id);
+  snprintf(id, sizeof id, "%s%04" PRIu32, fsck->mirage ? "WM" : "WF", finding->id);
   range_text(keys, &range);
   bar_wipe(fsck);
   if (!fsck->json) {
@@ -146,15 +145,16 @@ void on_finding(void *context, const struct wodan_finding *finding) {
              finding->message, keys, repair_text(finding->repair));
     return;
   }
-  struct json_object *object = json_object_new_object();
-  json_object_object_add(object, "id", json_object_new_string(id));
-  json_object_object_add(object, "severity", json_object_new_string(severity_name(finding->severity)));
-  json_object_object_add(object, "block", block_json(finding->block));
-  json_object_object_add(object, "generation", json_object_new_uint64(finding->generation));
-  json_object_object_add(object, "message", json_object_new_string(finding->message));
-  json_object_object_add(object, "keys", range_json(&range));
-  json_object_object_add(object, "repair", json_object_new_string(repair_name(finding->repair)));
-  json_object_array_add(fsck->findings, object);
+  struct json *json = &fsck->answer;
+  json_open(json, NULL, '{');
+  json_text(json, "id", id);
+  json_text(json, "severity", severity_name(finding->severity));
+  json_block(json, "block", finding->block);
+  json_number(json, "generation", finding->generation);
+  json_text(json, "message", finding->message);
+  range_json(json, "keys", &range);
+  json_text(json, "repair", repair_name(finding->repair));
+  json_close(json, '}');
 }
 
 /* ---- the summary ------------------------------------------------------------------------------------------------ */
@@ -194,32 +194,56 @@ static const char *state_of(const struct fsck *fsck, const struct wodan_check_re
   return fsck->cancelled ? "cancelled" : "clean";
 }
 
-static void print_json(const struct fsck *fsck, const struct wodan_check_report *report, int status,
-                       const struct wodan_error *error, int exit_code) {
-  struct figure figures[FIGURES];
-  figures_of(report, figures);
-  struct json_object *root = json_object_new_object(), *summary = json_object_new_object(), *failure = NULL;
-  if (status < 0) {
-    failure = json_object_new_object();
-    json_object_object_add(failure, "code", json_object_new_string(status_name(status)));
-    json_object_object_add(failure, "message", json_object_new_string(error->message));
-    json_object_object_add(failure, "block", block_json(error->block));
+void report_begin(struct fsck *fsck, const char *schema, uint64_t version, const char *list) {
+  if (!fsck->json) return;
+  json_open(&fsck->answer, NULL, '{');
+  json_text(&fsck->answer, "schema", schema);
+  json_number(&fsck->answer, "version", version);
+  json_text(&fsck->answer, "image", fsck->image);
+  json_open(&fsck->answer, list, '[');
+}
+
+int report_end(struct fsck *fsck, int exit_code) {
+  if (!fsck->json) return exit_code;
+  struct buffer *text = &fsck->answer.text;
+  json_close(&fsck->answer, '}');
+  buffer_append_byte(text, '\n');
+  if (text->failed) {
+    if (!(exit_code & FSCK_OPERATIONAL))
+      fprintf(stderr, "wodan-fsck: %s: not enough memory for the answer\n", fsck->image);
+    exit_code |= FSCK_OPERATIONAL;
+  } else {
+    fwrite(text->data, 1, text->size, stdout);
   }
-  json_object_object_add(summary, "state", json_object_new_string(state_of(fsck, report, status)));
-  json_object_object_add(summary, "complete", json_object_new_boolean(status == 0 && report->complete));
-  json_object_object_add(summary, "cancelled", json_object_new_boolean(fsck->cancelled));
-  for (size_t i = 0; i < FIGURES; i++)
-    json_object_object_add(summary, figures[i].name, json_object_new_uint64(figures[i].value));
-  json_object_object_add(summary, "error", failure);
-  json_object_object_add(summary, "exit_code", json_object_new_int(exit_code));
-  json_object_object_add(root, "schema", json_object_new_string("wodan-fsck"));
-  json_object_object_add(root, "version", json_object_new_int(JSON_VERSION));
-  json_object_object_add(root, "image", json_object_new_string(fsck->image));
-  json_object_object_add(root, "findings", json_object_get(fsck->findings));
-  if (fsck->extra) json_object_object_add(root, fsck->extra_name, json_object_get(fsck->extra));
-  json_object_object_add(root, "summary", summary);
-  puts(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
-  json_object_put(root);
+  json_release(&fsck->answer);
+  json_release(&fsck->extra);
+  return exit_code;
+}
+
+static int print_json(struct fsck *fsck, const struct wodan_check_report *report, int status,
+                      const struct wodan_error *error, int exit_code) {
+  struct figure figures[FIGURES];
+  struct json *json = &fsck->answer;
+  figures_of(report, figures);
+  json_close(json, ']');
+  if (fsck->extra_name) json_append(json, fsck->extra_name, &fsck->extra);
+  json_open(json, "summary", '{');
+  json_text(json, "state", state_of(fsck, report, status));
+  json_bool(json, "complete", status == 0 && report->complete);
+  json_bool(json, "cancelled", fsck->cancelled);
+  for (size_t i = 0; i < FIGURES; i++) json_number(json, figures[i].name, figures[i].value);
+  if (status < 0) {
+    json_open(json, "error", '{');
+    json_text(json, "code", status_name(status));
+    json_text(json, "message", error->message);
+    json_block(json, "block", error->block);
+    json_close(json, '}');
+  } else {
+    json_text(json, "error", NULL);
+  }
+  json_number(json, "exit_code", (uint64_t)exit_code);
+  json_close(json, '}');
+  return report_end(fsck, exit_code);
 }
 
 static void print_lines(const struct fsck *fsck, const struct wodan_check_report *r) {
@@ -231,6 +255,10 @@ static void print_lines(const struct fsck *fsck, const struct wodan_check_report
     printf("%s: %" PRIu64 " damage, %" PRIu64 " warnings", fsck->image, r->damages, r->warnings);
   else if (fsck->cancelled)
     printf("%s: nothing found so far", fsck->image);
+  else if (fsck->mirage)
+    printf("%s: clean, generation %" PRIu64 ", %" PRIu64 "/%" PRIu64 " blocks used, %" PRIu64 " records in %" PRIu64
+           " nodes",
+           fsck->image, r->generation, r->blocks_live, r->blocks, r->records, r->nodes);
   else
     printf("%s: clean, generation %" PRIu64 ", %" PRIu64 "/%" PRIu64 " blocks used, %" PRIu64 " records in %" PRIu64
            " leaves and %" PRIu64 " runs, %" PRIu64 " in the journal",
@@ -238,10 +266,9 @@ static void print_lines(const struct fsck *fsck, const struct wodan_check_report
   puts(fsck->cancelled ? " (cancelled)" : r->complete ? "" : " (not everything could be reached)");
 }
 
-void report_summary(const struct fsck *fsck, const struct wodan_check_report *report, int status,
-                    const struct wodan_error *error, int exit_code) {
-  if (fsck->json)
-    print_json(fsck, report, status, error, exit_code);
-  else if (status == 0)
-    print_lines(fsck, report);
+int report_summary(struct fsck *fsck, const struct wodan_check_report *report, int status,
+                   const struct wodan_error *error, int exit_code) {
+  if (fsck->json) return print_json(fsck, report, status, error, exit_code);
+  if (status == 0) print_lines(fsck, report);
+  return exit_code;
 }

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include "fsck.h"
+#include "mirage.h"
 
 enum { ROOTS_VERSION = 1 };
 
@@ -18,24 +19,66 @@ static int on_root(void *context, const struct wodan_root *root) {
            root->journal_block, root->blocks);
     return 0;
   }
-  struct json_object *object = json_object_new_object();
-  json_object_object_add(object, "generation", json_object_new_uint64(root->generation));
-  json_object_object_add(object, "sequence", json_object_new_uint64(root->sequence));
-  json_object_object_add(object, "journal_block", json_object_new_uint64(root->journal_block));
-  json_object_object_add(object, "tail", json_object_new_uint64(root->tail));
-  json_object_object_add(object, "blocks", json_object_new_uint64(root->blocks));
-  json_object_array_add(fsck->findings, object);
+  struct json *json = &fsck->answer;
+  json_open(json, NULL, '{');
+  json_number(json, "generation", root->generation);
+  json_number(json, "sequence", root->sequence);
+  json_number(json, "journal_block", root->journal_block);
+  json_number(json, "tail", root->tail);
+  json_number(json, "blocks", root->blocks);
+  json_close(json, '}');
   return 0;
 }
 
+/* What hides roots from the list: that of its own walk. */
+struct hidden {
+  bool walking;
+  char why[320]; /* "" as long as there is none */
+};
+
+static void on_hidden(void *context, const struct wodan_damage *damage) {
+  struct hidden *hidden = context;
+  if (hidden->walking && !hidden->why[0]) snprintf(hidden->why, sizeof hidden->why, "%s", damage->message);
+}
+
+static void on_mirage_root(void *context, uint64_t generation, uint64_t block) {
+  struct fsck *fsck = context;
+  if (!fsck->json) {
+    printf("%12" PRIu64 " %14" PRIu64 "\n", generation, block);
+    return;
+  }
+  struct json *json = &fsck->answer;
+  json_open(json, NULL, '{');
+  json_number(json, "generation", generation);
+  json_number(json, "block", block);
+  json_close(json, '}');
+}
+
+static int walk_mirage_roots(struct fsck *fsck, struct wodan_error *error) {
+  struct mirage_source source = {0};
+  int status = mirage_source_open(&source, fsck->image, error);
+  if (status == 0 && !fsck->json) printf("%12s %14s\n", "generation", "block");
+  if (status == 0) status = mirage_roots(&source, on_mirage_root, fsck, error);
+  mirage_source_close(&source);
+  return status;
+}
+
 static int walk_roots(struct fsck *fsck, struct wodan_error *error) {
+  if (fsck->mirage) return walk_mirage_roots(fsck, error);
   struct wodan_device *device = NULL;
   struct wodan_inspect *inspect = NULL;
+  struct hidden hidden = {0};
+  const struct wodan_inspect_options options = {.size = sizeof options, .context = &hidden, .damage = on_hidden};
   int status = wodan_path_device(fsck->image, WODAN_PATH_READ_ONLY, 0, &device, error);
   if (status < 0) return status;
-  status = wodan_inspect_open(device, NULL, &inspect, error);
+  status = wodan_inspect_open(device, &options, &inspect, error);
+  hidden.walking = true;
   if (status == 0 && !fsck->json) printf("%12s %14s %14s %12s\n", "generation", "operation", "journal block", "blocks");
   if (status == 0) status = wodan_inspect_roots(inspect, on_root, fsck, error);
+  if (status == 0 && hidden.why[0]) {
+    status = error->code = WODAN_EIO;
+    snprintf(error->message, sizeof error->message, "the list may not be whole: %.200s", hidden.why);
+  }
   wodan_inspect_close(inspect);
   wodan_device_close(device);
   return status;
@@ -43,20 +86,11 @@ static int walk_roots(struct fsck *fsck, struct wodan_error *error) {
 
 int list_roots(struct fsck *fsck) {
   struct wodan_error error = {.block = WODAN_NO_BLOCK};
-  fsck->findings = json_object_new_array();
-  int status = walk_roots(fsck, &error);
+  report_begin(fsck, "wodan-fsck-roots", ROOTS_VERSION, "roots");
+  int status = walk_roots(fsck, &error), code = status < 0 ? FSCK_OPERATIONAL : FSCK_OK;
   if (status < 0) fprintf(stderr, "wodan-fsck: %s: %s\n", fsck->image, error.message);
-  if (fsck->json) {
-    struct json_object *root = json_object_new_object(), *failure = NULL;
-    if (status < 0) failure = json_object_new_string(status_name(status));
-    json_object_object_add(root, "schema", json_object_new_string("wodan-fsck-roots"));
-    json_object_object_add(root, "version", json_object_new_int(ROOTS_VERSION));
-    json_object_object_add(root, "image", json_object_new_string(fsck->image));
-    json_object_object_add(root, "roots", json_object_get(fsck->findings));
-    json_object_object_add(root, "error", failure);
-    puts(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
-    json_object_put(root);
-  }
-  json_object_put(fsck->findings);
-  return status < 0 ? FSCK_OPERATIONAL : FSCK_OK;
+  if (!fsck->json) return code;
+  json_close(&fsck->answer, ']');
+  json_text(&fsck->answer, "error", status < 0 ? status_name(status) : NULL);
+  return report_end(fsck, code);
 }

@@ -13,7 +13,6 @@
 #include <string.h>
 #include <unistd.h>
 #include "fsck.h"
-#include "text_jsonl.h"
 
 enum { CUT_MOST = 64 }; /* times that an image may have been longer */
 
@@ -43,12 +42,12 @@ static void salvage_orphan(void *context, const struct wodan_orphan *orphan) {
   if (salvaging->orphans_failed) return;
   buffer_clear(line);
   buffer_append_byte(line, '{');
-  text_jsonl_append_member(line, "key", orphan->key);
+  json_append_bytes(line, "key", orphan->key);
   buffer_append_byte(line, ',');
   if (orphan->deleted)
     buffer_append_text(line, "\"deleted\":true");
   else
-    text_jsonl_append_member(line, "value", orphan->value);
+    json_append_bytes(line, "value", orphan->value);
   snprintf(numbers, sizeof numbers, ",\"sequence\":%" PRIu64 ",\"generation\":%" PRIu64 ",\"block\":%" PRIu64 "}\n",
            orphan->sequence, orphan->generation, orphan->block);
   buffer_append_text(line, numbers);
@@ -60,15 +59,17 @@ static void salvage_orphan(void *context, const struct wodan_orphan *orphan) {
 static void tell(struct salvaging *salvaging, const struct wodan_salvage_report *report) {
   struct fsck *fsck = salvaging->fsck;
   if (fsck->json) {
-    fsck->extra = json_object_new_object();
+    struct json *json = &fsck->extra;
     fsck->extra_name = "salvage";
-    json_object_object_add(fsck->extra, "output", json_object_new_string(fsck->out));
-    json_object_object_add(fsck->extra, "complete", json_object_new_boolean((int)report->complete));
-    json_object_object_add(fsck->extra, "records", json_object_new_uint64(report->records));
-    json_object_object_add(fsck->extra, "losses", json_object_new_uint64(report->losses));
-    json_object_object_add(fsck->extra, "unreachable", json_object_new_uint64(report->orphans));
-    json_object_object_add(fsck->extra, "runs_found", json_object_new_uint64(report->runs_found));
-    json_object_object_add(fsck->extra, "generation", json_object_new_uint64(report->generation));
+    json_open(json, NULL, '{');
+    json_text(json, "output", fsck->out);
+    json_bool(json, "complete", report->complete);
+    json_number(json, "records", report->records);
+    json_number(json, "losses", report->losses);
+    json_number(json, "unreachable", report->orphans);
+    json_number(json, "runs_found", report->runs_found);
+    json_number(json, "generation", report->generation);
+    json_close(json, '}');
     return;
   }
   if (!report->complete) return;
@@ -158,8 +159,7 @@ int salvage(struct fsck *fsck) {
   }
   if (fsck->cancelled) code |= FSCK_CANCELLED;
   tell(&salvaging, &report);
-  report_summary(fsck, &report.check, status, &error, code);
-  json_object_put(fsck->extra);
+  code = report_summary(fsck, &report.check, status, &error, code);
   buffer_release(&salvaging.line);
   free(salvaging.orphans_name);
   return code;

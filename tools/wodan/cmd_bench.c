@@ -6,7 +6,6 @@
  * Order: work, time, settle, counters, close.
  *
  * See: bench_work.c, bench_records.c; tests/cli/test_cli.sh. */
-#include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -15,34 +14,22 @@
 #include "commands.h"
 #include "delays.h"
 #include "image.h"
+#include "json.h"
 #include "progress.h"
 #include "report.h"
 
-enum { KEY_WORKLOAD = 'w', KEY_NUM = 'n', KEY_THREADS = 't', KEY_SEED = 's', KEY_KEY_SIZE = 0x2000, KEY_VALUE_SIZE };
 enum { WORKLOADS_MAX = 32, THREADS_MAX = 256 };
 
 struct bench_options {
   struct options common;
+  const char *workload_names;
   const struct bench_workload *workloads[WORKLOADS_MAX];
   size_t workload_count;
   uint64_t num, seed;
-  uint32_t key_size, value_size;
-  unsigned threads;
+  uint32_t key_size, value_size, threads;
 };
 
-static const struct argp_option option_list[] = {
-    {"workload", KEY_WORKLOAD, "W[,W...]", 0, "What to run, one after the other: see above", 0},
-    {"num", KEY_NUM, "N", 0, "Number of records (default 1000000)", 0},
-    {"key-size", KEY_KEY_SIZE, "BYTES", 0, "Size of a key, 8 or more (default 16)", 0},
-    {"value-size", KEY_VALUE_SIZE, "BYTES", 0, "Size of a value (default 100)", 0},
-    {"seed", KEY_SEED, "S", 0, "Another seed, other records and another order (default 1)", 0},
-    {"threads", KEY_THREADS, "T", 0, "Threads for reading workloads and fillsync (default 1)", 0},
-    {0}};
-
-static const struct argp_child children[] = {{&options_write_argp, 0, NULL, 0}, {0}};
-
 static void parse_workloads(struct bench_options *bench, const char *list, const struct argp_state *state) {
-  bench->workload_count = 0;
   for (const char *name = list;; name++) {
     size_t size = strcspn(name, ",");
     const struct bench_workload *workload = bench_workload_find(name, size);
@@ -58,58 +45,17 @@ static void parse_workloads(struct bench_options *bench, const char *list, const
   }
 }
 
-static unsigned parse_threads(const char *argument, const struct argp_state *state) {
-  uint64_t threads = options_count(state, "--threads", argument, 1);
-  if (threads > THREADS_MAX) argp_error(state, "--threads: at most %d", THREADS_MAX);
+static void check(const struct argp_state *state, void *options) {
+  struct bench_options *bench = options;
+  if (bench->workload_names == NULL) argp_error(state, "--workload is missing");
+  parse_workloads(bench, bench->workload_names, state);
 #ifdef WODAN_NO_THREADS
-  if (threads > 1) argp_error(state, "--threads: this build of the library is for one thread");
+  if (bench->threads > 1) argp_error(state, "--threads: this build of the library is for one thread");
 #endif
-  return (unsigned)threads;
 }
 
-static error_t parse(int key, char *argument, struct argp_state *state) {
-  struct bench_options *bench = state->input;
-  switch (key) {
-  case ARGP_KEY_INIT:
-    state->child_inputs[0] = &bench->common;
-    return 0;
-  case KEY_WORKLOAD:
-    parse_workloads(bench, argument, state);
-    return 0;
-  case KEY_NUM:
-    bench->num = options_count(state, "--num", argument, 1);
-    if (bench->num > UINT64_C(1) << 40) argp_error(state, "--num: %s is too large", argument);
-    return 0;
-  case KEY_KEY_SIZE:
-    bench->key_size = (uint32_t)options_size_within(state, "--key-size", argument, BENCH_KEY_SIZE_MAX);
-    if (bench->key_size < BENCH_KEY_SIZE_MIN) argp_error(state, "--key-size: at least %d", BENCH_KEY_SIZE_MIN);
-    return 0;
-  case KEY_VALUE_SIZE:
-    bench->value_size = (uint32_t)options_size_within(state, "--value-size", argument, BENCH_VALUE_SIZE_MAX);
-    return 0;
-  case KEY_SEED:
-    bench->seed = options_count(state, "--seed", argument, 0);
-    return 0;
-  case KEY_THREADS:
-    bench->threads = parse_threads(argument, state);
-    return 0;
-  case ARGP_KEY_ARG:
-    if (state->arg_num > 0) argp_error(state, "one image is enough");
-    bench->common.image = argument;
-    return 0;
-  case ARGP_KEY_END:
-    if (bench->common.image == NULL) argp_error(state, "the image is missing");
-    if (bench->workload_count == 0) argp_error(state, "--workload is missing");
-    return 0;
-  default:
-    return ARGP_ERR_UNKNOWN;
-  }
-}
-
-static const struct argp argp = {
-    .options = option_list,
-    .parser = parse,
-    .args_doc = "IMAGE",
+static const struct options_verb verb = {
+    .arguments = "IMAGE",
     .doc = "Runs workloads on the image as it stands. fillseq, fillrandom and fillsync leave the same N records in it "
            "(ascending, in random order, each durable by itself); overwrite puts N random ones of them again; "
            "deleterandom removes half of them; readrandom, readmissing, readseq and scan100 (N/100 scans of 100 "
@@ -119,7 +65,22 @@ static const struct argp argp = {
            "are those of whole calls; `engine delay' is the part of a commit's that maintenance caused (power-of-two "
            "buckets, upper edge). "
            "With --json one object, or an array of them for several workloads.",
-    .children = children};
+    .shared = OPTIONS_WRITE,
+    .rows = {{"workload", 'w', "W[,W...]", OPTIONS_TEXT, offsetof(struct bench_options, workload_names), 0, 0,
+              "What to run, one after the other: see above"},
+             {"num", 'n', "N", OPTIONS_COUNT, offsetof(struct bench_options, num), 1, UINT64_C(1) << 40,
+              "Number of records (default 1000000)"},
+             {"key-size", 0, "BYTES", OPTIONS_SIZE32, offsetof(struct bench_options, key_size), BENCH_KEY_SIZE_MIN,
+              BENCH_KEY_SIZE_MAX, "Size of a key, 8 or more (default 16)"},
+             {"value-size", 0, "BYTES", OPTIONS_SIZE32, offsetof(struct bench_options, value_size), 0,
+              BENCH_VALUE_SIZE_MAX, "Size of a value (default 100)"},
+             {"seed", 's', "S", OPTIONS_COUNT, offsetof(struct bench_options, seed), 0, 0,
+              "Another seed, other records and another order (default 1)"},
+             {"threads", 't', "T", OPTIONS_COUNT32, offsetof(struct bench_options, threads), 1, THREADS_MAX,
+              "Threads for reading workloads and fillsync (default 1)"}},
+    .operands = {OPTIONS_IMAGE},
+    .check = check,
+};
 
 /* One line of the answer. */
 struct bench_result {
@@ -204,55 +165,47 @@ static double per_second(const struct bench_result *result) {
   return result->seconds_ns == 0 ? 0 : (double)result->operations * 1e9 / (double)result->seconds_ns;
 }
 
-static void add_number(struct json_object *object, const char *name, uint64_t value) {
-  json_object_object_add(object, name, json_object_new_uint64(value));
-}
-
-static void add_real(struct json_object *object, const char *name, double value) {
-  char text[64];
-  snprintf(text, sizeof text, "%.3f", value);
-  json_object_object_add(object, name, json_object_new_double_s(value, text));
-}
-
 static double delay_us(const struct wodan_stats *stats, double percent) {
   return (double)wodan_delay_percentile(stats, percent) / 1e3;
 }
 
-static void add_delays(struct json_object *object, const struct wodan_stats *stats) {
-  add_real(object, "engine_delay_p50_us", delay_us(stats, 50));
-  add_real(object, "engine_delay_p99_us", delay_us(stats, 99));
-  add_real(object, "engine_delay_p999_us", delay_us(stats, 99.9));
-  add_real(object, "engine_delay_max_us", (double)stats->put_delay_max / 1e3);
-  add_number(object, "put_work_max_bytes", stats->put_work_max);
-  json_object_object_add(object, "engine_delays", delays_describe(stats));
+static void add_delays(struct json *json, const struct wodan_stats *stats) {
+  json_real(json, "engine_delay_p50_us", delay_us(stats, 50));
+  json_real(json, "engine_delay_p99_us", delay_us(stats, 99));
+  json_real(json, "engine_delay_p999_us", delay_us(stats, 99.9));
+  json_real(json, "engine_delay_max_us", (double)stats->put_delay_max / 1e3);
+  json_number(json, "put_work_max_bytes", stats->put_work_max);
+  delays_add(json, "engine_delays", stats);
 }
 
-static struct json_object *describe(const struct bench_result *result) {
-  struct json_object *object = json_object_new_object();
-  json_object_object_add(object, "workload", json_object_new_string(result->workload->name));
-  add_number(object, "num", result->operations);
-  add_number(object, "threads", result->threads);
-  add_real(object, "seconds", (double)result->seconds_ns / 1e9);
-  add_real(object, "settle_seconds", (double)result->settle_ns / 1e9);
-  add_real(object, "ops_per_second", per_second(result));
-  add_real(object, "p50_us", (double)result->p50_ns / 1e3);
-  add_real(object, "p99_us", (double)result->p99_ns / 1e3);
-  add_real(object, "p999_us", (double)result->p999_ns / 1e3);
-  add_real(object, "max_us", (double)result->max_ns / 1e3);
-  add_number(object, "device_bytes_written", result->written);
-  add_number(object, "device_bytes_read", result->read);
-  add_number(object, "user_bytes", result->user_bytes);
-  add_real(object, "write_amplification", result->write_amplification);
-  add_real(object, "space_amplification", result->space_amplification);
-  add_number(object, "peak_rss_bytes", result->peak_rss);
-  if (result->workload->writes) add_delays(object, &result->stats);
-  return object;
+static void describe(struct json *json, const struct bench_result *result) {
+  json_open(json, NULL, '{');
+  json_text(json, "workload", result->workload->name);
+  json_number(json, "num", result->operations);
+  json_number(json, "threads", result->threads);
+  json_real(json, "seconds", (double)result->seconds_ns / 1e9);
+  json_real(json, "settle_seconds", (double)result->settle_ns / 1e9);
+  json_real(json, "ops_per_second", per_second(result));
+  json_real(json, "p50_us", (double)result->p50_ns / 1e3);
+  json_real(json, "p99_us", (double)result->p99_ns / 1e3);
+  json_real(json, "p999_us", (double)result->p999_ns / 1e3);
+  json_real(json, "max_us", (double)result->max_ns / 1e3);
+  json_number(json, "device_bytes_written", result->written);
+  json_number(json, "device_bytes_read", result->read);
+  json_number(json, "user_bytes", result->user_bytes);
+  json_real(json, "write_amplification", result->write_amplification);
+  json_real(json, "space_amplification", result->space_amplification);
+  json_number(json, "peak_rss_bytes", result->peak_rss);
+  if (result->workload->writes) add_delays(json, &result->stats);
+  json_close(json, '}');
 }
 
-static void print_json(const struct bench_result *results, size_t count) {
-  struct json_object *answer = count == 1 ? describe(&results[0]) : json_object_new_array();
-  for (size_t i = 0; count > 1 && i < count; i++) json_object_array_add(answer, describe(&results[i]));
-  report_object(true, answer);
+static int print_json(const struct bench_result *results, size_t count) {
+  struct json json = {0};
+  if (count != 1) json_open(&json, NULL, '[');
+  for (size_t i = 0; i < count; i++) describe(&json, &results[i]);
+  if (count != 1) json_close(&json, ']');
+  return report_json(&json) ? EXIT_CODE_OK : EXIT_CODE_IO;
 }
 
 /* The same columns as above, for the part of the time that the engine made commits wait or work. */
@@ -276,7 +229,7 @@ static void print_table_row(const struct bench_result *result) {
 
 int cmd_bench(int argc, char **argv) {
   struct bench_options bench = {.num = 1000000, .seed = 1, .key_size = 16, .value_size = 100, .threads = 1};
-  options_parse(&argp, argc, argv, &bench);
+  options_parse(&verb, argc, argv, &bench);
   struct bench_result results[WORKLOADS_MAX] = {0};
   bool json = bench.common.json;
   int exit_code = EXIT_CODE_OK;
@@ -290,6 +243,6 @@ int cmd_bench(int argc, char **argv) {
     }
     print_table_row(&results[i]);
   }
-  if (json && exit_code == EXIT_CODE_OK) print_json(results, bench.workload_count);
+  if (json && exit_code == EXIT_CODE_OK) exit_code = print_json(results, bench.workload_count);
   return report_flush(exit_code);
 }

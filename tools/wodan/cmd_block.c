@@ -6,7 +6,6 @@
  *
  * See: include/wodan/inspect.h; tests/cli/test_inspect.sh. */
 #include <inttypes.h>
-#include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,36 +16,9 @@
 enum { HEX_BYTES = 8, HEX_BYTES_JSON = 64 };
 
 struct block_options {
-  struct look_options look;
+  struct options common;
   uint64_t block;
-  bool given;
 };
-
-static const struct argp_child children[] = {{&look_argp, 0, NULL, 0}, {0}};
-
-static error_t parse(int key, char *argument, struct argp_state *state) {
-  struct block_options *options = state->input;
-  switch (key) {
-  case ARGP_KEY_INIT:
-    state->child_inputs[0] = &options->look;
-    return 0;
-  case ARGP_KEY_ARG:
-    if (state->arg_num == 0) {
-      options->look.common.image = argument;
-    } else if (state->arg_num == 1) {
-      options->block = options_count(state, "BLOCK", argument, 0);
-      options->given = true;
-    } else {
-      argp_error(state, "one block is enough");
-    }
-    return 0;
-  case ARGP_KEY_END:
-    if (!options->given) argp_error(state, "image and block are needed");
-    return 0;
-  default:
-    return ARGP_ERR_UNKNOWN;
-  }
-}
 
 /* The first bytes as hexadecimal digits; "..." when there are more. */
 static void hex_text(char *text, const struct wodan_field *field, uint32_t most) {
@@ -58,19 +30,19 @@ static void hex_text(char *text, const struct wodan_field *field, uint32_t most)
 }
 
 static int on_field(void *context, const struct wodan_field *field) {
-  struct json_object *list = context;
+  struct json *json = context;
   char hex[2 * HEX_BYTES_JSON + 8];
-  if (list != NULL) {
-    struct json_object *json = json_object_new_object();
+  if (json != NULL) {
+    json_open(json, NULL, '{');
     hex_text(hex, field, HEX_BYTES_JSON);
-    look_add_number(json, "depth", field->depth);
-    if (field->size) look_add_number(json, "offset", field->offset);
-    if (field->size) look_add_number(json, "size", field->size);
-    if (field->size) look_add_text(json, "bytes", hex);
-    look_add_text(json, "name", field->name);
-    look_add_text(json, "text", field->text);
-    if (field->problem != NULL) look_add_text(json, "problem", field->problem);
-    json_object_array_add(list, json);
+    json_number(json, "depth", field->depth);
+    if (field->size) json_number(json, "offset", field->offset);
+    if (field->size) json_number(json, "size", field->size);
+    if (field->size) json_text(json, "bytes", hex);
+    json_text(json, "name", field->name);
+    json_text(json, "text", field->text);
+    if (field->problem != NULL) json_text(json, "problem", field->problem);
+    json_close(json, '}');
     return 0;
   }
   hex_text(hex, field, HEX_BYTES);
@@ -86,28 +58,34 @@ static int on_field(void *context, const struct wodan_field *field) {
 }
 
 static int show_block(struct look *look, const struct block_options *options, uint32_t view) {
-  struct json_object *json = NULL, *fields = NULL;
+  struct json json = {0}, *shown = options->common.json ? &json : NULL;
   struct wodan_error error;
-  if (options->look.common.json) {
-    json = json_object_new_object();
-    look_add_number(json, "block", options->block);
-    json_object_object_add(json, "fields", fields = json_object_new_array());
+  if (shown != NULL) {
+    json_open(shown, NULL, '{');
+    json_number(shown, "block", options->block);
+    json_open(shown, "fields", '[');
   }
-  int status = wodan_inspect_block(look->inspect, options->block, view, on_field, fields, &error);
-  if (status == 0) return look_end(look, json, EXIT_CODE_OK);
-  json_object_put(json);
+  int status = wodan_inspect_block(look->inspect, options->block, view, on_field, shown, &error);
+  if (shown != NULL) json_close(shown, ']');
+  if (status == 0) return look_end(look, shown, EXIT_CODE_OK);
+  json_release(&json);
   return look_fail(look, status, &error);
 }
 
-static int run(int argc, char **argv, const struct argp *argp, uint32_t view) {
+static int run(int argc, char **argv, const struct options_verb *verb, uint32_t view) {
   struct block_options options = {0};
-  options_parse(argp, argc, argv, &options);
+  options_parse(verb, argc, argv, &options);
   struct look look;
-  int exit_code = look_open(&look, &options.look.common, options.look.generation);
+  int exit_code = look_open(&look, &options.common);
   if (exit_code == EXIT_CODE_OK) exit_code = show_block(&look, &options, view);
   look_close(&look);
   return exit_code;
 }
+
+/* What the three verbs take. */
+#define BLOCK_VERB                                                                                                     \
+  .arguments = "IMAGE BLOCK", .shared = OPTIONS_LOOK,                                                                  \
+  .operands = {OPTIONS_IMAGE, {"block", OPTIONS_COUNT, offsetof(struct block_options, block), false}}
 
 #define COLUMNS                                                                                                        \
   "The columns are: offset on the device and size in bytes, the bytes (hexadecimal, the first of them), the field, "   \
@@ -115,30 +93,23 @@ static int run(int argc, char **argv, const struct argp *argp, uint32_t view) {
   "value. Reads only, damaged images too; exit code 1 when there is no such thing in the block."
 
 int cmd_node(int argc, char **argv) {
-  static const struct argp argp = {
-      .parser = parse,
-      .args_doc = "IMAGE BLOCK",
-      .doc = "Decodes the node that holds the block: header, leaves or children, buffered runs. " COLUMNS,
-      .children = children};
-  return run(argc, argv, &argp, WODAN_VIEW_NODE);
+  static const struct options_verb verb = {
+      BLOCK_VERB, .doc = "Decodes the node that holds the block: header, leaves or children, buffered runs. " COLUMNS};
+  return run(argc, argv, &verb, WODAN_VIEW_NODE);
 }
 
 int cmd_page(int argc, char **argv) {
-  static const struct argp argp = {
-      .parser = parse,
-      .args_doc = "IMAGE BLOCK",
+  static const struct options_verb verb = {
+      BLOCK_VERB,
       .doc =
           "Decodes the pages, the index or the filter of the run or leaf that holds the block, as far as they lie in "
-          "it. " COLUMNS,
-      .children = children};
-  return run(argc, argv, &argp, WODAN_VIEW_PAGE);
+          "it. " COLUMNS};
+  return run(argc, argv, &verb, WODAN_VIEW_PAGE);
 }
 
 int cmd_block(int argc, char **argv) {
-  static const struct argp argp = {
-      .parser = parse,
-      .args_doc = "IMAGE BLOCK",
-      .doc = "Decodes whatever is in the block: superblock, journal, node, run, or what is left of one. " COLUMNS,
-      .children = children};
-  return run(argc, argv, &argp, WODAN_VIEW_ANY);
+  static const struct options_verb verb = {
+      BLOCK_VERB,
+      .doc = "Decodes whatever is in the block: superblock, journal, node, run, or what is left of one. " COLUMNS};
+  return run(argc, argv, &verb, WODAN_VIEW_ANY);
 }

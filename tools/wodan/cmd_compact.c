@@ -6,81 +6,44 @@
  * Order: the figures before, the steps, one checkpoint, the figures after.
  *
  * See: include/wodan/db.h; tests/cli/test_cli.sh. */
-#include <json-c/json.h>
 #include <stdio.h>
 
 #include "commands.h"
 #include "image.h"
+#include "json.h"
 #include "key_range.h"
 #include "progress.h"
 #include "report.h"
 
-enum { KEY_FROM = 0x2000, KEY_TO, KEY_BUDGET };
 enum { STEP_BYTES = 16 * 1024 * 1024 }; /* between two looks at the terminal */
 
 struct compact_options {
   struct options common;
-  struct options_encoding encoding;
   const char *from, *to;
   uint64_t budget; /* 0: none */
 };
 
-static const struct argp_option option_list[] = {
-    {"from", KEY_FROM, "A", 0, "Only keys from A on", 0},
-    {"to", KEY_TO, "B", 0, "Only keys before B", 0},
-    {"budget", KEY_BUDGET, "SIZE", 0, "Stop when about SIZE was written, with suffix K, M, G or T (default: when done)",
-     0},
-    {0}};
-
-static const struct argp_child children[] = {
-    {&options_write_argp, 0, NULL, 0}, {&options_encoding_argp, 0, NULL, 0}, {0}};
-
-static error_t parse(int key, char *argument, struct argp_state *state) {
-  struct compact_options *compact = state->input;
-  switch (key) {
-  case ARGP_KEY_INIT:
-    state->child_inputs[0] = &compact->common;
-    state->child_inputs[1] = &compact->encoding;
-    return 0;
-  case KEY_FROM:
-    compact->from = argument;
-    return 0;
-  case KEY_TO:
-    compact->to = argument;
-    return 0;
-  case KEY_BUDGET:
-    compact->budget = options_size(state, "--budget", argument);
-    if (compact->budget == 0) argp_error(state, "--budget: 0 is too small");
-    return 0;
-  case ARGP_KEY_ARG:
-    if (state->arg_num > 0) argp_error(state, "one image is enough");
-    compact->common.image = argument;
-    return 0;
-  case ARGP_KEY_NO_ARGS:
-    argp_error(state, "the image is missing");
-    return 0;
-  default:
-    return ARGP_ERR_UNKNOWN;
-  }
-}
-
-static const struct argp argp = {
-    .options = option_list,
-    .parser = parse,
-    .args_doc = "IMAGE",
+static const struct options_verb verb = {
+    .arguments = "IMAGE",
     .doc =
         "Moves the buffered records of a key range (default: all) into leaves and joins small leaves, so that a scan "
         "reads leaves only. Tells leaves, runs and space before and after, and the bytes written. `complete false' "
         "means that --budget came first: run it again to go on.",
-    .children = children};
+    .shared = OPTIONS_WRITE | OPTIONS_ENCODING,
+    .rows = {{"from", 0, "A", OPTIONS_TEXT, offsetof(struct compact_options, from), 0, 0, "Only keys from A on"},
+             {"to", 0, "B", OPTIONS_TEXT, offsetof(struct compact_options, to), 0, 0, "Only keys before B"},
+             {"budget", 0, "SIZE", OPTIONS_SIZE, offsetof(struct compact_options, budget), 1, 0,
+              "Stop when about SIZE was written, with suffix K, M, G or T (default: when done)"}},
+    .operands = {OPTIONS_IMAGE},
+};
 
 static int build_range(const struct compact_options *compact, struct key_range *range) {
   int exit_code = EXIT_CODE_OK;
   if (compact->from != NULL) {
-    exit_code = options_decode(&compact->common, &compact->encoding, "--from", compact->from, &range->from);
+    exit_code = options_decode(&compact->common, "--from", compact->from, &range->from);
   }
   if (compact->to != NULL && exit_code == EXIT_CODE_OK) {
-    exit_code = options_decode(&compact->common, &compact->encoding, "--to", compact->to, &range->to);
+    exit_code = options_decode(&compact->common, "--to", compact->to, &range->to);
     range->bounded = true;
   }
   return exit_code;
@@ -129,29 +92,25 @@ static int run(const struct image *image, uint64_t budget, const struct key_rang
   return image_fail(image, status);
 }
 
-static void add_number(struct json_object *object, const char *name, uint64_t value) {
-  json_object_object_add(object, name, json_object_new_uint64(value));
-}
-
-static struct json_object *describe(const struct compaction *compaction) {
+static void describe(const struct compaction *compaction, struct json *json) {
   const struct wodan_stats *before = &compaction->before, *after = &compaction->after;
-  struct json_object *object = json_object_new_object();
-  json_object_object_add(object, "complete", json_object_new_boolean(compaction->complete));
-  add_number(object, "leaves_before", before->leaves);
-  add_number(object, "leaves_after", after->leaves);
-  add_number(object, "runs_before", before->runs);
-  add_number(object, "runs_after", after->runs);
-  add_number(object, "nodes_before", before->nodes);
-  add_number(object, "nodes_after", after->nodes);
-  add_number(object, "space_live_before", before->space_live);
-  add_number(object, "space_live_after", after->space_live);
-  add_number(object, "bytes_written", compaction->written);
-  return object;
+  json_open(json, NULL, '{');
+  json_bool(json, "complete", compaction->complete);
+  json_number(json, "leaves_before", before->leaves);
+  json_number(json, "leaves_after", after->leaves);
+  json_number(json, "runs_before", before->runs);
+  json_number(json, "runs_after", after->runs);
+  json_number(json, "nodes_before", before->nodes);
+  json_number(json, "nodes_after", after->nodes);
+  json_number(json, "space_live_before", before->space_live);
+  json_number(json, "space_live_after", after->space_live);
+  json_number(json, "bytes_written", compaction->written);
+  json_close(json, '}');
 }
 
 int cmd_compact(int argc, char **argv) {
   struct compact_options compact = {0};
-  options_parse(&argp, argc, argv, &compact);
+  options_parse(&verb, argc, argv, &compact);
   struct key_range range = {0};
   struct image image = {0};
   struct compaction compaction = {0};
@@ -160,8 +119,9 @@ int cmd_compact(int argc, char **argv) {
   if (exit_code == EXIT_CODE_OK) exit_code = run(&image, compact.budget, &range, &compaction);
   exit_code = image_close(&image, exit_code);
   if (exit_code == EXIT_CODE_OK) {
-    report_object(compact.common.json, describe(&compaction));
-    exit_code = report_flush(exit_code);
+    struct json json = {.lines = !compact.common.json};
+    describe(&compaction, &json);
+    exit_code = report_json(&json) ? report_flush(exit_code) : EXIT_CODE_IO;
   }
   key_range_release(&range);
   return exit_code;

@@ -7,50 +7,23 @@
  * Order: violations as they are found, the answer at the end.
  *
  * See: include/wodan/sim.h; tests/cli/test_crash.sh. */
-#include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
 #include <wodan/sim.h>
 
 #include "commands.h"
+#include "json.h"
 #include "options.h"
 #include "report.h"
 
-enum {
-  KEY_SECONDS = 't',
-  KEY_DEPTH = 'd',
-  KEY_GEOMETRY = 'g',
-  KEY_SEED = 's',
-  KEY_OPS = 'n',
-  KEY_JOBS = 'j',
-  KEY_REPLAY = 'r'
-};
-enum { KEY_JSON = 0x3000, KEY_CANARY };
 enum { SECONDS_DEFAULT = 60, SECONDS_MAX = 1000000, JOBS_MAX = 64 };
 
 struct crash {
+  struct options common;
   struct wodan_sim_crash_options run;
-  bool json;
+  const char *geometries;
+  bool canary;
 };
-
-static const struct argp_option option_list[] = {
-    {"seconds", KEY_SECONDS, "N", 0, "Time limit; 0: none, and no random workloads (default 60)", 0},
-    {"depth", KEY_DEPTH, "1|2", 0, "2: cut the power again during recovery and the commits behind it (default 1)", 0},
-    {"geometry", KEY_GEOMETRY, "NAME[,NAME...]", 0, "Only these devices: tiny, torn, wide, tree (default all)", 0},
-    {"seed", KEY_SEED, "S", 0, "Other sizes, values and random workloads (default 1)", 0},
-    {"ops", KEY_OPS, "N", 0, "All sequences of up to N operations first, at most 6 (default 3)", 0},
-    {"jobs", KEY_JOBS, "N", 0, "Threads (default 2)", 0},
-    {"replay", KEY_REPLAY, "LINE", 0, "Only the state that an earlier run named", 0},
-    {"json", KEY_JSON, NULL, 0, "Answer in JSON on standard output, errors too", 1},
-    {"canary", KEY_CANARY, NULL, OPTION_HIDDEN, "The device lies about flushes: wrong states must be found", 1},
-    {0}};
-
-static uint32_t parse_count(const struct argp_state *state, const char *what, const char *text, uint64_t least,
-                            uint64_t most) {
-  uint64_t count = options_count(state, what, text, least);
-  if (count > most) argp_error(state, "%s: at most %llu", what, (unsigned long long)most);
-  return (uint32_t)count;
-}
 
 static uint32_t parse_geometries(const struct argp_state *state, const char *list) {
   uint32_t chosen = 0;
@@ -66,47 +39,13 @@ static uint32_t parse_geometries(const struct argp_state *state, const char *lis
   }
 }
 
-static error_t parse(int key, char *argument, struct argp_state *state) {
-  struct crash *crash = state->input;
-  switch (key) {
-  case KEY_SECONDS:
-    crash->run.seconds = parse_count(state, "--seconds", argument, 0, SECONDS_MAX);
-    return 0;
-  case KEY_DEPTH:
-    crash->run.depth = parse_count(state, "--depth", argument, 1, 2);
-    return 0;
-  case KEY_GEOMETRY:
-    crash->run.geometries = parse_geometries(state, argument);
-    return 0;
-  case KEY_SEED:
-    crash->run.seed = options_count(state, "--seed", argument, 1);
-    return 0;
-  case KEY_OPS:
-    crash->run.ops = parse_count(state, "--ops", argument, 1, WODAN_SIM_CRASH_OPS_MAX);
-    return 0;
-  case KEY_JOBS:
-    crash->run.jobs = parse_count(state, "--jobs", argument, 1, JOBS_MAX);
-    return 0;
-  case KEY_REPLAY:
-    crash->run.replay = argument;
-    return 0;
-  case KEY_JSON:
-    crash->json = true;
-    return 0;
-  case KEY_CANARY:
-    crash->run.canary = 1;
-    return 0;
-  case ARGP_KEY_ARG:
-    argp_error(state, "'%s': there is no argument, all devices are simulated", argument);
-    return 0;
-  default:
-    return ARGP_ERR_UNKNOWN;
-  }
+static void check(const struct argp_state *state, void *options) {
+  struct crash *crash = options;
+  if (crash->geometries != NULL) crash->run.geometries = parse_geometries(state, crash->geometries);
+  crash->run.canary = crash->canary; /* the device lies about flushes: wrong states must be found */
 }
 
-static const struct argp argp = {
-    .options = option_list,
-    .parser = parse,
+static const struct options_verb verb = {
     .doc =
         "Enumerates what power cuts may leave of a database and judges every state. Workloads: all sequences of up to "
         "N "
@@ -121,45 +60,56 @@ static const struct argp argp = {
         "power after it, and pass the checks of wodan-fsck."
         "\vExit codes: 0 all states were right, 1 one was not (each is told with a line for --replay), 2 usage. In "
         "JSON `complete' lists for which numbers of operations every sequence was run through; `truncated' what was "
-        "cut short by time, or sampled."};
+        "cut short by time, or sampled.",
+    .shared = OPTIONS_JSON,
+    .rows = {{"seconds", 't', "N", OPTIONS_COUNT32, offsetof(struct crash, run.seconds), 0, SECONDS_MAX,
+              "Time limit; 0: none, and no random workloads (default 60)"},
+             {"depth", 'd', "1|2", OPTIONS_COUNT32, offsetof(struct crash, run.depth), 1, 2,
+              "2: cut the power again during recovery and the commits behind it (default 1)"},
+             {"geometry", 'g', "NAME[,NAME...]", OPTIONS_TEXT, offsetof(struct crash, geometries), 0, 0,
+              "Only these devices: tiny, torn, wide, tree (default all)"},
+             {"seed", 's', "S", OPTIONS_COUNT, offsetof(struct crash, run.seed), 1, 0,
+              "Other sizes, values and random workloads (default 1)"},
+             {"ops", 'n', "N", OPTIONS_COUNT32, offsetof(struct crash, run.ops), 1, WODAN_SIM_CRASH_OPS_MAX,
+              "All sequences of up to N operations first, at most 6 (default 3)"},
+             {"jobs", 'j', "N", OPTIONS_COUNT32, offsetof(struct crash, run.jobs), 1, JOBS_MAX, "Threads (default 2)"},
+             {"replay", 'r', "LINE", OPTIONS_TEXT, offsetof(struct crash, run.replay), 0, 0,
+              "Only the state that an earlier run named"},
+             {"canary", 0, NULL, OPTIONS_FLAG, offsetof(struct crash, canary), 0, 0, NULL}},
+    .check = check,
+};
 
 static void tell_violation(void *context, const char *line, const char *sentence) {
   (void)context;
   fprintf(stderr, "wodan: crash: %s\n  replay: wodan crash --replay '%s'\n", sentence, line);
 }
 
-static void add_number(struct json_object *object, const char *name, uint64_t value) {
-  json_object_object_add(object, name, json_object_new_uint64(value));
-}
-
-static struct json_object *describe(const struct wodan_sim_crash_report *report) {
-  struct json_object *object = json_object_new_object(), *complete = json_object_new_array(),
-                     *truncated = json_object_new_object();
-  char seconds[32];
-  add_number(object, "workloads", report->workloads);
-  add_number(object, "random", report->random_workloads);
-  add_number(object, "windows", report->windows);
-  add_number(object, "states", report->states);
-  add_number(object, "distinct", report->distinct);
-  add_number(object, "deep", report->deep);
-  add_number(object, "kills", report->kills);
-  add_number(object, "violations", report->violations);
-  snprintf(seconds, sizeof seconds, "%.3f", (double)report->nanoseconds / 1e9);
-  json_object_object_add(object, "seconds", json_object_new_double_s((double)report->nanoseconds / 1e9, seconds));
+static void describe(struct json *json, const struct wodan_sim_crash_report *report) {
+  json_open(json, NULL, '{');
+  json_number(json, "workloads", report->workloads);
+  json_number(json, "random", report->random_workloads);
+  json_number(json, "windows", report->windows);
+  json_number(json, "states", report->states);
+  json_number(json, "distinct", report->distinct);
+  json_number(json, "deep", report->deep);
+  json_number(json, "kills", report->kills);
+  json_number(json, "violations", report->violations);
+  json_real(json, "seconds", (double)report->nanoseconds / 1e9);
+  json_open(json, "complete", '[');
   for (uint32_t i = 0; i < report->complete_count; i++) {
-    struct json_object *entry = json_object_new_object();
-    add_number(entry, "ops", report->complete[i].ops);
-    json_object_object_add(entry, "geometry",
-                           json_object_new_string(wodan_sim_crash_geometry(report->complete[i].geometry)));
-    add_number(entry, "workloads", report->complete[i].workloads);
-    json_object_array_add(complete, entry);
+    json_open(json, NULL, '{');
+    json_number(json, "ops", report->complete[i].ops);
+    json_text(json, "geometry", wodan_sim_crash_geometry(report->complete[i].geometry));
+    json_number(json, "workloads", report->complete[i].workloads);
+    json_close(json, '}');
   }
-  json_object_object_add(object, "complete", complete);
-  add_number(truncated, "workloads", report->workloads_cut);
-  add_number(truncated, "windows_by_families", report->windows_families);
-  add_number(truncated, "windows_sampled", report->windows_sampled);
-  json_object_object_add(object, "truncated", truncated);
-  return object;
+  json_close(json, ']');
+  json_open(json, "truncated", '{');
+  json_number(json, "workloads", report->workloads_cut);
+  json_number(json, "windows_by_families", report->windows_families);
+  json_number(json, "windows_sampled", report->windows_sampled);
+  json_close(json, '}');
+  json_close(json, '}');
 }
 
 static void print_text(const struct wodan_sim_crash_report *report) {
@@ -183,15 +133,17 @@ static void print_text(const struct wodan_sim_crash_report *report) {
 int cmd_crash(int argc, char **argv) {
   struct crash crash = {.run = {.seconds = SECONDS_DEFAULT, .violation = tell_violation}};
   struct wodan_sim_crash_report report;
-  options_parse(&argp, argc, argv, &crash);
+  options_parse(&verb, argc, argv, &crash);
   int status = wodan_sim_crash_run(&crash.run, &report);
   if (status == WODAN_EINVAL && crash.run.replay)
-    return report_failure(crash.json, "crash", status, EXIT_CODE_USAGE, "--replay: the line names no state");
+    return report_failure(crash.common.json, "crash", status, EXIT_CODE_USAGE, "--replay: the line names no state");
   if (status < 0)
-    return report_failure(crash.json, "crash", status, report_exit_code(status), "%s", wodan_strerror(status));
-  if (crash.json)
-    report_object(true, describe(&report));
+    return report_failure(crash.common.json, "crash", status, report_exit_code(status), "%s", wodan_strerror(status));
+  struct json json = {0};
+  if (crash.common.json)
+    describe(&json, &report);
   else
     print_text(&report);
+  if (crash.common.json && !report_json(&json)) return EXIT_CODE_IO;
   return report_flush(report.violations ? EXIT_CODE_NEGATIVE : EXIT_CODE_OK);
 }

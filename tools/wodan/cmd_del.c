@@ -8,71 +8,40 @@
  *
  * See: key_range.c; tests/cli/test_cli.sh. */
 #include <errno.h>
-#include <json-c/json.h>
 #include <stdio.h>
 
 #include "commands.h"
 #include "image.h"
+#include "json.h"
 #include "key_range.h"
 #include "progress.h"
 #include "report.h"
 
-enum { KEY_PREFIX = 'p', KEY_ALL = 0x2000, BATCH_KEYS = 1000, RECORD_OVERHEAD = 64 };
+enum { BATCH_KEYS = 1000, RECORD_OVERHEAD = 64 };
 
 struct del_options {
   struct options common;
-  struct options_encoding encoding;
   const char *key, *prefix;
   bool all;
 };
 
-static const struct argp_option option_list[] = {
-    {"prefix", KEY_PREFIX, "P", 0, "Remove every key that starts with P", 0},
-    {"all", KEY_ALL, NULL, 0, "Remove every key", 0},
-    {0}};
-
-static const struct argp_child children[] = {
-    {&options_write_argp, 0, NULL, 0}, {&options_encoding_argp, 0, NULL, 0}, {0}};
-
-static error_t parse(int key, char *argument, struct argp_state *state) {
-  struct del_options *del = state->input;
-  switch (key) {
-  case ARGP_KEY_INIT:
-    state->child_inputs[0] = &del->common;
-    state->child_inputs[1] = &del->encoding;
-    return 0;
-  case KEY_PREFIX:
-    del->prefix = argument;
-    return 0;
-  case KEY_ALL:
-    del->all = true;
-    return 0;
-  case ARGP_KEY_ARG:
-    if (state->arg_num == 0) {
-      del->common.image = argument;
-    } else if (state->arg_num == 1) {
-      del->key = argument;
-    } else {
-      argp_error(state, "one key is enough");
-    }
-    return 0;
-  case ARGP_KEY_END:
-    if (del->common.image == NULL) argp_error(state, "the image is missing");
-    if ((del->key != NULL) + (del->prefix != NULL) + (del->all ? 1 : 0) != 1) {
-      argp_error(state, "give one of KEY, --prefix P and --all");
-    }
-    return 0;
-  default:
-    return ARGP_ERR_UNKNOWN;
-  }
+static void check(const struct argp_state *state, void *options) {
+  const struct del_options *del = options;
+  if ((del->key != NULL) + (del->prefix != NULL) + (del->all ? 1 : 0) != 1)
+    argp_error(state, "give one of KEY, --prefix P and --all");
 }
 
-static const struct argp argp = {.options = option_list,
-                                 .parser = parse,
-                                 .args_doc = "IMAGE KEY\nIMAGE --prefix P\nIMAGE --all",
-                                 .doc = "Removes keys, durably. Exit code 1 when KEY is not there. --prefix and --all "
-                                        "go in batches and tell how many keys they removed.",
-                                 .children = children};
+static const struct options_verb verb = {
+    .arguments = "IMAGE KEY\nIMAGE --prefix P\nIMAGE --all",
+    .doc = "Removes keys, durably. Exit code 1 when KEY is not there. --prefix and --all "
+           "go in batches and tell how many keys they removed.",
+    .shared = OPTIONS_WRITE | OPTIONS_ENCODING,
+    .rows = {{"prefix", 'p', "P", OPTIONS_TEXT, offsetof(struct del_options, prefix), 0, 0,
+              "Remove every key that starts with P"},
+             {"all", 0, NULL, OPTIONS_FLAG, offsetof(struct del_options, all), 0, 0, "Remove every key"}},
+    .operands = {OPTIONS_IMAGE, {"key", OPTIONS_TEXT, offsetof(struct del_options, key), true}},
+    .check = check,
+};
 
 static int delete_key(const struct image *image, struct wodan_slice key) {
   struct wodan_pinned pinned;
@@ -130,19 +99,21 @@ static int delete_range(const struct image *image, struct key_range *range, uint
   return image_fail(image, status);
 }
 
-static void print_count(bool json, uint64_t deleted) {
-  if (!json) {
+static int print_count(bool as_json, uint64_t deleted) {
+  if (!as_json) {
     printf("%llu deleted\n", (unsigned long long)deleted);
-    return;
+    return report_flush(EXIT_CODE_OK);
   }
-  struct json_object *object = json_object_new_object();
-  json_object_object_add(object, "deleted", json_object_new_uint64(deleted));
-  report_object(true, object);
+  struct json json = {0};
+  json_open(&json, NULL, '{');
+  json_number(&json, "deleted", deleted);
+  json_close(&json, '}');
+  return report_json(&json) ? report_flush(EXIT_CODE_OK) : EXIT_CODE_IO;
 }
 
 int cmd_del(int argc, char **argv) {
   struct del_options del = {0};
-  options_parse(&argp, argc, argv, &del);
+  options_parse(&verb, argc, argv, &del);
   struct buffer bytes = {0};
   struct key_range range = {0};
   struct image image = {0};
@@ -150,7 +121,7 @@ int cmd_del(int argc, char **argv) {
   int exit_code = EXIT_CODE_OK;
   const char *given = del.key != NULL ? del.key : del.prefix;
   if (given != NULL) {
-    exit_code = options_decode(&del.common, &del.encoding, del.key != NULL ? "KEY" : "--prefix", given, &bytes);
+    exit_code = options_decode(&del.common, del.key != NULL ? "KEY" : "--prefix", given, &bytes);
   }
   if (exit_code == EXIT_CODE_OK && del.prefix != NULL && !key_range_of_prefix(&range, buffer_slice(&bytes))) {
     exit_code = report_errno(del.common.json, "--prefix", ENOMEM);
@@ -162,8 +133,7 @@ int cmd_del(int argc, char **argv) {
   }
   exit_code = image_close(&image, exit_code);
   if (exit_code == EXIT_CODE_OK && (del.key == NULL || del.common.json)) {
-    print_count(del.common.json, deleted);
-    exit_code = report_flush(exit_code);
+    exit_code = print_count(del.common.json, deleted);
   }
   buffer_release(&bytes);
   key_range_release(&range);

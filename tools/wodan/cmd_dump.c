@@ -16,44 +16,28 @@
 
 struct dump_options {
   struct options common;
+  const char *format_name;
   const struct text_format *format;
 };
 
-static const struct argp_option option_list[] = {
-    {"format", 'f', "FORMAT", 0, "tsv (default), base64 (as MirageOS wodanc writes it) or jsonl", 0}, {0}};
-
-static const struct argp_child children[] = {{&options_read_argp, 0, NULL, 0}, {0}};
-
-static error_t parse(int key, char *argument, struct argp_state *state) {
-  struct dump_options *dump = state->input;
-  switch (key) {
-  case ARGP_KEY_INIT:
-    state->child_inputs[0] = &dump->common;
-    return 0;
-  case 'f':
-    dump->format = text_format_find(argument);
-    if (dump->format == NULL) argp_error(state, "--format: '%s' is none of tsv, base64, jsonl", argument);
-    return 0;
-  case ARGP_KEY_ARG:
-    if (state->arg_num > 0) argp_error(state, "one image is enough");
-    dump->common.image = argument;
-    return 0;
-  case ARGP_KEY_NO_ARGS:
-    argp_error(state, "the image is missing");
-    return 0;
-  default:
-    return ARGP_ERR_UNKNOWN;
-  }
+static void check(const struct argp_state *state, void *options) {
+  struct dump_options *dump = options;
+  if (dump->format_name == NULL) dump->format_name = dump->common.json ? "jsonl" : "tsv";
+  dump->format = text_format_find(dump->format_name);
+  if (dump->format == NULL) argp_error(state, "--format: '%s' is none of tsv, base64, jsonl", dump->format_name);
 }
 
-static const struct argp argp = {
-    .options = option_list,
-    .parser = parse,
-    .args_doc = "IMAGE",
+static const struct options_verb verb = {
+    .arguments = "IMAGE",
     .doc = "Prints every record in key order, one a line. tsv: key<TAB>value with the escapes \\\\ \\t \\n \\r \\xHH; "
            "base64: both fields in base64; jsonl: {\"key\":…,\"value\":…}, where bytes that are not UTF-8 are given as "
            "\"key_base64\" and \"value_base64\". --json means --format jsonl. Reads only.",
-    .children = children};
+    .shared = OPTIONS_READ,
+    .rows = {{"format", 'f', "FORMAT", OPTIONS_TEXT, offsetof(struct dump_options, format_name), 0, 0,
+              "tsv (default), base64 (as MirageOS wodanc writes it) or jsonl"}},
+    .operands = {OPTIONS_IMAGE},
+    .check = check,
+};
 
 static int dump_records(const struct image *image, const struct text_format *format) {
   struct progress progress;
@@ -80,8 +64,7 @@ static int dump_records(const struct image *image, const struct text_format *for
 
 int cmd_dump(int argc, char **argv) {
   struct dump_options dump = {0};
-  options_parse(&argp, argc, argv, &dump);
-  if (dump.format == NULL) dump.format = text_format_find(dump.common.json ? "jsonl" : "tsv");
+  options_parse(&verb, argc, argv, &dump);
   struct image image = {0};
   int exit_code = image_open(&image, &dump.common, false);
   if (exit_code == EXIT_CODE_OK) exit_code = dump_records(&image, dump.format);

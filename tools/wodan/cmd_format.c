@@ -8,114 +8,48 @@
  * See: include/wodan/db.h; tests/cli/test_cli.sh. */
 #include <errno.h>
 #include <fcntl.h>
-#include <json-c/json.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "commands.h"
 #include "image.h"
+#include "json.h"
 #include "report.h"
-
-enum {
-  KEY_SIZE = 's',
-  KEY_BLOCK = 'b',
-  KEY_FORCE = 0x2000,
-  KEY_PREALLOCATE,
-  KEY_PAGE,
-  KEY_MEMTABLE,
-  KEY_JOURNAL,
-  KEY_LEAF,
-  KEY_NODE_LEAVES,
-  KEY_NODE_CHILDREN
-};
 
 struct format_options {
   struct options common;
   struct wodan_format_options format;
   uint64_t size; /* 0: not given */
-  bool preallocate;
+  bool preallocate, force;
 };
 
-static const struct argp_option option_list[] = {
-    {"size", KEY_SIZE, "SIZE", 0, "Size of the image, with suffix K, M, G or T; not needed for what exists already", 0},
-    {"block-size", KEY_BLOCK, "N", 0, "Allocation block, 512 to 1M, a power of two (default 4096, small images 512)",
-     0},
-    {"preallocate", KEY_PREALLOCATE, NULL, 0, "Reserve the space in the file system now", 0},
-    {"force", KEY_FORCE, NULL, 0, "Overwrite what is there", 0},
-    {"page-size", KEY_PAGE, "N", 0, "Page before compression, 512 to 16K: bounds keys (1/8) and values (1/4)", 0},
-    {"memtable", KEY_MEMTABLE, "SIZE", 0, "Records held in memory before they are written as a run", 0},
-    {"journal", KEY_JOURNAL, "SIZE", 0, "Journal ring", 0},
-    {"leaf-size", KEY_LEAF, "SIZE", 0, "Size of a leaf", 0},
-    {"node-leaves", KEY_NODE_LEAVES, "N", 0, "Most leaves of a bottom node before it splits, 4 to 65536", 0},
-    {"node-children", KEY_NODE_CHILDREN, "N", 0, "Most children of an inner node before it splits, 4 to 256", 0},
-    {0}};
-
-static const struct argp_child children[] = {{&options_argp, 0, NULL, 0}, {0}};
-
-static uint64_t count_within(const struct argp_state *state, const char *what, const char *text, uint64_t minimum,
-                             uint64_t maximum) {
-  uint64_t count = options_count(state, what, text, minimum);
-  if (count > maximum) argp_error(state, "%s: %s is too large, at most %llu", what, text, (unsigned long long)maximum);
-  return count;
-}
-
-static error_t parse(int key, char *argument, struct argp_state *state) {
-  struct format_options *format = state->input;
-  switch (key) {
-  case ARGP_KEY_INIT:
-    state->child_inputs[0] = &format->common;
-    return 0;
-  case KEY_SIZE:
-    format->size = options_size(state, "--size", argument);
-    if (format->size == 0) argp_error(state, "--size: 0 is too small");
-    return 0;
-  case KEY_BLOCK:
-    format->format.block_size = (uint32_t)options_size_within(state, "--block-size", argument, UINT32_MAX);
-    return 0;
-  case KEY_PAGE:
-    format->format.page_size = (uint32_t)options_size_within(state, "--page-size", argument, UINT32_MAX);
-    return 0;
-  case KEY_LEAF:
-    format->format.leaf_size = (uint32_t)options_size_within(state, "--leaf-size", argument, UINT32_MAX);
-    return 0;
-  case KEY_NODE_LEAVES:
-    format->format.node_leaves = (uint32_t)count_within(state, "--node-leaves", argument, 4, 65536);
-    return 0;
-  case KEY_NODE_CHILDREN:
-    format->format.node_children = (uint32_t)count_within(state, "--node-children", argument, 4, 256);
-    return 0;
-  case KEY_MEMTABLE:
-    format->format.memtable_size = options_size(state, "--memtable", argument);
-    return 0;
-  case KEY_JOURNAL:
-    format->format.journal_size = options_size(state, "--journal", argument);
-    return 0;
-  case KEY_FORCE:
-    format->format.force = 1;
-    return 0;
-  case KEY_PREALLOCATE:
-    format->preallocate = true;
-    return 0;
-  case ARGP_KEY_ARG:
-    if (state->arg_num > 0) argp_error(state, "one image is enough");
-    format->common.image = argument;
-    return 0;
-  case ARGP_KEY_NO_ARGS:
-    argp_error(state, "the image is missing");
-    return 0;
-  default:
-    return ARGP_ERR_UNKNOWN;
-  }
-}
-
-static const struct argp argp = {
-    .options = option_list,
-    .parser = parse,
-    .args_doc = "IMAGE",
+static const struct options_verb verb = {
+    .arguments = "IMAGE",
     .doc = "Writes an empty database over IMAGE, a block device or a regular file, which is made when there is none. "
            "Sizes take the suffixes K, M, G and T. What is there already is refused (exit code 1) without --force.",
-    .children = children};
+    .shared = OPTIONS_OPEN,
+    .rows = {{"size", 's', "SIZE", OPTIONS_SIZE, offsetof(struct format_options, size), 1, 0,
+              "Size of the image, with suffix K, M, G or T; not needed for what exists already"},
+             {"block-size", 'b', "N", OPTIONS_SIZE32, offsetof(struct format_options, format.block_size), 0, 0,
+              "Allocation block, 512 to 1M, a power of two (default 4096, small images 512)"},
+             {"preallocate", 0, NULL, OPTIONS_FLAG, offsetof(struct format_options, preallocate), 0, 0,
+              "Reserve the space in the file system now"},
+             {"force", 0, NULL, OPTIONS_FLAG, offsetof(struct format_options, force), 0, 0, "Overwrite what is there"},
+             {"page-size", 0, "N", OPTIONS_SIZE32, offsetof(struct format_options, format.page_size), 0, 0,
+              "Page before compression, 512 to 16K: bounds keys (1/8) and values (1/4)"},
+             {"memtable", 0, "SIZE", OPTIONS_SIZE, offsetof(struct format_options, format.memtable_size), 0, 0,
+              "Records held in memory before they are written as a run"},
+             {"journal", 0, "SIZE", OPTIONS_SIZE, offsetof(struct format_options, format.journal_size), 0, 0,
+              "Journal ring"},
+             {"leaf-size", 0, "SIZE", OPTIONS_SIZE32, offsetof(struct format_options, format.leaf_size), 0, 0,
+              "Size of a leaf"},
+             {"node-leaves", 0, "N", OPTIONS_COUNT32, offsetof(struct format_options, format.node_leaves), 4, 65536,
+              "Most leaves of a bottom node before it splits, 4 to 65536"},
+             {"node-children", 0, "N", OPTIONS_COUNT32, offsetof(struct format_options, format.node_children), 4, 256,
+              "Most children of an inner node before it splits, 4 to 256"}},
+    .operands = {OPTIONS_IMAGE},
+};
 
 /* What was at the path before, to be put back when formatting fails. */
 struct target {
@@ -151,7 +85,7 @@ static int prepare_target(const struct format_options *format, struct target *ta
     return refuse(format, WODAN_EEXIST, EXIT_CODE_NEGATIVE,
                   "a longer file is there already; leave --size out to use the whole of it");
   }
-  if (format->size != 0 && target->size < format->size && format->format.force == 0) {
+  if (format->size != 0 && target->size < format->size && !format->force) {
     return refuse(format, WODAN_EEXIST, EXIT_CODE_NEGATIVE,
                   "a shorter file is there already; use --force to extend and overwrite it");
   }
@@ -206,20 +140,23 @@ static int write_database(struct format_options *format, const struct target *ta
   return exit_code;
 }
 
-static void print_result(const struct options *options, const struct wodan_info *info) {
+/* false: reported. */
+static bool print_result(const struct options *options, const struct wodan_info *info) {
   if (!options->json) {
     char text[24];
     report_size_text(text, info->device_size);
     printf("%s: %s, %llu blocks of %u bytes\n", options->image, text, (unsigned long long)info->blocks,
            (unsigned)info->block_size);
-    return;
+    return true;
   }
-  struct json_object *object = json_object_new_object();
-  json_object_object_add(object, "formatted", json_object_new_boolean(true));
-  json_object_object_add(object, "device_size", json_object_new_uint64(info->device_size));
-  json_object_object_add(object, "blocks", json_object_new_uint64(info->blocks));
-  json_object_object_add(object, "block_size", json_object_new_uint64(info->block_size));
-  report_object(true, object);
+  struct json json = {0};
+  json_open(&json, NULL, '{');
+  json_bool(&json, "formatted", true);
+  json_number(&json, "device_size", info->device_size);
+  json_number(&json, "blocks", info->blocks);
+  json_number(&json, "block_size", info->block_size);
+  json_close(&json, '}');
+  return report_json(&json);
 }
 
 /* Opens what was written, for reading: the answer tells what is on the device, not what was asked for. */
@@ -229,13 +166,14 @@ static int describe_result(const struct options *options) {
   if (exit_code != EXIT_CODE_OK) return exit_code;
   struct wodan_info info = {.size = sizeof info};
   exit_code = image_fail(&image, wodan_info(image.db, &info));
-  if (exit_code == EXIT_CODE_OK) print_result(options, &info);
+  if (exit_code == EXIT_CODE_OK && !print_result(options, &info)) exit_code = EXIT_CODE_IO;
   return image_close(&image, exit_code);
 }
 
 int cmd_format(int argc, char **argv) {
   struct format_options format = {0};
-  options_parse(&argp, argc, argv, &format);
+  options_parse(&verb, argc, argv, &format);
+  format.format.force = format.force;
   struct target target = {0};
   int exit_code = prepare_target(&format, &target);
   if (exit_code != EXIT_CODE_OK) return exit_code;

@@ -15,42 +15,16 @@
 
 struct get_options {
   struct options common;
-  struct options_encoding encoding;
   const char *key;
 };
 
-static const struct argp_child children[] = {
-    {&options_read_argp, 0, NULL, 0}, {&options_encoding_argp, 0, NULL, 0}, {0}};
-
-static error_t parse(int key, char *argument, struct argp_state *state) {
-  struct get_options *get = state->input;
-  switch (key) {
-  case ARGP_KEY_INIT:
-    state->child_inputs[0] = &get->common;
-    state->child_inputs[1] = &get->encoding;
-    return 0;
-  case ARGP_KEY_ARG:
-    if (state->arg_num == 0) {
-      get->common.image = argument;
-    } else if (state->arg_num == 1) {
-      get->key = argument;
-    } else {
-      argp_error(state, "one key is enough");
-    }
-    return 0;
-  case ARGP_KEY_END:
-    if (state->arg_num < 2) argp_error(state, state->arg_num == 0 ? "the image is missing" : "the key is missing");
-    return 0;
-  default:
-    return ARGP_ERR_UNKNOWN;
-  }
-}
-
-static const struct argp argp = {.parser = parse,
-                                 .args_doc = "IMAGE KEY",
-                                 .doc = "Prints the value of KEY as it is. Exit code 1 when the key is not there. With "
-                                        "--json one object {\"key\":…,\"value\":…}. Reads only.",
-                                 .children = children};
+static const struct options_verb verb = {
+    .arguments = "IMAGE KEY",
+    .doc = "Prints the value of KEY as it is. Exit code 1 when the key is not there. With "
+           "--json one object {\"key\":…,\"value\":…}. Reads only.",
+    .shared = OPTIONS_READ | OPTIONS_ENCODING,
+    .operands = {OPTIONS_IMAGE, {"key", OPTIONS_TEXT, offsetof(struct get_options, key), false}},
+};
 
 static int print_value(const struct options *options, struct wodan_slice key, struct wodan_slice value) {
   struct buffer out = {0};
@@ -77,10 +51,10 @@ static int get_key(const struct image *image, struct wodan_slice key) {
 
 int cmd_get(int argc, char **argv) {
   struct get_options get = {0};
-  options_parse(&argp, argc, argv, &get);
+  options_parse(&verb, argc, argv, &get);
   struct buffer key = {0};
   struct image image = {0};
-  int exit_code = options_decode(&get.common, &get.encoding, "KEY", get.key, &key);
+  int exit_code = options_decode(&get.common, "KEY", get.key, &key);
   if (exit_code == EXIT_CODE_OK) exit_code = image_open(&image, &get.common, false);
   if (exit_code == EXIT_CODE_OK) exit_code = get_key(&image, buffer_slice(&key));
   exit_code = image_close(&image, exit_code);

@@ -6,7 +6,6 @@
  * Order: looked at first, opened second: so damage is told before the open that fails of it.
  *
  * See: include/wodan/stats.h; tests/cli/test_cli.sh. */
-#include <json-c/json.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,78 +15,57 @@
 #include "look.h"
 #include "report.h"
 
-static const struct argp_child children[] = {{&options_read_argp, 0, NULL, 0}, {0}};
-
-static error_t parse(int key, char *argument, struct argp_state *state) {
-  struct options *options = state->input;
-  switch (key) {
-  case ARGP_KEY_INIT:
-    state->child_inputs[0] = options;
-    return 0;
-  case ARGP_KEY_ARG:
-    if (state->arg_num > 0) argp_error(state, "one image is enough");
-    options->image = argument;
-    return 0;
-  case ARGP_KEY_NO_ARGS:
-    argp_error(state, "the image is missing");
-    return 0;
-  default:
-    return ARGP_ERR_UNKNOWN;
-  }
-}
-
-static const struct argp argp = {
-    .parser = parse,
-    .args_doc = "IMAGE",
+static const struct options_verb verb = {
+    .arguments = "IMAGE",
     .doc = "Tells what the image is: superblock, geometry, settings and where they come from, both "
            "roots, the journal, and the state an open finds. Reads only, damaged images too.",
-    .children = children};
+    .shared = OPTIONS_READ,
+    .operands = {OPTIONS_IMAGE},
+};
 
 /* ---- what only an open tells ------------------------------------------------------------------------------------ */
 
-static void add_text_size(struct json_object *object, const char *name, uint64_t bytes) {
+static void add_text_size(struct json *json, const char *name, uint64_t bytes) {
   char text[24];
   report_size_text(text, bytes);
-  look_add_text(object, name, text);
+  json_text(json, name, text);
 }
 
-static void add_opened(struct json_object *object, const struct wodan_info *info) {
+static void add_opened(struct json *json, const struct wodan_info *info) {
   static const char *const orderings[] = {"none", "by flush", "native"};
-  look_add_text(object, "ordering", info->ordering < 3 ? orderings[info->ordering] : "unknown");
-  json_object_object_add(object, "durable", json_object_new_boolean(info->durable != 0));
-  look_add_number(object, "key_size_max", info->key_size_max);
-  look_add_number(object, "value_size_max", info->value_size_max);
-  look_add_number(object, "batch_size_max", info->batch_size_max);
-  look_add_number(object, "epoch", info->epoch);
-  look_add_number(object, "generation", info->generation);
-  look_add_number(object, "previous_generation", info->previous_generation);
-  look_add_number(object, "sequence", info->sequence);
-  look_add_number(object, "replayed_operations", info->replayed_operations);
-  look_add_number(object, "dropped_generations", info->dropped_generations);
-  look_add_number(object, "memory_needed", info->memory_needed);
+  json_text(json, "ordering", info->ordering < 3 ? orderings[info->ordering] : "unknown");
+  json_bool(json, "durable", info->durable != 0);
+  json_number(json, "key_size_max", info->key_size_max);
+  json_number(json, "value_size_max", info->value_size_max);
+  json_number(json, "batch_size_max", info->batch_size_max);
+  json_number(json, "epoch", info->epoch);
+  json_number(json, "generation", info->generation);
+  json_number(json, "previous_generation", info->previous_generation);
+  json_number(json, "sequence", info->sequence);
+  json_number(json, "replayed_operations", info->replayed_operations);
+  json_number(json, "dropped_generations", info->dropped_generations);
+  json_number(json, "memory_needed", info->memory_needed);
 }
 
 /* info NULL: the image could not be opened. */
-static struct json_object *describe(const struct wodan_summary *s, const struct wodan_info *info, bool json) {
-  struct json_object *object = json_object_new_object();
+static void add_image(struct json *json, const struct wodan_summary *s, const struct wodan_info *info) {
   char fsid[2 * sizeof s->fsid + 1];
   for (size_t i = 0; i < sizeof s->fsid; i++) snprintf(fsid + 2 * i, 3, "%02x", s->fsid[i]);
-  look_add_text(object, "fsid", fsid);
-  look_add_number(object, "format_version", s->format_version);
-  if (!json) add_text_size(object, "size", s->device_size);
-  look_add_number(object, "device_size", s->device_size);
-  look_add_number(object, "blocks", s->blocks);
-  look_add_number(object, "block_size", s->block_size);
-  look_add_number(object, "sector", s->sector);
-  look_add_number(object, "page_size", s->page_size);
-  look_add_number(object, "leaf_size", s->leaf_size);
-  look_add_number(object, "node_leaves", s->node_leaves);
-  look_add_number(object, "node_children", s->node_children);
-  look_add_number(object, "memtable_size", s->memtable_size);
-  look_add_number(object, "journal_size", s->journal_blocks * s->block_size);
-  look_add_number(object, "journal_block_size", s->journal_block_size);
-  if (info != NULL) add_opened(object, info);
-  return object;
+  json_text(json, "fsid", fsid);
+  json_number(json, "format_version", s->format_version);
+  if (json->lines) add_text_size(json, "size", s->device_size);
+  json_number(json, "device_size", s->device_size);
+  json_number(json, "blocks", s->blocks);
+  json_number(json, "block_size", s->block_size);
+  json_number(json, "sector", s->sector);
+  json_number(json, "page_size", s->page_size);
+  json_number(json, "leaf_size", s->leaf_size);
+  json_number(json, "node_leaves", s->node_leaves);
+  json_number(json, "node_children", s->node_children);
+  json_number(json, "memtable_size", s->memtable_size);
+  json_number(json, "journal_size", s->journal_blocks * s->block_size);
+  json_number(json, "journal_block_size", s->journal_block_size);
+  if (info != NULL) add_opened(json, info);
 }
 
 /* ---- settings and where they come from -------------------------------------------------------------------------- */
@@ -136,19 +114,19 @@ static void settings_of(const struct wodan_summary *s, struct setting out[SETTIN
   memcpy(out, settings, sizeof settings);
 }
 
-static struct json_object *describe_settings(const struct wodan_summary *s) {
+static void add_settings(struct json *json, const struct wodan_summary *s) {
   struct setting settings[SETTINGS];
-  struct json_object *list = json_object_new_array();
+  json_open(json, "settings", '[');
   settings_of(s, settings);
   for (unsigned i = 0; i < SETTINGS; i++) {
-    struct json_object *object = json_object_new_object();
-    look_add_text(object, "name", settings[i].name);
-    look_add_number(object, "value", settings[i].value);
-    if (settings[i].usual) look_add_number(object, "usual", settings[i].usual);
-    look_add_text(object, "reason", settings[i].reason);
-    json_object_array_add(list, object);
+    json_open(json, NULL, '{');
+    json_text(json, "name", settings[i].name);
+    json_number(json, "value", settings[i].value);
+    if (settings[i].usual) json_number(json, "usual", settings[i].usual);
+    json_text(json, "reason", settings[i].reason);
+    json_close(json, '}');
   }
-  return list;
+  json_close(json, ']');
 }
 
 static void value_text(char text[32], const struct setting *setting, uint64_t value) {
@@ -181,29 +159,29 @@ static const char *superblock_text(uint32_t state) {
   return state <= WODAN_SUPERBLOCK_NO_COPY ? texts[state] : "unknown";
 }
 
-static struct json_object *describe_superblock(const struct wodan_summary *s) {
+static void add_superblock(struct json *json, const struct wodan_summary *s) {
   static const char *const names[] = {"whole", "copy_damaged", "first_damaged", "copy_lost"};
-  struct json_object *object = json_object_new_object();
-  look_add_text(object, "state", s->superblock_state <= WODAN_SUPERBLOCK_NO_COPY ? names[s->superblock_state] : NULL);
-  look_add_number(object, "compat", s->compat);
-  look_add_number(object, "read_only_compat", s->read_only_compat);
-  look_add_number(object, "incompat", s->incompat);
-  look_add_number(object, "blocks_at_format", s->blocks_at_format);
-  look_add_number(object, "data_first", s->data_first);
-  look_add_number(object, "data_end", s->data_end);
-  return object;
+  json_open(json, "superblock", '{');
+  json_text(json, "state", s->superblock_state <= WODAN_SUPERBLOCK_NO_COPY ? names[s->superblock_state] : NULL);
+  json_number(json, "compat", s->compat);
+  json_number(json, "read_only_compat", s->read_only_compat);
+  json_number(json, "incompat", s->incompat);
+  json_number(json, "blocks_at_format", s->blocks_at_format);
+  json_number(json, "data_first", s->data_first);
+  json_number(json, "data_end", s->data_end);
+  json_close(json, '}');
 }
 
-static struct json_object *describe_journal(const struct wodan_summary *s) {
-  struct json_object *object = json_object_new_object();
-  look_add_number(object, "ring", s->ring);
-  look_add_number(object, "head", s->head);
-  look_add_number(object, "epoch", s->epoch);
-  json_object_object_add(object, "mounted", json_object_new_boolean(s->journal_mounted != 0));
-  json_object_object_add(object, "linear", json_object_new_boolean(s->journal_linear != 0));
-  look_add_number(object, "replay_records", s->replay_records);
-  look_add_number(object, "replay_operations", s->replay_operations);
-  return object;
+static void add_journal(struct json *json, const struct wodan_summary *s) {
+  json_open(json, "journal", '{');
+  json_number(json, "ring", s->ring);
+  json_number(json, "head", s->head);
+  json_number(json, "epoch", s->epoch);
+  json_bool(json, "mounted", s->journal_mounted != 0);
+  json_bool(json, "linear", s->journal_linear != 0);
+  json_number(json, "replay_records", s->replay_records);
+  json_number(json, "replay_operations", s->replay_operations);
+  json_close(json, '}');
 }
 
 static void print_root(const char *name, const struct wodan_root *root) {
@@ -258,31 +236,33 @@ static int show_info(struct look *look) {
   struct wodan_info info;
   struct wodan_error error = {.block = WODAN_NO_BLOCK};
   int status = open_info(look->options, &info, &error);
-  struct json_object *object = describe(&look->summary, status < 0 ? NULL : &info, look->options->json);
+  struct json json = {.lines = !look->options->json};
+  json_open(&json, NULL, '{');
+  add_image(&json, &look->summary, status < 0 ? NULL : &info);
   if (look->options->json) {
-    json_object_object_add(object, "superblock", describe_superblock(&look->summary));
-    struct json_object *roots = json_object_new_object();
-    json_object_object_add(roots, "newest", look_describe_root(&look->summary.newest));
-    json_object_object_add(roots, "previous", look_describe_root(&look->summary.older));
-    json_object_object_add(object, "roots", roots);
-    json_object_object_add(object, "journal", describe_journal(&look->summary));
-    json_object_object_add(object, "settings", describe_settings(&look->summary));
-    if (status < 0) json_object_object_add(object, "error", report_describe(&error));
+    add_superblock(&json, &look->summary);
+    json_open(&json, "roots", '{');
+    look_add_root(&json, "newest", &look->summary.newest);
+    look_add_root(&json, "previous", &look->summary.older);
+    json_close(&json, '}');
+    add_journal(&json, &look->summary);
+    add_settings(&json, &look->summary);
+    if (status < 0) report_add_error(&json, &error);
   } else {
-    report_object(false, object);
-    object = NULL;
+    if (!report_json(&json)) return EXIT_CODE_IO;
     print_rest(&look->summary);
   }
-  if (status == 0) return look_end(look, object, EXIT_CODE_OK);
-  look_end(look, object, report_error_exit_code(&error)); /* says nothing on standard error with such a code */
+  struct json *shown = json.lines ? NULL : &json;
+  if (status == 0) return look_end(look, shown, EXIT_CODE_OK);
+  if (!look_show(look, shown)) return EXIT_CODE_IO;
   return report_error(false, look->options->image, &error);
 }
 
 int cmd_info(int argc, char **argv) {
   struct options options = {0};
-  options_parse(&argp, argc, argv, &options);
+  options_parse(&verb, argc, argv, &options);
   struct look look;
-  int exit_code = look_open(&look, &options, 0);
+  int exit_code = look_open(&look, &options);
   if (exit_code == EXIT_CODE_OK) exit_code = show_info(&look);
   look_close(&look);
   return exit_code;

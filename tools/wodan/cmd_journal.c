@@ -6,7 +6,6 @@
  *
  * See: include/wodan/inspect.h; tests/cli/test_inspect.sh. */
 #include <inttypes.h>
-#include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,48 +13,22 @@
 #include "look.h"
 #include "report.h"
 
-enum { KEY_ALL = 'a' };
-
 struct journal_options {
-  struct look_options look;
+  struct options common;
   bool all;
 };
 
-static const struct argp_option option_list[] = {
-    {"all", KEY_ALL, NULL, 0, "A line for every block, also for those that nothing needs any more", 0}, {0}};
-
-static const struct argp_child children[] = {{&look_argp, 0, NULL, 0}, {0}};
-
-static error_t parse(int key, char *argument, struct argp_state *state) {
-  struct journal_options *journal = state->input;
-  switch (key) {
-  case ARGP_KEY_INIT:
-    state->child_inputs[0] = &journal->look;
-    return 0;
-  case KEY_ALL:
-    journal->all = true;
-    return 0;
-  case ARGP_KEY_ARG:
-    if (state->arg_num > 0) argp_error(state, "one image is enough");
-    journal->look.common.image = argument;
-    return 0;
-  case ARGP_KEY_NO_ARGS:
-    argp_error(state, "the image is missing");
-    return 0;
-  default:
-    return ARGP_ERR_UNKNOWN;
-  }
-}
-
-static const struct argp argp = {
-    .options = option_list,
-    .parser = parse,
-    .args_doc = "IMAGE",
+static const struct options_verb verb = {
+    .arguments = "IMAGE",
     .doc =
         "Shows the journal: sequence, place and epoch of each block, records with their operations, checkpoints with "
         "their generations; '-' stands before blocks of the newest root's replay, '|' where the chain is whole. "
         "Reads only, damaged images too.",
-    .children = children};
+    .shared = OPTIONS_LOOK,
+    .rows = {{"all", 'a', NULL, OPTIONS_FLAG, offsetof(struct journal_options, all), 0, 0,
+              "A line for every block, also for those that nothing needs any more"}},
+    .operands = {OPTIONS_IMAGE},
+};
 
 /* Neighbours of one kind that share a line. */
 struct stretch {
@@ -66,7 +39,7 @@ struct stretch {
 struct showing {
   bool all;
   struct stretch stretch;
-  struct json_object *blocks; /* with --json */
+  struct json *json; /* with --json */
   uint64_t counts[WODAN_JOURNAL_INVALID + 1];
 };
 
@@ -124,7 +97,21 @@ static void print_block(const struct wodan_journal_block *b) {
          b->position, b->block, b->epoch, kind_name(b->kind), b->payload, b->flushed_through, what, roles);
 }
 
-static struct json_object *describe(const struct wodan_journal_block *b) {
+/* The members that every valid block has. */
+static void add_valid(struct json *json, const struct wodan_journal_block *b) {
+  json_number(json, "sequence", b->sequence);
+  json_number(json, "epoch", b->epoch);
+  json_number(json, "flushed_through", b->flushed_through);
+  json_number(json, "checkpoint", b->checkpoint);
+  json_number(json, "payload", b->payload);
+  json_number(json, "fragment", b->fragment);
+  json_number(json, "fragments", b->fragments);
+  if (b->operations) json_number(json, "first_operation", b->first);
+  if (b->operations) json_number(json, "last_operation", b->last);
+  if (b->root.generation) look_add_root(json, "root", &b->root);
+}
+
+static void describe(struct json *json, const struct wodan_journal_block *b) {
   static const struct {
     uint32_t role;
     const char *text;
@@ -132,33 +119,24 @@ static struct json_object *describe(const struct wodan_journal_block *b) {
                {WODAN_JOURNAL_TAIL, "tail"},           {WODAN_JOURNAL_NEWEST, "newest_root"},
                {WODAN_JOURNAL_OLDER, "previous_root"}, {WODAN_JOURNAL_HEAD, "head"},
                {WODAN_JOURNAL_CHAINED, "chained"}};
-  struct json_object *json = json_object_new_object(), *roles = json_object_new_array();
-  look_add_number(json, "position", b->position);
-  look_add_number(json, "block", b->block);
-  look_add_text(json, "kind", kind_name(b->kind));
+  json_open(json, NULL, '{');
+  json_number(json, "position", b->position);
+  json_number(json, "block", b->block);
+  json_text(json, "kind", kind_name(b->kind));
+  json_open(json, "roles", '[');
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-    if (b->roles & names[i].role) json_object_array_add(roles, json_object_new_string(names[i].text));
+    if (b->roles & names[i].role) json_text(json, NULL, names[i].text);
   }
-  json_object_object_add(json, "roles", roles);
-  if (b->kind == WODAN_JOURNAL_INVALID) return json;
-  look_add_number(json, "sequence", b->sequence);
-  look_add_number(json, "epoch", b->epoch);
-  look_add_number(json, "flushed_through", b->flushed_through);
-  look_add_number(json, "checkpoint", b->checkpoint);
-  look_add_number(json, "payload", b->payload);
-  look_add_number(json, "fragment", b->fragment);
-  look_add_number(json, "fragments", b->fragments);
-  if (b->operations) look_add_number(json, "first_operation", b->first);
-  if (b->operations) look_add_number(json, "last_operation", b->last);
-  if (b->root.generation) json_object_object_add(json, "root", look_describe_root(&b->root));
-  return json;
+  json_close(json, ']');
+  if (b->kind != WODAN_JOURNAL_INVALID) add_valid(json, b);
+  json_close(json, '}');
 }
 
 static int on_block(void *context, const struct wodan_journal_block *b) {
   struct showing *showing = context;
   showing->counts[b->kind]++;
-  if (showing->blocks != NULL) {
-    json_object_array_add(showing->blocks, describe(b));
+  if (showing->json != NULL) {
+    describe(showing->json, b);
     return 0;
   }
   uint32_t needed = WODAN_JOURNAL_LIVE | WODAN_JOURNAL_HEAD | WODAN_JOURNAL_NEWEST | WODAN_JOURNAL_OLDER;
@@ -196,37 +174,40 @@ static void print_top(const struct wodan_summary *s) {
 
 static int show_journal(struct look *look, const struct journal_options *options) {
   const struct wodan_summary *s = &look->summary;
-  struct showing showing = {.all = options->all};
-  struct json_object *json = NULL;
+  struct json json = {0}, *shown = options->common.json ? &json : NULL;
+  struct showing showing = {.all = options->all, .json = shown};
   struct wodan_error error;
-  if (options->look.common.json) {
-    json = json_object_new_object();
-    look_add_number(json, "ring", s->ring);
-    look_add_number(json, "journal_block_size", s->journal_block_size);
-    look_add_number(json, "head", s->head);
-    look_add_number(json, "epoch", s->epoch);
-    look_add_number(json, "replay_records", s->replay_records);
-    look_add_number(json, "replay_operations", s->replay_operations);
-    json_object_object_add(json, "newest", look_describe_root(&s->newest));
-    json_object_object_add(json, "previous", look_describe_root(&s->older));
-    json_object_object_add(json, "blocks", showing.blocks = json_object_new_array());
+  if (shown != NULL) {
+    json_open(shown, NULL, '{');
+    json_number(shown, "ring", s->ring);
+    json_number(shown, "journal_block_size", s->journal_block_size);
+    json_number(shown, "head", s->head);
+    json_number(shown, "epoch", s->epoch);
+    json_number(shown, "replay_records", s->replay_records);
+    json_number(shown, "replay_operations", s->replay_operations);
+    look_add_root(shown, "newest", &s->newest);
+    look_add_root(shown, "previous", &s->older);
+    json_open(shown, "blocks", '[');
   } else {
     print_top(s);
   }
   int status = wodan_inspect_journal(look->inspect, on_block, &showing, &error);
   if (status < 0) {
-    json_object_put(json);
+    json_release(&json);
     return look_fail(look, status, &error);
   }
-  if (json == NULL) print_stretch(&showing);
-  return look_end(look, json, EXIT_CODE_OK);
+  if (shown != NULL)
+    json_close(shown, ']');
+  else
+    print_stretch(&showing);
+  return look_end(look, shown, EXIT_CODE_OK);
 }
 
 int cmd_journal(int argc, char **argv) {
   struct journal_options options = {0};
-  options_parse(&argp, argc, argv, &options);
+  options_parse(&verb, argc, argv, &options);
   struct look look;
-  int exit_code = look_open(&look, &options.look.common, options.look.generation);
+  int exit_code = look_open(&look, &options.common);
   if (exit_code == EXIT_CODE_OK) exit_code = show_journal(&look, &options);
   look_close(&look);
   return exit_code;

@@ -9,7 +9,6 @@
  * See: text_format.c, line_reader.c; tests/cli/test_cli.sh. */
 #include <errno.h>
 #include <fcntl.h>
-#include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,78 +16,54 @@
 #include "commands.h"
 #include "delays.h"
 #include "image.h"
+#include "json.h"
 #include "line_reader.h"
 #include "progress.h"
 #include "report.h"
 #include "text_format.h"
 
-enum { KEY_BATCH = 'b', KEY_ACK = 0x2000, KEY_STATS, LINES_PER_BATCH = 1000 };
+enum { LINES_PER_BATCH = 1000 };
 enum { RECORD_OVERHEAD = 64 }; /* at least what a batch adds to the bytes of a key and its value */
 
 struct load_options {
   struct options common;
+  const char *format_name;
   const struct text_format *format;
   const char *file; /* NULL or "-": standard input */
   uint64_t batch_lines;
   bool ack;
   bool stats;
+  bool keep; /* keys that are there already keep their value */
 };
 
-static const struct argp_option option_list[] = {
-    {"format", 'f', "FORMAT", 0, "tsv (default), base64 (as MirageOS wodanc writes it) or jsonl", 0},
-    {"batch", KEY_BATCH, "N", 0, "Commit durably every N lines (default 1000)", 0},
-    {"ack", KEY_ACK, NULL, 0, "After each commit print `acked LINES': that many input lines are durable", 0},
-    {"stats", KEY_STATS, NULL, 0,
-     "At the end checkpoint, and tell lines, batches, what the device was asked to write and the delays of commits", 0},
-    {0}};
-
-static const struct argp_child children[] = {{&options_put_argp, 0, NULL, 0}, {0}};
-
-static error_t parse(int key, char *argument, struct argp_state *state) {
-  struct load_options *load = state->input;
-  switch (key) {
-  case ARGP_KEY_INIT:
-    state->child_inputs[0] = &load->common;
-    return 0;
-  case 'f':
-    load->format = text_format_find(argument);
-    if (load->format == NULL) argp_error(state, "--format: '%s' is none of tsv, base64, jsonl", argument);
-    return 0;
-  case KEY_BATCH:
-    load->batch_lines = options_count(state, "--batch", argument, 1);
-    return 0;
-  case KEY_ACK:
-    load->ack = true;
-    return 0;
-  case KEY_STATS:
-    load->stats = true;
-    return 0;
-  case ARGP_KEY_ARG:
-    if (state->arg_num == 0) {
-      load->common.image = argument;
-    } else if (state->arg_num == 1) {
-      load->file = argument;
-    } else {
-      argp_error(state, "one file is enough");
-    }
-    return 0;
-  case ARGP_KEY_NO_ARGS:
-    argp_error(state, "the image is missing");
-    return 0;
-  default:
-    return ARGP_ERR_UNKNOWN;
-  }
+static void check(const struct argp_state *state, void *options) {
+  struct load_options *load = options;
+  load->format = text_format_find(load->format_name);
+  if (load->format == NULL) argp_error(state, "--format: '%s' is none of tsv, base64, jsonl", load->format_name);
 }
 
-static const struct argp argp = {
-    .options = option_list,
-    .parser = parse,
-    .args_doc = "IMAGE [FILE]",
+static const struct options_verb verb = {
+    .arguments = "IMAGE [FILE]",
     .doc = "Loads records, one a line, from FILE or standard input, in a format of `wodan dump'. A batch that is too "
            "big for the image is committed earlier. A malformed line ends the load with exit code 1 and its number; "
            "the lines before it are loaded. With --json the acknowledgements are objects {\"acked\":LINES}, and the "
            "last line is {\"lines\":N,\"batches\":M}.",
-    .children = children};
+    .shared = OPTIONS_PUT,
+    .rows = {{"format", 'f', "FORMAT", OPTIONS_TEXT, offsetof(struct load_options, format_name), 0, 0,
+              "tsv (default), base64 (as MirageOS wodanc writes it) or jsonl"},
+             {"batch", 'b', "N", OPTIONS_COUNT, offsetof(struct load_options, batch_lines), 1, 0,
+              "Commit durably every N lines (default 1000)"},
+             {"ack", 0, NULL, OPTIONS_FLAG, offsetof(struct load_options, ack), 0, 0,
+              "After each commit print `acked LINES': that many input lines are durable"},
+             {"keep-existing", 0, NULL, OPTIONS_FLAG, offsetof(struct load_options, keep), 0, 0,
+              "Leave keys alone that are there already; of lines with the same key the first stands, as it must in a "
+              "dump of wodanc"},
+             {"stats", 0, NULL, OPTIONS_FLAG, offsetof(struct load_options, stats), 0, 0,
+              "At the end checkpoint, and tell lines, batches, what the device was asked to write and the delays of "
+              "commits"}},
+    .operands = {OPTIONS_IMAGE, {"file", OPTIONS_TEXT, offsetof(struct load_options, file), true}},
+    .check = check,
+};
 
 struct loader {
   const struct load_options *options;
@@ -103,7 +78,9 @@ struct loader {
   struct progress progress;
 };
 
+/* 0 for WODAN_OK. */
 static int fail(struct loader *loader, int status) {
+  if (status == WODAN_OK) return EXIT_CODE_OK;
   progress_end(&loader->progress);
   return image_fail(&loader->image, status);
 }
@@ -122,7 +99,7 @@ static int acknowledge(const struct loader *loader) {
 /* Makes the pending lines durable. 0 or an exit code. */
 static int commit(struct loader *loader) {
   if (loader->pending_lines == 0) return EXIT_CODE_OK;
-  int status = image_commit(&loader->image, loader->batch);
+  int status = loader->options->keep ? wodan_sync(loader->image.db) : image_commit(&loader->image, loader->batch);
   if (status < 0) {
     progress_end(&loader->progress);
     struct wodan_error error;
@@ -157,14 +134,22 @@ static int refuse_size(struct loader *loader, uint64_t line, const char *what, s
   return refuse_line(loader, line, 0, message);
 }
 
-static int add_record(struct loader *loader, uint64_t line, const struct text_record *record) {
-  struct wodan_slice key = buffer_slice(&record->key);
-  struct wodan_slice value = buffer_slice(&record->value);
-  const struct wodan_info *info = &loader->info;
-  if (key.size > info->key_size_max) return refuse_size(loader, line, "key", key.size, info->key_size_max);
-  if (value.size > info->value_size_max) return refuse_size(loader, line, "value", value.size, info->value_size_max);
+/* With --keep-existing there is no batch: each line is put when its key is not there, and the next line sees it. */
+static int put_absent(struct loader *loader, struct wodan_slice key, struct wodan_slice value) {
+  struct wodan_db *db = loader->image.db;
+  size_t size = 0;
+  int status = wodan_get(db, NULL, key, NULL, 0, &size);
+  if (status == WODAN_ERANGE) return WODAN_OK;
+  if (status == WODAN_ENOTFOUND) status = wodan_put(db, key, value, NULL);
+  if (status != WODAN_ENEEDSFLUSH) return status;
+  int made = wodan_checkpoint(db, NULL); /* as image_commit does */
+  return made < 0 ? made : status;
+}
+
+/* Collects the record for the next commit. 0, or an exit code. */
+static int add_to_batch(struct loader *loader, uint64_t line, struct wodan_slice key, struct wodan_slice value) {
   uint64_t bytes = wodan_batch_bytes(loader->batch) + key.size + value.size + RECORD_OVERHEAD;
-  if (loader->pending_lines > 0 && bytes > info->batch_size_max) {
+  if (loader->pending_lines > 0 && bytes > loader->info.batch_size_max) {
     int exit_code = commit(loader);
     if (exit_code != EXIT_CODE_OK) return exit_code;
   }
@@ -175,7 +160,18 @@ static int add_record(struct loader *loader, uint64_t line, const struct text_re
     status = wodan_batch_put(loader->batch, key, value);
   }
   if (status == WODAN_ETOOBIG) return refuse_line(loader, line, 0, wodan_strerror(status));
-  if (status < 0) return fail(loader, status);
+  return status < 0 ? fail(loader, status) : EXIT_CODE_OK;
+}
+
+static int add_record(struct loader *loader, uint64_t line, const struct text_record *record) {
+  struct wodan_slice key = buffer_slice(&record->key);
+  struct wodan_slice value = buffer_slice(&record->value);
+  const struct wodan_info *info = &loader->info;
+  if (key.size > info->key_size_max) return refuse_size(loader, line, "key", key.size, info->key_size_max);
+  if (value.size > info->value_size_max) return refuse_size(loader, line, "value", value.size, info->value_size_max);
+  int exit_code =
+      loader->options->keep ? fail(loader, put_absent(loader, key, value)) : add_to_batch(loader, line, key, value);
+  if (exit_code != EXIT_CODE_OK) return exit_code;
   loader->pending_lines++;
   return loader->pending_lines >= loader->options->batch_lines ? commit(loader) : EXIT_CODE_OK;
 }
@@ -239,29 +235,30 @@ static int take_stats(struct loader *loader) {
   return status < 0 ? fail(loader, status) : EXIT_CODE_OK;
 }
 
-static void add_stats(struct json_object *object, const struct wodan_stats *stats) {
-  char text[32];
-  snprintf(text, sizeof text, "%.3f", stats->write_amplification);
-  json_object_object_add(object, "user_bytes_written", json_object_new_uint64(stats->user_bytes_written));
-  json_object_object_add(object, "device_write_bytes", json_object_new_uint64(stats->device_write_bytes));
-  json_object_object_add(object, "device_flushes", json_object_new_uint64(stats->device_flushes));
-  json_object_object_add(object, "write_amplification", json_object_new_double_s(stats->write_amplification, text));
-  json_object_object_add(object, "put_delay_p999_ns", json_object_new_uint64(wodan_delay_percentile(stats, 99.9)));
-  json_object_object_add(object, "put_delay_max_ns", json_object_new_uint64(stats->put_delay_max));
+static void add_stats(struct json *json, const struct wodan_stats *stats) {
+  json_number(json, "user_bytes_written", stats->user_bytes_written);
+  json_number(json, "device_write_bytes", stats->device_write_bytes);
+  json_number(json, "device_flushes", stats->device_flushes);
+  json_real(json, "write_amplification", stats->write_amplification);
+  json_number(json, "put_delay_p999_ns", wodan_delay_percentile(stats, 99.9));
+  json_number(json, "put_delay_max_ns", stats->put_delay_max);
 }
 
-static void print_summary(const struct loader *loader) {
-  struct json_object *object = json_object_new_object();
-  json_object_object_add(object, "lines", json_object_new_uint64(loader->acked_lines));
-  json_object_object_add(object, "batches", json_object_new_uint64(loader->batches));
-  if (loader->options->stats) add_stats(object, &loader->stats);
-  report_object(loader->options->common.json, object);
+static int print_summary(const struct loader *loader) {
+  struct json json = {.lines = !loader->options->common.json};
+  json_open(&json, NULL, '{');
+  json_number(&json, "lines", loader->acked_lines);
+  json_number(&json, "batches", loader->batches);
+  if (loader->options->stats) add_stats(&json, &loader->stats);
+  json_close(&json, '}');
+  if (!report_json(&json)) return EXIT_CODE_IO;
   if (loader->options->stats && !loader->options->common.json) delays_print(stdout, &loader->stats);
+  return report_flush(EXIT_CODE_OK);
 }
 
 int cmd_load(int argc, char **argv) {
-  struct load_options load = {.format = text_format_find("tsv"), .batch_lines = LINES_PER_BATCH};
-  options_parse(&argp, argc, argv, &load);
+  struct load_options load = {.format_name = "tsv", .batch_lines = LINES_PER_BATCH};
+  options_parse(&verb, argc, argv, &load);
   struct loader loader = {.options = &load, .info = {.size = sizeof loader.info}, .source = "standard input"};
   int fd = STDIN_FILENO;
   if (load.file != NULL && strcmp(load.file, "-") != 0) {
@@ -276,9 +273,6 @@ int cmd_load(int argc, char **argv) {
   progress_end(&loader.progress);
   exit_code = image_close(&loader.image, exit_code);
   if (fd != STDIN_FILENO) close(fd);
-  if (exit_code == EXIT_CODE_OK && (load.common.json || load.stats)) {
-    print_summary(&loader);
-    exit_code = report_flush(exit_code);
-  }
+  if (exit_code == EXIT_CODE_OK && (load.common.json || load.stats)) exit_code = print_summary(&loader);
   return exit_code;
 }

@@ -6,115 +6,72 @@
  *
  * See: map_svg.c, map_terminal.c; tests/cli/test_inspect.sh. */
 #include <errno.h>
-#include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "commands.h"
 #include "map_data.h"
 #include "report.h"
 
-enum { KEY_ANSI = 0x3300, KEY_LETTERS, KEY_WIDTH, KEY_CELLS };
 enum { WIDTH_LEAST = 20, WIDTH_MOST = 1000, ROWS_DEFAULT = 24, CELLS_MOST = 1 << 20 };
 
 struct map_options {
-  struct look_options look;
+  struct options common;
   const char *out;
   bool ansi, letters;
   uint64_t width, cells;
 };
 
-static const struct argp_option option_list[] = {
-    {"ansi", KEY_ANSI, NULL, 0, "Colours for a terminal, two cells a character (the default without OUT.svg)", 0},
-    {"letters", KEY_LETTERS, NULL, 0, "Letters for a terminal without colours or a log", 0},
-    {"width", KEY_WIDTH, "N", 0, "Columns of --ansi and --letters (default: the terminal's, or 80)", 0},
-    {"cells", KEY_CELLS, "N", 0, "With --json: at most N cells (default 4096)", 0},
-    {0}};
-
-static const struct argp_child children[] = {{&look_argp, 0, NULL, 0}, {0}};
-
-static error_t parse(int key, char *argument, struct argp_state *state) {
-  struct map_options *map = state->input;
-  switch (key) {
-  case ARGP_KEY_INIT:
-    state->child_inputs[0] = &map->look;
-    return 0;
-  case KEY_ANSI:
-    map->ansi = true;
-    return 0;
-  case KEY_LETTERS:
-    map->letters = true;
-    return 0;
-  case KEY_WIDTH:
-    map->width = options_count(state, "--width", argument, WIDTH_LEAST);
-    if (map->width > WIDTH_MOST) argp_error(state, "--width: at most %d", WIDTH_MOST);
-    return 0;
-  case KEY_CELLS:
-    map->cells = options_count(state, "--cells", argument, 1);
-    if (map->cells > CELLS_MOST) argp_error(state, "--cells: at most %d", CELLS_MOST);
-    return 0;
-  case ARGP_KEY_ARG:
-    if (state->arg_num == 0)
-      map->look.common.image = argument;
-    else if (state->arg_num == 1)
-      map->out = argument;
-    else
-      argp_error(state, "one picture is enough");
-    return 0;
-  case ARGP_KEY_END:
-    if (map->look.common.image == NULL) argp_error(state, "the image is missing");
-    if (map->out != NULL && (map->ansi || map->letters || map->look.common.json))
-      argp_error(state, "OUT.svg excludes --ansi, --letters and --json");
-    return 0;
-  default:
-    return ARGP_ERR_UNKNOWN;
-  }
+static void check(const struct argp_state *state, void *options) {
+  const struct map_options *map = options;
+  if (map->out != NULL && (map->ansi || map->letters || map->common.json))
+    argp_error(state, "OUT.svg excludes --ansi, --letters and --json");
 }
 
-static const struct argp argp = {
-    .options = option_list,
-    .parser = parse,
-    .args_doc = "IMAGE [OUT.svg]",
+static const struct options_verb verb = {
+    .arguments = "IMAGE [OUT.svg]",
     .doc =
         "Draws a map: a cell for each block, or group of blocks, coloured by kind (superblock, journal, node, buffered "
         "run, leaf, what only the previous root has, free) and shaded by age (generation), with a legend and how full "
         "each level is. OUT.svg '-' is standard output. Reads the image only, damaged ones too.",
-    .children = children};
+    .shared = OPTIONS_LOOK,
+    .rows = {{"ansi", 0, NULL, OPTIONS_FLAG, offsetof(struct map_options, ansi), 0, 0,
+              "Colours for a terminal, two cells a character (the default without OUT.svg)"},
+             {"letters", 0, NULL, OPTIONS_FLAG, offsetof(struct map_options, letters), 0, 0,
+              "Letters for a terminal without colours or a log"},
+             {"width", 0, "N", OPTIONS_COUNT, offsetof(struct map_options, width), WIDTH_LEAST, WIDTH_MOST,
+              "Columns of --ansi and --letters (default: the terminal's, or 80)"},
+             {"cells", 0, "N", OPTIONS_COUNT, offsetof(struct map_options, cells), 1, CELLS_MOST,
+              "With --json: at most N cells (default 4096)"}},
+    .operands = {OPTIONS_IMAGE, {"picture", OPTIONS_TEXT, offsetof(struct map_options, out), true}},
+    .check = check,
+};
 
-static struct json_object *describe(const struct map_data *data) {
-  struct json_object *json = json_object_new_object(), *sums = json_object_new_object();
-  struct json_object *cells = json_object_new_array();
-  look_add_number(json, "blocks", data->summary->blocks);
-  look_add_number(json, "block_size", data->summary->block_size);
-  look_add_number(json, "blocks_per_cell", data->per_cell);
-  for (unsigned kind = 0; kind < WODAN_MAP_KINDS; kind++)
-    look_add_number(sums, map_kinds[kind].member, data->blocks[kind]);
-  json_object_object_add(json, "kinds", sums);
-  look_add_number(json, "oldest", data->oldest);
-  look_add_number(json, "newest", data->newest);
+static void describe(struct json *json, const struct map_data *data) {
+  json_open(json, NULL, '{');
+  json_number(json, "blocks", data->summary->blocks);
+  json_number(json, "block_size", data->summary->block_size);
+  json_number(json, "blocks_per_cell", data->per_cell);
+  json_open(json, "kinds", '{');
+  for (unsigned kind = 0; kind < WODAN_MAP_KINDS; kind++) json_number(json, map_kinds[kind].member, data->blocks[kind]);
+  json_close(json, '}');
+  json_number(json, "oldest", data->oldest);
+  json_number(json, "newest", data->newest);
+  json_open(json, "cells", '[');
   for (size_t i = 0; i < data->count; i++) {
     const struct wodan_map_cell *cell = &data->cells[i];
-    struct json_object *object = json_object_new_object();
+    json_open(json, NULL, '{');
     for (unsigned kind = 0; kind < WODAN_MAP_KINDS; kind++) {
-      if (cell->blocks[kind] > 0) look_add_number(object, map_kinds[kind].member, cell->blocks[kind]);
+      if (cell->blocks[kind] > 0) json_number(json, map_kinds[kind].member, cell->blocks[kind]);
     }
-    if (cell->newest) look_add_number(object, "oldest", cell->oldest);
-    if (cell->newest) look_add_number(object, "newest", cell->newest);
-    json_object_array_add(cells, object);
+    if (cell->newest) json_number(json, "oldest", cell->oldest);
+    if (cell->newest) json_number(json, "newest", cell->newest);
+    json_close(json, '}');
   }
-  json_object_object_add(json, "cells", cells);
-  json_object_object_add(json, "fill", levels_describe(&data->levels));
-  return json;
-}
-
-/* The file is the image itself, under whatever name. */
-static bool is_image(const struct map_options *options) {
-  struct stat image, out;
-  return stat(options->look.common.image, &image) == 0 && stat(options->out, &out) == 0 && image.st_dev == out.st_dev &&
-         image.st_ino == out.st_ino;
+  json_close(json, ']');
+  levels_add(json, "fill", &data->levels);
 }
 
 static int write_svg(const struct map_options *options, const struct map_data *data) {
@@ -122,7 +79,7 @@ static int write_svg(const struct map_options *options, const struct map_data *d
     map_svg(stdout, data);
     return EXIT_CODE_OK;
   }
-  if (is_image(options))
+  if (look_is_image(&options->common, options->out))
     return report_failure(false, options->out, WODAN_EINVAL, EXIT_CODE_USAGE, "that is the image itself");
   FILE *file = fopen(options->out, "w");
   if (file == NULL) return report_errno(false, options->out, errno);
@@ -145,14 +102,14 @@ static struct map_terminal terminal(const struct map_options *options) {
 static int show_map(struct look *look, const struct map_options *options) {
   struct map_terminal how = terminal(options);
   size_t rows = how.colours ? 2 * ROWS_DEFAULT : ROWS_DEFAULT, most = how.width * rows;
-  struct json_object *json = NULL;
+  struct json json = {0}, *shown = options->common.json ? &json : NULL;
   struct map_data data;
-  if (options->out != NULL || options->look.common.json) most = MAP_SVG_CELLS;
-  if (options->look.common.json && options->cells) most = (size_t)options->cells;
+  if (options->out != NULL || options->common.json) most = MAP_SVG_CELLS;
+  if (options->common.json && options->cells) most = (size_t)options->cells;
   int exit_code = map_data_gather(look, most, &data);
   if (exit_code == EXIT_CODE_OK) {
-    if (options->look.common.json)
-      json = describe(&data);
+    if (shown != NULL)
+      describe(shown, &data);
     else if (options->out != NULL)
       exit_code = write_svg(options, &data);
     else
@@ -162,7 +119,7 @@ static int show_map(struct look *look, const struct map_options *options) {
       exit_code =
           report_failure(false, look->options->image, WODAN_ECORRUPT, EXIT_CODE_DAMAGED, "the image is damaged");
     else
-      exit_code = look_end(look, json, exit_code);
+      exit_code = look_end(look, shown, exit_code);
   }
   map_data_release(&data);
   return exit_code;
@@ -170,9 +127,9 @@ static int show_map(struct look *look, const struct map_options *options) {
 
 int cmd_map(int argc, char **argv) {
   struct map_options options = {0};
-  options_parse(&argp, argc, argv, &options);
+  options_parse(&verb, argc, argv, &options);
   struct look look;
-  int exit_code = look_open(&look, &options.look.common, options.look.generation);
+  int exit_code = look_open(&look, &options.common);
   if (exit_code == EXIT_CODE_OK) exit_code = show_map(&look, &options);
   look_close(&look);
   return exit_code;

@@ -6,65 +6,32 @@
  *
  * See: include/wodan/inspect.h; tests/cli/test_inspect.sh. */
 #include <inttypes.h>
-#include <json-c/json.h>
 #include <stdio.h>
 
 #include "commands.h"
 #include "look.h"
 #include "report.h"
 
-enum { KEY_PREVIOUS = 0x3200 };
-
 struct path_options {
-  struct look_options look;
-  struct options_encoding encoding;
+  struct options common;
   const char *key;
   bool previous;
 };
 
-static const struct argp_option option_list[] = {
-    {"previous", KEY_PREVIOUS, NULL, 0, "In the tree of the root before the newest, without the journal", 0}, {0}};
-
-static const struct argp_child children[] = {{&look_argp, 0, NULL, 0}, {&options_encoding_argp, 0, NULL, 0}, {0}};
-
-static error_t parse(int key, char *argument, struct argp_state *state) {
-  struct path_options *path = state->input;
-  switch (key) {
-  case ARGP_KEY_INIT:
-    state->child_inputs[0] = &path->look;
-    state->child_inputs[1] = &path->encoding;
-    return 0;
-  case KEY_PREVIOUS:
-    path->previous = true;
-    return 0;
-  case ARGP_KEY_ARG:
-    if (state->arg_num == 0)
-      path->look.common.image = argument;
-    else if (state->arg_num == 1)
-      path->key = argument;
-    else
-      argp_error(state, "one key is enough");
-    return 0;
-  case ARGP_KEY_END:
-    if (path->key == NULL) argp_error(state, "image and key are needed");
-    return 0;
-  default:
-    return ARGP_ERR_UNKNOWN;
-  }
-}
-
-static const struct argp argp = {
-    .options = option_list,
-    .parser = parse,
-    .args_doc = "IMAGE KEY",
+static const struct options_verb verb = {
+    .arguments = "IMAGE KEY",
     .doc = "Shows the way of a key: the operations of the journal, the nodes it passes, each buffered run and the leaf "
            "with what probing it gave (its filter said no, a page was read, a version was found), newest first. '=>' "
            "marks what a lookup answers; exit code 1 when that is nothing. Reads only, damaged images too."
            "\vThe key is taken as it is, or with --hex or --base64.",
-    .children = children};
+    .shared = OPTIONS_LOOK | OPTIONS_ENCODING,
+    .rows = {{"previous", 0, NULL, OPTIONS_FLAG, offsetof(struct path_options, previous), 0, 0,
+              "In the tree of the root before the newest, without the journal"}},
+    .operands = {OPTIONS_IMAGE, {"key", OPTIONS_TEXT, offsetof(struct path_options, key), false}},
+};
 
 struct showing {
-  struct json_object *steps; /* with --json */
+  struct json *json; /* with --json */
   uint64_t pages, versions, filtered;
 };
 
@@ -112,34 +79,35 @@ static const char *probe_name(uint32_t probe) {
   return probe <= WODAN_PROBE_DAMAGED ? names[probe] : "unknown";
 }
 
-static struct json_object *describe(const struct wodan_path_step *step) {
-  struct json_object *json = json_object_new_object();
+static void describe(struct json *json, const struct wodan_path_step *step) {
+  json_open(json, NULL, '{');
   static const char *const kinds[] = {"node", "leaf", "run"};
-  look_add_text(json, "kind", step->in_journal ? "journal" : kinds[step->kind]);
-  look_add_text(json, "probe", probe_name(step->probe));
-  look_add_block(json, "block", step->block);
+  json_text(json, "kind", step->in_journal ? "journal" : kinds[step->kind]);
+  json_text(json, "probe", probe_name(step->probe));
+  json_block(json, "block", step->block);
   if (!step->in_journal) {
-    look_add_number(json, "level", step->level);
-    look_add_number(json, "generation", step->generation);
+    json_number(json, "level", step->level);
+    json_number(json, "generation", step->generation);
   }
   if (step->probe == WODAN_PROBE_NODE) {
-    look_add_number(json, "entries", step->entries);
-    look_add_number(json, "entry", step->entry);
-    look_add_number(json, "runs", step->runs);
-    look_add_number(json, "flushed_upto", step->flushed_upto);
+    json_number(json, "entries", step->entries);
+    json_number(json, "entry", step->entry);
+    json_number(json, "runs", step->runs);
+    json_number(json, "flushed_upto", step->flushed_upto);
   }
   if (step->page_block != WODAN_NO_BLOCK) {
-    look_add_number(json, "page_block", step->page_block);
-    look_add_number(json, "page_offset", step->page_offset);
-    look_add_number(json, "page_size", step->page_size);
-    look_add_number(json, "page_records", step->page_count);
+    json_number(json, "page_block", step->page_block);
+    json_number(json, "page_offset", step->page_offset);
+    json_number(json, "page_size", step->page_size);
+    json_number(json, "page_records", step->page_count);
   }
-  if (step->probe != WODAN_PROBE_FOUND) return json;
-  look_add_number(json, "sequence", step->sequence);
-  json_object_object_add(json, "deleted", json_object_new_boolean(step->deleted != 0));
-  json_object_object_add(json, "decides", json_object_new_boolean(step->decides != 0));
-  if (!step->deleted) look_add_bytes(json, "value", step->value);
-  return json;
+  if (step->probe == WODAN_PROBE_FOUND) {
+    json_number(json, "sequence", step->sequence);
+    json_bool(json, "deleted", step->deleted != 0);
+    json_bool(json, "decides", step->decides != 0);
+    if (!step->deleted) json_bytes(json, "value", step->value);
+  }
+  json_close(json, '}');
 }
 
 static int on_step(void *context, const struct wodan_path_step *step) {
@@ -148,8 +116,8 @@ static int on_step(void *context, const struct wodan_path_step *step) {
   showing->pages += step->page_block != WODAN_NO_BLOCK;
   showing->versions += step->probe == WODAN_PROBE_FOUND;
   showing->filtered += step->probe == WODAN_PROBE_FILTERED;
-  if (showing->steps != NULL) {
-    json_object_array_add(showing->steps, describe(step));
+  if (showing->json != NULL) {
+    describe(showing->json, step);
     return 0;
   }
   place_text(place, step);
@@ -163,41 +131,42 @@ static int on_step(void *context, const struct wodan_path_step *step) {
 }
 
 static int show_path(struct look *look, const struct path_options *options, struct wodan_slice key) {
-  struct showing showing = {0};
-  struct json_object *json = NULL;
+  struct json json = {0}, *shown = options->common.json ? &json : NULL;
+  struct showing showing = {.json = shown};
   struct wodan_error error;
-  if (options->look.common.json) {
-    json = json_object_new_object();
-    look_add_bytes(json, "key", key);
-    json_object_object_add(json, "steps", showing.steps = json_object_new_array());
+  if (shown != NULL) {
+    json_open(shown, NULL, '{');
+    json_bytes(shown, "key", key);
+    json_open(shown, "steps", '[');
   }
   int status = wodan_inspect_path(look->inspect, options->previous ? WODAN_OLDER_ROOT : WODAN_NEWEST_ROOT, key, on_step,
                                   &showing, &error);
   if (status < 0 && status != WODAN_ENOTFOUND && status != WODAN_ECORRUPT) {
-    json_object_put(json);
+    json_release(&json);
     return look_fail(look, status, &error);
   }
-  if (json != NULL) {
-    json_object_object_add(json, "found", json_object_new_boolean(status == 0));
-    look_add_number(json, "pages_read", showing.pages);
-    look_add_number(json, "versions", showing.versions);
+  if (shown != NULL) {
+    json_close(shown, ']');
+    json_bool(shown, "found", status == 0);
+    json_number(shown, "pages_read", showing.pages);
+    json_number(shown, "versions", showing.versions);
   } else {
     printf("%" PRIu64 " version%s, %" PRIu64 " page%s read, %" PRIu64 " run%s denied by filter%s%s\n", showing.versions,
            showing.versions == 1 ? "" : "s", showing.pages, showing.pages == 1 ? "" : "s", showing.filtered,
            showing.filtered == 1 ? "" : "s", status < 0 ? "; a lookup fails: " : "", status < 0 ? error.message : "");
   }
-  int exit_code = look_end(look, json, EXIT_CODE_OK);
+  int exit_code = look_end(look, shown, EXIT_CODE_OK);
   if (exit_code != EXIT_CODE_OK || status == 0) return exit_code;
   return report_failure(false, look->options->image, status, report_exit_code(status), "%s", error.message);
 }
 
 int cmd_path(int argc, char **argv) {
   struct path_options options = {0};
-  options_parse(&argp, argc, argv, &options);
+  options_parse(&verb, argc, argv, &options);
   struct look look = {0};
   struct buffer key = {0};
-  int exit_code = options_decode(&options.look.common, &options.encoding, "KEY", options.key, &key);
-  if (exit_code == EXIT_CODE_OK) exit_code = look_open(&look, &options.look.common, options.look.generation);
+  int exit_code = options_decode(&options.common, "KEY", options.key, &key);
+  if (exit_code == EXIT_CODE_OK) exit_code = look_open(&look, &options.common);
   if (exit_code == EXIT_CODE_OK) exit_code = show_path(&look, &options, buffer_slice(&key));
   look_close(&look);
   buffer_release(&key);

@@ -6,59 +6,28 @@
  *
  * See: tests/cli/test_cli.sh. */
 #include <errno.h>
-#include <json-c/json.h>
 #include <unistd.h>
 
 #include "commands.h"
 #include "image.h"
+#include "json.h"
 #include "report.h"
 
 struct put_options {
   struct options common;
-  struct options_encoding encoding;
   const char *key;
   const char *value; /* NULL: standard input */
 };
 
-static const struct argp_child children[] = {
-    {&options_put_argp, 0, NULL, 0}, {&options_encoding_argp, 0, NULL, 0}, {0}};
-
-static error_t parse(int key, char *argument, struct argp_state *state) {
-  struct put_options *put = state->input;
-  switch (key) {
-  case ARGP_KEY_INIT:
-    state->child_inputs[0] = &put->common;
-    state->child_inputs[1] = &put->encoding;
-    return 0;
-  case ARGP_KEY_ARG:
-    switch (state->arg_num) {
-    case 0:
-      put->common.image = argument;
-      return 0;
-    case 1:
-      put->key = argument;
-      return 0;
-    case 2:
-      put->value = argument;
-      return 0;
-    default:
-      argp_error(state, "too many arguments");
-      return 0;
-    }
-  case ARGP_KEY_END:
-    if (state->arg_num < 2) argp_error(state, state->arg_num == 0 ? "the image is missing" : "the key is missing");
-    return 0;
-  default:
-    return ARGP_ERR_UNKNOWN;
-  }
-}
-
-static const struct argp argp = {.parser = parse,
-                                 .args_doc = "IMAGE KEY [VALUE]",
-                                 .doc =
-                                     "Sets KEY to VALUE, durably. Without VALUE it is read from standard input, as it "
-                                     "is to the last byte (--hex and --base64 are for the command line only).",
-                                 .children = children};
+static const struct options_verb verb = {
+    .arguments = "IMAGE KEY [VALUE]",
+    .doc = "Sets KEY to VALUE, durably. Without VALUE it is read from standard input, as it "
+           "is to the last byte (--hex and --base64 are for the command line only).",
+    .shared = OPTIONS_PUT | OPTIONS_ENCODING,
+    .operands = {OPTIONS_IMAGE,
+                 {"key", OPTIONS_TEXT, offsetof(struct put_options, key), false},
+                 {"value", OPTIONS_TEXT, offsetof(struct put_options, value), true}},
+};
 
 /* Reads standard input to its end, but no more than limit + 1 bytes. */
 static int read_value(const struct options *options, uint64_t limit, struct buffer *value) {
@@ -88,31 +57,30 @@ static int put_key(const struct image *image, const struct put_options *put, str
   return image_fail(image, wodan_put(image->db, key, buffer_slice(value), &commit));
 }
 
-static void print_answer(size_t value_size) {
-  struct json_object *object = json_object_new_object();
-  json_object_object_add(object, "put", json_object_new_int(1));
-  json_object_object_add(object, "value_size", json_object_new_uint64(value_size));
-  json_object_object_add(object, "durable", json_object_new_boolean(true));
-  report_object(true, object);
+static int print_answer(size_t value_size) {
+  struct json json = {0};
+  json_open(&json, NULL, '{');
+  json_number(&json, "put", 1);
+  json_number(&json, "value_size", value_size);
+  json_bool(&json, "durable", true);
+  json_close(&json, '}');
+  return report_json(&json) ? report_flush(EXIT_CODE_OK) : EXIT_CODE_IO;
 }
 
 int cmd_put(int argc, char **argv) {
   struct put_options put = {0};
-  options_parse(&argp, argc, argv, &put);
+  options_parse(&verb, argc, argv, &put);
   struct buffer key = {0};
   struct buffer value = {0};
   struct image image = {0};
-  int exit_code = options_decode(&put.common, &put.encoding, "KEY", put.key, &key);
+  int exit_code = options_decode(&put.common, "KEY", put.key, &key);
   if (exit_code == EXIT_CODE_OK && put.value != NULL) {
-    exit_code = options_decode(&put.common, &put.encoding, "VALUE", put.value, &value);
+    exit_code = options_decode(&put.common, "VALUE", put.value, &value);
   }
   if (exit_code == EXIT_CODE_OK) exit_code = image_open(&image, &put.common, true);
   if (exit_code == EXIT_CODE_OK) exit_code = put_key(&image, &put, buffer_slice(&key), &value);
   exit_code = image_close(&image, exit_code);
-  if (exit_code == EXIT_CODE_OK && put.common.json) {
-    print_answer(value.size);
-    exit_code = report_flush(exit_code);
-  }
+  if (exit_code == EXIT_CODE_OK && put.common.json) exit_code = print_answer(value.size);
   buffer_release(&key);
   buffer_release(&value);
   return exit_code;

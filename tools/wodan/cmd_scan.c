@@ -16,86 +16,50 @@
 #include "text_jsonl.h"
 #include "text_tsv.h"
 
-enum { KEY_PREFIX = 'p', KEY_REVERSE = 'r', KEY_LIMIT = 'n', KEY_FROM = 0x2000, KEY_TO };
-
 struct scan_options {
   struct options common;
-  struct options_encoding encoding;
   const char *prefix, *from, *to;
   bool reverse;
   uint64_t limit;
 };
 
-static const struct argp_option option_list[] = {{"prefix", KEY_PREFIX, "P", 0, "Only keys that start with P", 0},
-                                                 {"from", KEY_FROM, "A", 0, "Only keys from A on", 0},
-                                                 {"to", KEY_TO, "B", 0, "Only keys before B", 0},
-                                                 {"reverse", KEY_REVERSE, NULL, 0, "From the last key down", 0},
-                                                 {"limit", KEY_LIMIT, "N", 0, "At most N records", 0},
-                                                 {0}};
-
-static const struct argp_child children[] = {
-    {&options_read_argp, 0, NULL, 0}, {&options_encoding_argp, 0, NULL, 0}, {0}};
-
-static error_t parse(int key, char *argument, struct argp_state *state) {
-  struct scan_options *scan = state->input;
-  switch (key) {
-  case ARGP_KEY_INIT:
-    state->child_inputs[0] = &scan->common;
-    state->child_inputs[1] = &scan->encoding;
-    return 0;
-  case KEY_PREFIX:
-    scan->prefix = argument;
-    return 0;
-  case KEY_FROM:
-    scan->from = argument;
-    return 0;
-  case KEY_TO:
-    scan->to = argument;
-    return 0;
-  case KEY_REVERSE:
-    scan->reverse = true;
-    return 0;
-  case KEY_LIMIT:
-    scan->limit = options_count(state, "--limit", argument, 0);
-    return 0;
-  case ARGP_KEY_ARG:
-    if (state->arg_num > 0) argp_error(state, "one image is enough");
-    scan->common.image = argument;
-    return 0;
-  case ARGP_KEY_END:
-    if (scan->common.image == NULL) argp_error(state, "the image is missing");
-    if (scan->prefix != NULL && (scan->from != NULL || scan->to != NULL)) {
-      argp_error(state, "--prefix excludes --from and --to");
-    }
-    return 0;
-  default:
-    return ARGP_ERR_UNKNOWN;
-  }
+static void check(const struct argp_state *state, void *options) {
+  const struct scan_options *scan = options;
+  if (scan->prefix != NULL && (scan->from != NULL || scan->to != NULL))
+    argp_error(state, "--prefix excludes --from and --to");
 }
 
-static const struct argp argp = {
-    .options = option_list,
-    .parser = parse,
-    .args_doc = "IMAGE",
+static const struct options_verb verb = {
+    .arguments = "IMAGE",
     .doc = "Prints key<TAB>value, one record a line, with the escapes \\\\ \\t \\n \\r \\xHH; with --hex or --base64 "
            "both fields in that encoding; with --json one object {\"records\":[…],\"count\":N}. Reads only.",
-    .children = children};
+    .shared = OPTIONS_READ | OPTIONS_ENCODING,
+    .rows = {{"prefix", 'p', "P", OPTIONS_TEXT, offsetof(struct scan_options, prefix), 0, 0,
+              "Only keys that start with P"},
+             {"from", 0, "A", OPTIONS_TEXT, offsetof(struct scan_options, from), 0, 0, "Only keys from A on"},
+             {"to", 0, "B", OPTIONS_TEXT, offsetof(struct scan_options, to), 0, 0, "Only keys before B"},
+             {"reverse", 'r', NULL, OPTIONS_FLAG, offsetof(struct scan_options, reverse), 0, 0,
+              "From the last key down"},
+             {"limit", 'n', "N", OPTIONS_COUNT, offsetof(struct scan_options, limit), 0, 0, "At most N records"}},
+    .operands = {OPTIONS_IMAGE},
+    .check = check,
+};
 
 static int build_range(const struct scan_options *scan, struct key_range *range) {
   int exit_code = EXIT_CODE_OK;
   if (scan->prefix != NULL) {
     struct buffer prefix = {0};
-    exit_code = options_decode(&scan->common, &scan->encoding, "--prefix", scan->prefix, &prefix);
+    exit_code = options_decode(&scan->common, "--prefix", scan->prefix, &prefix);
     if (exit_code == EXIT_CODE_OK && !key_range_of_prefix(range, buffer_slice(&prefix))) {
       exit_code = report_failure(scan->common.json, "--prefix", WODAN_ENOMEM, EXIT_CODE_IO, "out of memory");
     }
     buffer_release(&prefix);
   }
   if (scan->from != NULL) {
-    exit_code = options_decode(&scan->common, &scan->encoding, "--from", scan->from, &range->from);
+    exit_code = options_decode(&scan->common, "--from", scan->from, &range->from);
   }
   if (scan->to != NULL && exit_code == EXIT_CODE_OK) {
-    exit_code = options_decode(&scan->common, &scan->encoding, "--to", scan->to, &range->to);
+    exit_code = options_decode(&scan->common, "--to", scan->to, &range->to);
     range->bounded = true;
   }
   return exit_code;
@@ -110,11 +74,11 @@ static void append_record(const struct scan_options *scan, struct buffer *out, u
     text_jsonl_append_object(out, key, value);
     return;
   }
-  if (!scan->encoding.hex && !scan->encoding.base64) {
+  if (!scan->common.hex && !scan->common.base64) {
     text_tsv_append(out, key, value);
     return;
   }
-  void (*encode)(struct buffer *, struct wodan_slice) = scan->encoding.hex ? hex_append : base64_append;
+  void (*encode)(struct buffer *, struct wodan_slice) = scan->common.hex ? hex_append : base64_append;
   encode(out, key);
   buffer_append_byte(out, '\t');
   encode(out, value);
@@ -160,7 +124,7 @@ static int scan_image(const struct image *image, const struct scan_options *scan
 
 int cmd_scan(int argc, char **argv) {
   struct scan_options scan = {.limit = UINT64_MAX};
-  options_parse(&argp, argc, argv, &scan);
+  options_parse(&verb, argc, argv, &scan);
   struct key_range range = {0};
   struct image image = {0};
   int exit_code = build_range(&scan, &range);

@@ -7,7 +7,6 @@
  * Order: looked at first, opened second.
  *
  * See: include/wodan/stats.h; tests/cli/test_cli.sh. */
-#include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,33 +16,15 @@
 #include "map_data.h"
 #include "report.h"
 
-static const struct argp_child children[] = {{&options_read_argp, 0, NULL, 0}, {0}};
-
-static error_t parse(int key, char *argument, struct argp_state *state) {
-  struct options *options = state->input;
-  switch (key) {
-  case ARGP_KEY_INIT:
-    state->child_inputs[0] = options;
-    return 0;
-  case ARGP_KEY_ARG:
-    if (state->arg_num > 0) argp_error(state, "one image is enough");
-    options->image = argument;
-    return 0;
-  case ARGP_KEY_NO_ARGS:
-    argp_error(state, "the image is missing");
-    return 0;
-  default:
-    return ARGP_ERR_UNKNOWN;
-  }
-}
-
-static const struct argp argp = {.parser = parse,
-                                 .args_doc = "IMAGE",
-                                 .doc = "Tells space, memory and the counters since this open (which tell what opening "
-                                        "the image costs), space by class, how full each level of the tree is and how "
-                                        "many buffered runs its nodes have. Sizes are in bytes. Reads only, damaged "
-                                        "images too.",
-                                 .children = children};
+static const struct options_verb verb = {
+    .arguments = "IMAGE",
+    .doc = "Tells space, memory and the counters since this open (which tell what opening "
+           "the image costs), space by class, how full each level of the tree is and how "
+           "many buffered runs its nodes have. Sizes are in bytes. Reads only, damaged "
+           "images too.",
+    .shared = OPTIONS_READ,
+    .operands = {OPTIONS_IMAGE},
+};
 
 /* clang-format off */
 #define STAT_COUNTERS(X) \
@@ -59,22 +40,14 @@ static const struct argp argp = {.parser = parse,
   X(put_delay_max) X(put_work_max)
 /* clang-format on */
 
-static void add_ratio(struct json_object *object, const char *name, double value) {
-  char text[32];
-  snprintf(text, sizeof text, "%.3f", value);
-  json_object_object_add(object, name, json_object_new_double_s(value, text));
-}
-
-static struct json_object *describe(const struct wodan_stats *stats, bool json) {
-  struct json_object *object = json_object_new_object();
-#define STAT_ADD(name) json_object_object_add(object, #name, json_object_new_uint64(stats->name));
+static void add_stats(struct json *json, const struct wodan_stats *stats) {
+#define STAT_ADD(name) json_number(json, #name, stats->name);
   STAT_COUNTERS(STAT_ADD)
 #undef STAT_ADD
-  add_ratio(object, "alpha", stats->alpha);
-  add_ratio(object, "write_amplification", stats->write_amplification);
-  add_ratio(object, "read_amplification", stats->read_amplification);
-  if (json && delays_commits(stats) > 0) json_object_object_add(object, "put_delays", delays_describe(stats));
-  return object;
+  json_real(json, "alpha", stats->alpha);
+  json_real(json, "write_amplification", stats->write_amplification);
+  json_real(json, "read_amplification", stats->read_amplification);
+  if (!json->lines && delays_commits(stats) > 0) delays_add(json, "put_delays", stats);
 }
 
 /* ---- what the image itself tells -------------------------------------------------------------------------------- */
@@ -100,13 +73,13 @@ static void classes_of(const struct map_data *data, struct space_class out[SPACE
   memcpy(out, classes, sizeof classes);
 }
 
-static struct json_object *describe_space(const struct map_data *data) {
+static void add_space(struct json *json, const struct map_data *data) {
   struct space_class classes[SPACE_CLASSES];
-  struct json_object *object = json_object_new_object();
+  json_open(json, "space", '{');
   classes_of(data, classes);
   for (unsigned i = 0; i < SPACE_CLASSES; i++)
-    look_add_number(object, classes[i].member, classes[i].blocks * data->summary->block_size);
-  return object;
+    json_number(json, classes[i].member, classes[i].blocks * data->summary->block_size);
+  json_close(json, '}');
 }
 
 static void print_space(const struct map_data *data) {
@@ -141,31 +114,31 @@ static int open_stats(const struct options *options, struct wodan_stats *stats, 
 static int show_stats(struct look *look, const struct map_data *data) {
   struct wodan_stats stats;
   struct wodan_error error = {.block = WODAN_NO_BLOCK};
-  bool json = look->options->json;
+  struct json json = {.lines = !look->options->json}, *shown = json.lines ? NULL : &json;
   int status = open_stats(look->options, &stats, &error);
-  struct json_object *object = status < 0 ? json_object_new_object() : describe(&stats, json);
-  if (json) {
-    json_object_object_add(object, "space", describe_space(data));
-    json_object_object_add(object, "fill", levels_describe(&data->levels));
-    if (status < 0) json_object_object_add(object, "error", report_describe(&error));
+  json_open(&json, NULL, '{');
+  if (status == 0) add_stats(&json, &stats);
+  if (shown != NULL) {
+    add_space(shown, data);
+    levels_add(shown, "fill", &data->levels);
+    if (status < 0) report_add_error(shown, &error);
   } else {
-    report_object(false, object);
-    object = NULL;
+    if (!report_json(&json)) return EXIT_CODE_IO;
     if (status == 0) delays_print(stdout, &stats);
     print_space(data);
     levels_print(&data->levels);
   }
-  if (status == 0) return look_end(look, object, EXIT_CODE_OK);
-  look_end(look, object, report_error_exit_code(&error)); /* says nothing on standard error with such a code */
+  if (status == 0) return look_end(look, shown, EXIT_CODE_OK);
+  if (!look_show(look, shown)) return EXIT_CODE_IO;
   return report_error(false, look->options->image, &error);
 }
 
 int cmd_stat(int argc, char **argv) {
   struct options options = {0};
-  options_parse(&argp, argc, argv, &options);
+  options_parse(&verb, argc, argv, &options);
   struct look look;
   struct map_data data = {0};
-  int exit_code = look_open(&look, &options, 0);
+  int exit_code = look_open(&look, &options);
   if (exit_code == EXIT_CODE_OK) exit_code = map_data_gather(&look, 1, &data);
   if (exit_code == EXIT_CODE_OK) exit_code = show_stats(&look, &data);
   map_data_release(&data);

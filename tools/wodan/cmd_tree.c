@@ -6,7 +6,6 @@
  *
  * See: include/wodan/inspect.h; tests/cli/test_inspect.sh. */
 #include <inttypes.h>
-#include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,66 +13,32 @@
 #include "look.h"
 #include "report.h"
 
-enum { KEY_DEPTH = 'd', KEY_RUNS = 0x3100, KEY_LEAVES, KEY_PREVIOUS };
-
 struct tree_options {
-  struct look_options look;
+  struct options common;
   uint64_t depth; /* levels shown */
   bool runs, leaves, previous;
 };
 
-static const struct argp_option option_list[] = {
-    {"depth", KEY_DEPTH, "N", 0, "Only the first N levels from the root down", 0},
-    {"runs", KEY_RUNS, NULL, 0, "Show the buffered runs of each node too", 0},
-    {"leaves", KEY_LEAVES, NULL, 0, "Show the leaves too", 0},
-    {"previous", KEY_PREVIOUS, NULL, 0, "The tree of the root before the newest", 0},
-    {0}};
-
-static const struct argp_child children[] = {{&look_argp, 0, NULL, 0}, {0}};
-
-static error_t parse(int key, char *argument, struct argp_state *state) {
-  struct tree_options *tree = state->input;
-  switch (key) {
-  case ARGP_KEY_INIT:
-    state->child_inputs[0] = &tree->look;
-    return 0;
-  case KEY_DEPTH:
-    tree->depth = options_count(state, "--depth", argument, 1);
-    return 0;
-  case KEY_RUNS:
-    tree->runs = true;
-    return 0;
-  case KEY_LEAVES:
-    tree->leaves = true;
-    return 0;
-  case KEY_PREVIOUS:
-    tree->previous = true;
-    return 0;
-  case ARGP_KEY_ARG:
-    if (state->arg_num > 0) argp_error(state, "one image is enough");
-    tree->look.common.image = argument;
-    return 0;
-  case ARGP_KEY_NO_ARGS:
-    argp_error(state, "the image is missing");
-    return 0;
-  default:
-    return ARGP_ERR_UNKNOWN;
-  }
-}
-
-static const struct argp argp = {
-    .options = option_list,
-    .parser = parse,
-    .args_doc = "IMAGE",
+static const struct options_verb verb = {
+    .arguments = "IMAGE",
     .doc = "Shows the nodes of the tree: level, first block, generation, leaves or children, buffered runs with their "
            "records and bytes, how full the node is (of the entries at which it splits), and its range of keys. Reads "
            "only, damaged images too.",
-    .children = children};
+    .shared = OPTIONS_LOOK,
+    .rows = {{"depth", 'd', "N", OPTIONS_COUNT, offsetof(struct tree_options, depth), 1, 0,
+              "Only the first N levels from the root down"},
+             {"runs", 0, NULL, OPTIONS_FLAG, offsetof(struct tree_options, runs), 0, 0,
+              "Show the buffered runs of each node too"},
+             {"leaves", 0, NULL, OPTIONS_FLAG, offsetof(struct tree_options, leaves), 0, 0, "Show the leaves too"},
+             {"previous", 0, NULL, OPTIONS_FLAG, offsetof(struct tree_options, previous), 0, 0,
+              "The tree of the root before the newest"}},
+    .operands = {OPTIONS_IMAGE},
+};
 
 struct showing {
   const struct tree_options *options;
   const struct wodan_summary *summary;
-  struct json_object *nodes, *runs, *leaves; /* with --json */
+  struct json nodes, runs, leaves; /* with --json */
   uint64_t count;
 };
 
@@ -118,30 +83,31 @@ static void print_part(const struct wodan_object *object) {
   }
 }
 
-static struct json_object *describe(const struct showing *showing, const struct wodan_object *object) {
-  struct json_object *json = json_object_new_object();
-  look_add_number(json, "level", object->level);
-  look_add_number(json, "depth", object->depth);
-  look_add_number(json, "block", object->block);
-  look_add_number(json, "blocks", object->blocks);
-  look_add_number(json, "length", object->length);
-  look_add_number(json, "generation", object->generation);
-  if (object->has_lower) look_add_bytes(json, "lower", object->lower);
-  if (object->has_upper) look_add_bytes(json, "upper", object->upper);
+static void describe(const struct showing *showing, struct json *json, const struct wodan_object *object) {
+  json_open(json, NULL, '{');
+  json_number(json, "level", object->level);
+  json_number(json, "depth", object->depth);
+  json_number(json, "block", object->block);
+  json_number(json, "blocks", object->blocks);
+  json_number(json, "length", object->length);
+  json_number(json, "generation", object->generation);
+  if (object->has_lower) json_bytes(json, "lower", object->lower);
+  if (object->has_upper) json_bytes(json, "upper", object->upper);
   if (object->kind != WODAN_OBJECT_LEAF) {
-    look_add_number(json, "records", object->records);
-    look_add_number(json, "deletes", object->deletes);
+    json_number(json, "records", object->records);
+    json_number(json, "deletes", object->deletes);
   } else {
-    look_add_number(json, "flushed_upto", object->flushed_upto);
+    json_number(json, "flushed_upto", object->flushed_upto);
   }
-  if (object->kind != WODAN_OBJECT_NODE) return json;
-  look_add_number(json, "entries", object->entries);
-  look_add_number(json, "entries_max", entries_max(showing, object));
-  look_add_number(json, "runs", object->runs);
-  look_add_number(json, "run_bytes", object->run_bytes);
-  look_add_number(json, "leaf_bytes", object->leaf_bytes);
-  look_add_text(json, "damage", object->damage);
-  return json;
+  if (object->kind == WODAN_OBJECT_NODE) {
+    json_number(json, "entries", object->entries);
+    json_number(json, "entries_max", entries_max(showing, object));
+    json_number(json, "runs", object->runs);
+    json_number(json, "run_bytes", object->run_bytes);
+    json_number(json, "leaf_bytes", object->leaf_bytes);
+    json_text(json, "damage", object->damage);
+  }
+  json_close(json, '}');
 }
 
 static int on_object(void *context, const struct wodan_object *object) {
@@ -151,11 +117,11 @@ static int on_object(void *context, const struct wodan_object *object) {
   if (object->kind == WODAN_OBJECT_RUN && !options->runs) return 0;
   if (object->kind == WODAN_OBJECT_LEAF && !options->leaves) return 0;
   showing->count++;
-  if (options->look.common.json) {
-    struct json_object *list = object->kind == WODAN_OBJECT_NODE  ? showing->nodes
-                               : object->kind == WODAN_OBJECT_RUN ? showing->runs
-                                                                  : showing->leaves;
-    json_object_array_add(list, describe(showing, object));
+  if (options->common.json) {
+    struct json *list = object->kind == WODAN_OBJECT_NODE  ? &showing->nodes
+                        : object->kind == WODAN_OBJECT_RUN ? &showing->runs
+                                                           : &showing->leaves;
+    describe(showing, list, object);
   } else if (object->kind == WODAN_OBJECT_NODE) {
     print_node(showing, object);
   } else {
@@ -164,37 +130,56 @@ static int on_object(void *context, const struct wodan_object *object) {
   return 0;
 }
 
-static int show_tree(struct look *look, const struct tree_options *options) {
-  struct showing showing = {.options = options, .summary = &look->summary};
+static void add_list(struct json *json, const char *name, struct json *list) {
+  json_close(list, ']');
+  json_append(json, name, list);
+}
+
+/* The members of the answer that the walk did not say. */
+static void put_together(struct json *json, struct showing *showing, const struct wodan_root *root) {
+  json_open(json, NULL, '{');
+  look_add_root(json, "root", root);
+  add_list(json, "nodes", &showing->nodes);
+  if (showing->options->runs) add_list(json, "runs", &showing->runs);
+  if (showing->options->leaves) add_list(json, "leaves", &showing->leaves);
+}
+
+static int walk_tree(struct look *look, struct showing *showing) {
+  const struct tree_options *options = showing->options;
   const struct wodan_root *root = options->previous ? &look->summary.older : &look->summary.newest;
-  struct json_object *json = NULL;
+  struct json json = {0}, *shown = options->common.json ? &json : NULL;
   struct wodan_error error;
-  if (options->look.common.json) {
-    json = json_object_new_object();
-    json_object_object_add(json, "root", look_describe_root(root));
-    json_object_object_add(json, "nodes", showing.nodes = json_object_new_array());
-    if (options->runs) json_object_object_add(json, "runs", showing.runs = json_object_new_array());
-    if (options->leaves) json_object_object_add(json, "leaves", showing.leaves = json_object_new_array());
-  } else if (root->tree_generation) {
+  if (shown == NULL && root->tree_generation)
     printf("Tree of generation %" PRIu64 "\n\n%-10s %12s %11s  %-14s %5s  %4s %10s %10s  %s\n", root->generation,
            "level", "block", "generation", "entries", "full", "runs", "records", "bytes", "keys");
-  }
   int status = wodan_inspect_tree(look->inspect, options->previous ? WODAN_OLDER_ROOT : WODAN_NEWEST_ROOT, on_object,
-                                  &showing, &error);
-  if (status < 0) {
-    json_object_put(json);
-    return look_fail(look, status, &error);
+                                  showing, &error);
+  if (status < 0) return look_fail(look, status, &error);
+  if (shown != NULL) put_together(shown, showing, root);
+  if (shown == NULL && root->generation == 0) printf("There is no such root.\n");
+  if (shown == NULL && root->generation && !root->tree_generation) printf("The tree is empty.\n");
+  return look_end(look, shown, root->generation ? EXIT_CODE_OK : EXIT_CODE_NEGATIVE);
+}
+
+static int show_tree(struct look *look, const struct tree_options *options) {
+  struct showing showing = {.options = options, .summary = &look->summary};
+  if (options->common.json) {
+    json_open(&showing.nodes, NULL, '[');
+    json_open(&showing.runs, NULL, '[');
+    json_open(&showing.leaves, NULL, '[');
   }
-  if (json == NULL && root->generation == 0) printf("There is no such root.\n");
-  if (json == NULL && root->generation && !root->tree_generation) printf("The tree is empty.\n");
-  return look_end(look, json, root->generation ? EXIT_CODE_OK : EXIT_CODE_NEGATIVE);
+  int exit_code = walk_tree(look, &showing);
+  json_release(&showing.nodes);
+  json_release(&showing.runs);
+  json_release(&showing.leaves);
+  return exit_code;
 }
 
 int cmd_tree(int argc, char **argv) {
   struct tree_options options = {.depth = UINT64_MAX};
-  options_parse(&argp, argc, argv, &options);
+  options_parse(&verb, argc, argv, &options);
   struct look look;
-  int exit_code = look_open(&look, &options.look.common, options.look.generation);
+  int exit_code = look_open(&look, &options.common);
   if (exit_code == EXIT_CODE_OK) exit_code = show_tree(&look, &options);
   look_close(&look);
   return exit_code;

@@ -11,6 +11,7 @@ int cmd_del(int argc, char **argv);
 int cmd_scan(int argc, char **argv);
 int cmd_load(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
+int cmd_import_mirage(int argc, char **argv);
 int cmd_compact(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_tree(int argc, char **argv);
@@ -19,6 +20,7 @@ int cmd_node(int argc, char **argv);
 int cmd_page(int argc, char **argv);
 int cmd_block(int argc, char **argv);
 int cmd_journal(int argc, char **argv);
+int cmd_image(int argc, char **argv);
 int cmd_map(int argc, char **argv);
 int cmd_crash(int argc, char **argv);
 

@@ -7,8 +7,9 @@
  * See: include/wodan/stats.h; tests/unit/test_text_formats.c. */
 #include "delays.h"
 
-#include <json-c/json.h>
 #include <stdbool.h>
+
+#include "json.h"
 
 uint64_t delays_commits(const struct wodan_stats *stats) {
   uint64_t commits = 0;
@@ -16,17 +17,19 @@ uint64_t delays_commits(const struct wodan_stats *stats) {
   return commits;
 }
 
-struct json_object *delays_describe(const struct wodan_stats *stats) {
-  struct json_object *list = json_object_new_array();
+void delays_add(struct json *json, const char *name, const struct wodan_stats *stats) {
+  json_open(json, name, '[');
   for (unsigned i = 0; i < WODAN_DELAY_BUCKETS; i++) {
     if (stats->put_delays[i] == 0) continue;
-    struct json_object *bucket = json_object_new_object();
-    struct json_object *edge = i + 1 < WODAN_DELAY_BUCKETS ? json_object_new_uint64(UINT64_C(1) << i) : NULL;
-    json_object_object_add(bucket, "below_ns", edge);
-    json_object_object_add(bucket, "commits", json_object_new_uint64(stats->put_delays[i]));
-    json_object_array_add(list, bucket);
+    json_open(json, NULL, '{');
+    if (i + 1 < WODAN_DELAY_BUCKETS)
+      json_number(json, "below_ns", UINT64_C(1) << i);
+    else
+      json_text(json, "below_ns", NULL);
+    json_number(json, "commits", stats->put_delays[i]);
+    json_close(json, '}');
   }
-  return list;
+  json_close(json, ']');
 }
 
 void delays_text(char text[24], uint64_t nanoseconds) {

@@ -5,14 +5,14 @@
 #include <stdio.h>
 #include <wodan/stats.h>
 
-struct json_object;
+struct json;
 
 /* Commits counted. */
 uint64_t delays_commits(const struct wodan_stats *stats);
 
-/* [{"below_ns":N,"commits":N},…], buckets that counted something only. below_ns is null in the last bucket, which has
+/* A member [{"below_ns":N,"commits":N},…], buckets that counted something only. below_ns is null in the last bucket, which has
  * no end. */
-struct json_object *delays_describe(const struct wodan_stats *stats);
+void delays_add(struct json *json, const char *name, const struct wodan_stats *stats);
 
 /* A table with a line a bucket that counted something; nothing when none did. */
 void delays_print(FILE *out, const struct wodan_stats *stats);

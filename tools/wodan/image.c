@@ -51,9 +51,9 @@ void image_error(const struct image *image, int status, struct wodan_error *erro
   *error = (struct wodan_error){.block = WODAN_NO_BLOCK};
   if (status != WODAN_ENOTFOUND) wodan_last_error(image->db, error);
   if (error->code != status) *error = (struct wodan_error){.code = status, .block = WODAN_NO_BLOCK};
-  if (status == WODAN_ENEEDSFLUSH) { /* the library says what a program does; here the close checkpoints */
+  if (status == WODAN_ENEEDSFLUSH) { /* the library says what a program does; here image_commit did it */
     snprintf(error->message, sizeof error->message,
-             "a checkpoint must free space first; this command ends with one, so run it again, or leave "
+             "a checkpoint had to free space first; there was one now, so run it again, or leave "
              "--no-auto-checkpoint out");
   }
 }
@@ -69,5 +69,7 @@ int image_commit(const struct image *image, struct wodan_batch *batch) {
   struct wodan_commit commit = {.durability = WODAN_DURABLE};
   int status = wodan_batch_commit(image->db, batch, &commit);
   if (status == 0) wodan_batch_clear(batch);
-  return status;
+  if (status != WODAN_ENEEDSFLUSH) return status;
+  int made = wodan_checkpoint(image->db, NULL); /* the one at close frees no more than it has to */
+  return made < 0 ? made : status;
 }

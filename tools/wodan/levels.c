@@ -8,7 +8,6 @@
 #include "levels.h"
 
 #include <inttypes.h>
-#include <json-c/json.h>
 #include <stdio.h>
 
 #include "report.h"
@@ -61,38 +60,39 @@ int levels_gather(struct look *look, struct levels *levels) {
   return look_fail(look, status, &error);
 }
 
-static struct json_object *list_of(const uint64_t *numbers, unsigned count) {
-  struct json_object *list = json_object_new_array();
-  for (unsigned i = 0; i < count; i++) json_object_array_add(list, json_object_new_uint64(numbers[i]));
-  return list;
+static void add_list(struct json *json, const char *name, const uint64_t *numbers, unsigned count) {
+  json_open(json, name, '[');
+  for (unsigned i = 0; i < count; i++) json_number(json, NULL, numbers[i]);
+  json_close(json, ']');
 }
 
-struct json_object *levels_describe(const struct levels *levels) {
-  struct json_object *object = json_object_new_object(), *list = json_object_new_array();
+void levels_add(struct json *json, const char *name, const struct levels *levels) {
+  json_open(json, name, '{');
+  json_open(json, "levels", '[');
   for (uint32_t i = levels->count; i-- > 0;) {
     const struct level_fill *level = &levels->level[i];
-    struct json_object *json = json_object_new_object();
-    look_add_number(json, "level", i);
-    look_add_number(json, "nodes", level->nodes);
-    look_add_number(json, "nodes_damaged", level->damaged);
-    look_add_number(json, "entries", level->entries);
-    look_add_number(json, "entries_least", level->entries_least);
-    look_add_number(json, "entries_most", level->entries_most);
-    look_add_number(json, "entries_max", level->entries_max);
-    look_add_number(json, "runs", level->runs);
-    look_add_number(json, "runs_most", level->runs_most);
-    look_add_number(json, "run_bytes", level->run_bytes);
-    look_add_number(json, "records", level->records);
-    look_add_number(json, "deletes", level->deletes);
-    json_object_object_add(json, "nodes_by_runs", list_of(level->by_runs, RUN_COUNTS));
-    json_object_array_add(list, json);
+    json_open(json, NULL, '{');
+    json_number(json, "level", i);
+    json_number(json, "nodes", level->nodes);
+    json_number(json, "nodes_damaged", level->damaged);
+    json_number(json, "entries", level->entries);
+    json_number(json, "entries_least", level->entries_least);
+    json_number(json, "entries_most", level->entries_most);
+    json_number(json, "entries_max", level->entries_max);
+    json_number(json, "runs", level->runs);
+    json_number(json, "runs_most", level->runs_most);
+    json_number(json, "run_bytes", level->run_bytes);
+    json_number(json, "records", level->records);
+    json_number(json, "deletes", level->deletes);
+    add_list(json, "nodes_by_runs", level->by_runs, RUN_COUNTS);
+    json_close(json, '}');
   }
-  json_object_object_add(object, "levels", list);
-  look_add_number(object, "leaves", levels->leaves);
-  look_add_number(object, "leaf_bytes", levels->leaf_bytes);
-  look_add_number(object, "leaf_size", levels->leaf_size);
-  json_object_object_add(object, "leaves_by_tenths", list_of(levels->leaf_bins, LEAF_BINS));
-  return object;
+  json_close(json, ']');
+  json_number(json, "leaves", levels->leaves);
+  json_number(json, "leaf_bytes", levels->leaf_bytes);
+  json_number(json, "leaf_size", levels->leaf_size);
+  add_list(json, "leaves_by_tenths", levels->leaf_bins, LEAF_BINS);
+  json_close(json, '}');
 }
 
 static void print_runs(const struct levels *levels) {

@@ -25,7 +25,7 @@ struct levels {
 
 /* Reads the newest tree's nodes. 0, or the exit code of the reported failure. */
 int levels_gather(struct look *look, struct levels *levels);
-struct json_object *levels_describe(const struct levels *levels);
+void levels_add(struct json *json, const char *name, const struct levels *levels);
 /* Two tables on standard output. */
 void levels_print(const struct levels *levels);
 

@@ -8,70 +8,45 @@
  * See: include/wodan/inspect.h; tests/cli/test_inspect.sh. */
 #include "look.h"
 
+#include <errno.h>
 #include <inttypes.h>
-#include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
-#include "encoding.h"
 #include "report.h"
 
-enum { DAMAGE_MAX = 1000, KEY_ROOT = 0x3000, KEY_JSON, KEY_DIRECT };
+enum { DAMAGE_MAX = 1000, MESSAGE_MAX = 320 };
 
-static const struct argp_option option_list[] = {
-    {"json", KEY_JSON, NULL, 0, "Answer in JSON on standard output, errors too", 1},
-    {"direct", KEY_DIRECT, NULL, 0, "Bypass the system's page cache (O_DIRECT)", 1},
-    {"root", KEY_ROOT, "GENERATION", 0, "Look at this older root as if it were the newest (wodan-fsck --list-roots)",
-     1},
-    {0}};
+struct look_damage {
+  uint64_t block, generation;
+  char message[MESSAGE_MAX];
+};
 
-static error_t parse(int key, char *argument, struct argp_state *state) {
-  struct look_options *options = state->input;
-  switch (key) {
-  case KEY_JSON:
-    options->common.json = true;
-    return 0;
-  case KEY_DIRECT:
-    options->common.direct = true;
-    return 0;
-  case KEY_ROOT:
-    options->generation = options_count(state, "--root", argument, 1);
-    return 0;
-  default:
-    return ARGP_ERR_UNKNOWN;
-  }
+static size_t told(const struct look *look) { return look->damage.size / sizeof(struct look_damage); }
+
+static const struct look_damage *damage_at(const struct look *look, size_t i) {
+  return (const struct look_damage *)(const void *)look->damage.data + i;
 }
-
-const struct argp look_argp = {.options = option_list, .parser = parse};
 
 /* Several walks meet the same damage. */
-static bool known(const struct look *look, const struct wodan_damage *damage) {
-  for (size_t i = 0; i < json_object_array_length(look->damage); i++) {
-    struct json_object *object = json_object_array_get_idx(look->damage, i), *message = NULL;
-    json_object_object_get_ex(object, "message", &message);
-    if (strcmp(json_object_get_string(message), damage->message) == 0) return true;
-  }
-  return false;
-}
-
 static void on_damage(void *context, const struct wodan_damage *damage) {
   struct look *look = context;
-  if (known(look, damage)) return;
-  if (look->damages++ >= DAMAGE_MAX) return;
-  struct json_object *object = json_object_new_object();
-  look_add_block(object, "block", damage->block);
-  look_add_number(object, "generation", damage->generation);
-  look_add_text(object, "message", damage->message);
-  json_object_array_add(look->damage, object);
+  struct look_damage one = {.block = damage->block, .generation = damage->generation};
+  snprintf(one.message, sizeof one.message, "%s", damage->message);
+  for (size_t i = 0; i < told(look); i++) {
+    if (strcmp(damage_at(look, i)->message, one.message) == 0) return;
+  }
+  if (look->damages++ < DAMAGE_MAX) buffer_append(&look->damage, &one, sizeof one);
 }
 
-int look_open(struct look *look, const struct options *options, uint64_t generation) {
-  *look = (struct look){.options = options, .damage = json_object_new_array()};
+int look_open(struct look *look, const struct options *options) {
+  *look = (struct look){.options = options};
   struct wodan_error error = {.block = WODAN_NO_BLOCK};
   unsigned flags = WODAN_PATH_READ_ONLY | (options->direct ? WODAN_PATH_DIRECT : 0u);
   int status = wodan_path_device(options->image, flags, 0, &look->device, &error);
   const struct wodan_inspect_options how = {
-      .size = sizeof how, .generation = generation, .context = look, .damage = on_damage};
+      .size = sizeof how, .generation = options->generation, .context = look, .damage = on_damage};
   if (status == 0) status = wodan_inspect_open(look->device, &how, &look->inspect, &error);
   if (status < 0) {
     error.code = status;
@@ -83,25 +58,43 @@ int look_open(struct look *look, const struct options *options, uint64_t generat
 }
 
 static void print_damage(const struct look *look) {
-  size_t shown = json_object_array_length(look->damage);
+  size_t shown = told(look);
   if (shown) printf("\nDamage:\n");
   for (size_t i = 0; i < shown; i++) {
-    struct json_object *object = json_object_array_get_idx(look->damage, i), *block = NULL, *message = NULL;
-    json_object_object_get_ex(object, "block", &block);
-    json_object_object_get_ex(object, "message", &message);
-    if (block != NULL) printf("  block %s: ", json_object_get_string(block));
-    printf("%s%s\n", block == NULL ? "  " : "", json_object_get_string(message));
+    const struct look_damage *one = damage_at(look, i);
+    if (one->block != WODAN_NO_BLOCK) printf("  block %" PRIu64 ": ", one->block);
+    printf("%s%s\n", one->block == WODAN_NO_BLOCK ? "  " : "", one->message);
   }
   if (look->damages > shown) printf("  and %llu more\n", (unsigned long long)(look->damages - shown));
 }
 
-int look_end(struct look *look, struct json_object *object, int exit_code) {
-  if (object != NULL) {
-    json_object_object_add(object, "damage", json_object_get(look->damage));
-    report_object(true, object);
-  } else {
-    print_damage(look);
+static void add_damage(const struct look *look, struct json *json) {
+  json_open(json, "damage", '[');
+  for (size_t i = 0; i < told(look); i++) {
+    const struct look_damage *one = damage_at(look, i);
+    json_open(json, NULL, '{');
+    json_block(json, "block", one->block);
+    json_number(json, "generation", one->generation);
+    json_text(json, "message", one->message);
+    json_close(json, '}');
   }
+  json_close(json, ']');
+  if (look->damage.failed) json->text.failed = true;
+}
+
+bool look_show(const struct look *look, struct json *json) {
+  if (json != NULL) {
+    add_damage(look, json);
+    json_close(json, '}');
+    return report_json(json);
+  }
+  print_damage(look);
+  if (look->damage.failed) report_errno(false, look->options->image, ENOMEM);
+  return !look->damage.failed;
+}
+
+int look_end(const struct look *look, struct json *json, int exit_code) {
+  if (!look_show(look, json)) return EXIT_CODE_IO;
   exit_code = report_flush(exit_code);
   if (look->damages == 0 || (exit_code != EXIT_CODE_OK && exit_code != EXIT_CODE_NEGATIVE)) return exit_code;
   return report_failure(false, look->options->image, WODAN_ECORRUPT, EXIT_CODE_DAMAGED,
@@ -112,7 +105,7 @@ int look_end(struct look *look, struct json_object *object, int exit_code) {
 void look_close(struct look *look) {
   wodan_inspect_close(look->inspect);
   wodan_device_close(look->device); /* nothing was written, so nothing can be lost here */
-  json_object_put(look->damage);
+  buffer_release(&look->damage);
   *look = (struct look){0};
 }
 
@@ -121,6 +114,12 @@ int look_fail(const struct look *look, int status, const struct wodan_error *err
   struct wodan_error told = *error;
   told.code = status;
   return report_error(look->options->json, look->options->image, &told);
+}
+
+bool look_is_image(const struct options *options, const char *path) {
+  struct stat image, other;
+  return stat(options->image, &image) == 0 && stat(path, &other) == 0 && image.st_dev == other.st_dev &&
+         image.st_ino == other.st_ino;
 }
 
 const char *look_bytes(char *out, size_t room, struct wodan_slice bytes) {
@@ -142,43 +141,22 @@ const char *look_bytes(char *out, size_t room, struct wodan_slice bytes) {
   return out;
 }
 
-void look_add_number(struct json_object *object, const char *name, uint64_t value) {
-  json_object_object_add(object, name, json_object_new_uint64(value));
-}
-
-void look_add_text(struct json_object *object, const char *name, const char *text) {
-  json_object_object_add(object, name, text == NULL ? NULL : json_object_new_string(text));
-}
-
-void look_add_block(struct json_object *object, const char *name, uint64_t block) {
-  json_object_object_add(object, name, block == WODAN_NO_BLOCK ? NULL : json_object_new_uint64(block));
-}
-
-void look_add_bytes(struct json_object *object, const char *name, struct wodan_slice bytes) {
-  char other[40];
-  struct buffer text = {0};
-  bool plain = utf8_valid(bytes);
-  if (!plain) base64_append(&text, bytes);
-  struct wodan_slice shown = plain ? bytes : buffer_slice(&text);
-  snprintf(other, sizeof other, "%s_base64", name);
-  const char *data = shown.size ? shown.data : "";
-  json_object_object_add(object, plain ? name : other, json_object_new_string_len(data, (int)shown.size));
-  buffer_release(&text);
-}
-
-struct json_object *look_describe_root(const struct wodan_root *root) {
-  if (root->generation == 0) return NULL;
-  struct json_object *object = json_object_new_object();
-  look_add_number(object, "generation", root->generation);
-  look_add_number(object, "sequence", root->sequence);
-  look_add_number(object, "journal_block", root->journal_block);
-  look_add_number(object, "block", root->block);
-  look_add_number(object, "tail", root->tail);
-  look_add_number(object, "previous", root->previous);
-  look_add_number(object, "blocks", root->blocks);
-  look_add_block(object, "tree_block", root->tree_block);
-  look_add_number(object, "tree_generation", root->tree_generation);
-  return object;
+void look_add_root(struct json *json, const char *name, const struct wodan_root *root) {
+  if (root->generation == 0) {
+    json_text(json, name, NULL);
+    return;
+  }
+  json_open(json, name, '{');
+  json_number(json, "generation", root->generation);
+  json_number(json, "sequence", root->sequence);
+  json_number(json, "journal_block", root->journal_block);
+  json_number(json, "block", root->block);
+  json_number(json, "tail", root->tail);
+  json_number(json, "previous", root->previous);
+  json_number(json, "blocks", root->blocks);
+  json_block(json, "tree_block", root->tree_block);
+  json_number(json, "tree_generation", root->tree_generation);
+  json_close(json, '}');
 }
 
 const char *look_number(char text[32], uint64_t value) {

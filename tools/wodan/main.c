@@ -29,6 +29,7 @@ static const struct verb verbs[] = {
     {"scan", cmd_scan, "print the records of a key range"},
     {"load", cmd_load, "read records from a file or standard input"},
     {"dump", cmd_dump, "print all records, to be loaded again"},
+    {"import-mirage", cmd_import_mirage, "put the records of a MirageOS Wodan image into this one"},
     {"compact", cmd_compact, "move buffered records into leaves, so that scans read leaves only"},
     {"bench", cmd_bench, "measure the image as it stands"},
     {"crash", cmd_crash, "cut the power of simulated devices in every way and judge what is left; takes no image"},
@@ -38,6 +39,7 @@ static const struct verb verbs[] = {
     {"node", cmd_node, "a node, field by field with its bytes"},
     {"page", cmd_page, "a page of a run or leaf, field by field with its bytes"},
     {"block", cmd_block, "whatever is in a block, field by field with its bytes"},
+    {"image", cmd_image, "a small copy without values, for a report of a bug"},
     {"journal", cmd_journal, "the journal: records, checkpoints, tail and head"},
 };
 

@@ -1,57 +1,93 @@
-/* Options that verbs share: argp children, sizes, keys and values on the command line. */
+/* Options as tables: what a verb takes is rows that tell where each value goes, read by one parser; the rows that verbs share
+ * stand in one table. Sizes, keys and values on the command line. */
 #ifndef WODAN_CLI_OPTIONS_H
 #define WODAN_CLI_OPTIONS_H
 
 #include <argp.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "encoding.h"
 
-/* Of every verb. All zero: the defaults. */
+/* What verbs have in common; the first member of every verb's own struct. All zero: the defaults. */
 struct options {
-  const char *image; /* set by the verb, from its first argument */
+  const char *image;
   bool json;
   bool direct;             /* O_DIRECT */
   bool older_root;         /* verbs that read only */
   bool work_inline;        /* verbs that write: no background thread */
   bool no_auto_checkpoint; /* verbs that put */
+  bool hex, base64;        /* keys and values on the command line are encoded */
   uint64_t cache;          /* memory budget in bytes, 0: the library's */
+  uint64_t generation;     /* verbs that look: 0, or the root to be taken for the newest */
 };
 
-/* Children for struct options: --json --cache --direct; for reading verbs --older-root as well; for verbs that write
- * --inline; for those that put --no-auto-checkpoint too. Their child input is the struct. */
-extern const struct argp options_argp;
-extern const struct argp options_read_argp;
-extern const struct argp options_write_argp;
-extern const struct argp options_put_argp;
-
-/* Keys and values are given as they are, or encoded. */
-struct options_encoding {
-  bool hex;
-  bool base64;
+/* The rows of the shared table that a verb takes. */
+enum options_shared {
+  OPTIONS_JSON = 1,
+  OPTIONS_DIRECT = 2,
+  OPTIONS_CACHE = 4,
+  OPTIONS_OLDER_ROOT = 8,
+  OPTIONS_INLINE = 16,
+  OPTIONS_NO_AUTO_CHECKPOINT = 32,
+  OPTIONS_ENCODING = 64, /* --hex and --base64 */
+  OPTIONS_ROOT = 128,
+  /* of every verb that opens a database; looks at an image; reads; writes; puts */
+  OPTIONS_OPEN = OPTIONS_JSON | OPTIONS_DIRECT | OPTIONS_CACHE,
+  OPTIONS_LOOK = OPTIONS_JSON | OPTIONS_DIRECT | OPTIONS_ROOT,
+  OPTIONS_READ = OPTIONS_OPEN | OPTIONS_OLDER_ROOT,
+  OPTIONS_WRITE = OPTIONS_OPEN | OPTIONS_INLINE,
+  OPTIONS_PUT = OPTIONS_WRITE | OPTIONS_NO_AUTO_CHECKPOINT,
 };
 
-/* Child for struct options_encoding: --hex --base64. */
-extern const struct argp options_encoding_argp;
+enum options_kind {
+  OPTIONS_FLAG,    /* bool */
+  OPTIONS_TEXT,    /* const char * */
+  OPTIONS_COUNT,   /* uint64_t, decimal */
+  OPTIONS_COUNT32, /* uint32_t */
+  OPTIONS_SIZE,    /* uint64_t, bytes or with suffix K, M, G, T (powers of 1024) */
+  OPTIONS_SIZE32,  /* uint32_t */
+};
 
-/* argp_parse, which ends the program on wrong usage; also when there is no memory for it. */
-void options_parse(const struct argp *argp, int argc, char **argv, void *options);
+/* An option --name. */
+struct options_row {
+  const char *name;
+  char letter;       /* -l; 0: none */
+  const char *value; /* what --help calls its value; NULL: a flag */
+  enum options_kind kind;
+  size_t at;            /* offsetof in the verb's struct */
+  uint64_t least, most; /* of a number; most 0: as much as fits */
+  const char *doc;      /* NULL: not shown */
+};
 
-/* Decodes an argument into *bytes (released by the caller). 0, or the exit code of the reported failure. Call it after
- * options_parse: --hex may follow the key. */
-int options_decode(const struct options *options, const struct options_encoding *encoding, const char *what,
-                   const char *text, struct buffer *bytes);
+/* An argument that is no option. */
+struct options_operand {
+  const char *name; /* "image", "key" */
+  enum options_kind kind;
+  size_t at;
+  bool optional;
+};
 
-/* "4096", "64K", "256M", "1.5" is not taken. Bytes with suffix K, M, G, T (powers of 1024). Ends the program with a
- * usage error naming `what` when it is no size. */
-uint64_t options_size(const struct argp_state *state, const char *what, const char *text);
-/* As options_size, refusing what is above `limit`. */
-uint64_t options_size_within(const struct argp_state *state, const char *what, const char *text, uint64_t limit);
-/* A plain number at least `minimum`. */
-uint64_t options_count(const struct argp_state *state, const char *what, const char *text, uint64_t minimum);
+enum { OPTIONS_ROWS_MAX = 16, OPTIONS_OPERANDS_MAX = 3 };
 
-/* Reads a size; false when it is none or above 2^63 - 1. */
-bool options_parse_size(const char *text, bool suffixes, uint64_t *size);
+struct options_verb {
+  const char *arguments; /* as --help shows them */
+  const char *doc;
+  unsigned shared;                                         /* sum of enum options_shared */
+  struct options_row rows[OPTIONS_ROWS_MAX];               /* up to the first without a name */
+  struct options_operand operands[OPTIONS_OPERANDS_MAX];   /* the same */
+  void (*check)(const struct argp_state *, void *options); /* what goes with what, at the end; NULL: anything */
+};
+
+/* The operand that nearly all verbs start with. */
+#define OPTIONS_IMAGE                                                                                                  \
+  { "image", OPTIONS_TEXT, offsetof(struct options, image), false }
+
+/* Fills the verb's struct. Ends the program on wrong usage, also when there is no memory for it. */
+void options_parse(const struct options_verb *verb, int argc, char **argv, void *options);
+
+/* Decodes an argument into *bytes (released by the caller). 0, or the exit code of the reported failure. */
+int options_decode(const struct options *options, const char *what, const char *text, struct buffer *bytes);
 
 #endif

@@ -9,12 +9,13 @@
 #include "report.h"
 
 #include <errno.h>
-#include <json-c/json.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "buffer.h"
+#include "json.h"
+
+enum { MESSAGE_ROOM = 512, ERROR_ROOM = 6 * MESSAGE_ROOM + 128 };
 
 int report_exit_code(int status) {
   switch (status) {
@@ -62,21 +63,25 @@ static const char *status_name(int status) {
 }
 
 /* block may be WODAN_NO_BLOCK. */
-static struct json_object *describe(int status, uint64_t block, const char *message) {
-  struct json_object *error = json_object_new_object();
-  json_object_object_add(error, "code", json_object_new_string(status_name(status)));
-  json_object_object_add(error, "message", json_object_new_string(message));
-  if (block != WODAN_NO_BLOCK) json_object_object_add(error, "block", json_object_new_uint64(block));
-  return error;
+static void add_error(struct json *json, int status, uint64_t block, const char *message) {
+  json_open(json, "error", '{');
+  json_text(json, "code", status_name(status));
+  json_text(json, "message", message);
+  if (block != WODAN_NO_BLOCK) json_number(json, "block", block);
+  json_close(json, '}');
 }
 
 static void print_failure(bool json, const char *subject, int status, uint64_t block, const char *message) {
   fflush(stdout);
   fprintf(stderr, "wodan: %s%s%s\n", subject == NULL ? "" : subject, subject == NULL ? "" : ": ", message);
   if (!json) return;
-  struct json_object *object = json_object_new_object();
-  json_object_object_add(object, "error", describe(status, block, message));
-  report_object(true, object);
+  unsigned char room[ERROR_ROOM]; /* enough, so that a lack of memory can be told */
+  struct json told = {.text = {.data = room, .capacity = sizeof room}};
+  json_open(&told, NULL, '{');
+  add_error(&told, status, block, message);
+  json_close(&told, '}');
+  fwrite(told.text.data, 1, told.text.size, stdout);
+  putchar('\n');
   fflush(stdout);
 }
 
@@ -95,7 +100,7 @@ static const char *without_subject(const char *sentence, const char *subject) {
 }
 
 /* The whole sentence: what the library says, the system's reason where that is the cause and not told yet, the block. */
-static void compose(char message[512], const char *subject, const struct wodan_error *error) {
+static void compose(char message[MESSAGE_ROOM], const char *subject, const struct wodan_error *error) {
   const char *sentence = error->message[0] != '\0' ? error->message : wodan_strerror(error->code);
   sentence = without_subject(sentence, subject);
   size_t size = (size_t)snprintf(message, 300, "%s", sentence);
@@ -111,26 +116,28 @@ static void compose(char message[512], const char *subject, const struct wodan_e
 }
 
 int report_error(bool json, const char *subject, const struct wodan_error *error) {
-  char message[512];
+  char message[MESSAGE_ROOM];
   compose(message, subject, error);
   print_failure(json, subject, error->code, block_of(error), message);
   return report_error_exit_code(error);
 }
 
-struct json_object *report_describe(const struct wodan_error *error) {
-  char message[512];
+void report_add_error(struct json *json, const struct wodan_error *error) {
+  char message[MESSAGE_ROOM];
   compose(message, NULL, error);
-  return describe(error->code, block_of(error), message);
+  add_error(json, error->code, block_of(error), message);
 }
 
 void report_error_member(const struct wodan_error *error) {
-  struct json_object *member = report_describe(error);
-  printf(",\"error\":%s", json_object_to_json_string_ext(member, JSON_C_TO_STRING_PLAIN));
-  json_object_put(member);
+  unsigned char room[ERROR_ROOM];
+  struct json member = {.text = {.data = room, .capacity = sizeof room}};
+  report_add_error(&member, error);
+  putchar(',');
+  fwrite(member.text.data, 1, member.text.size, stdout);
 }
 
 int report_failure(bool json, const char *subject, int status, int exit_code, const char *format, ...) {
-  char message[512];
+  char message[MESSAGE_ROOM];
   va_list arguments;
   va_start(arguments, format);
   vsnprintf(message, sizeof message, format, arguments);
@@ -148,16 +155,11 @@ int report_errno(bool json, const char *subject, int number) {
                         full ? EXIT_CODE_NO_SPACE : EXIT_CODE_IO, "%s", strerror(number));
 }
 
-void report_object(bool json, struct json_object *object) {
-  if (json) {
-    printf("%s\n", json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
-  } else {
-    json_object_object_foreach(object, name, value) {
-      const char *text = value == NULL ? "-" : json_object_get_string(value);
-      printf("%-24s %s\n", name, text);
-    }
-  }
-  json_object_put(object);
+bool report_json(struct json *json) {
+  if (!json->lines) buffer_append_byte(&json->text, '\n');
+  bool done = report_bytes(!json->lines, &json->text);
+  json_release(json);
+  return done;
 }
 
 bool report_bytes(bool json, const struct buffer *buffer) {

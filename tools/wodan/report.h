@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <wodan/status.h>
 
-struct json_object;
 struct buffer;
+struct json;
 
 /* Part of the command's contract; numbers never change. */
 enum exit_code {
@@ -28,10 +28,10 @@ int report_error_exit_code(const struct wodan_error *error);
  * output. Returns the exit code of error->code. */
 int report_error(bool json, const char *subject, const struct wodan_error *error);
 
-/* {"code":…,"message":…}, for an object that shows more than the error. */
-struct json_object *report_describe(const struct wodan_error *error);
+/* The member "error":{"code":…,"message":…}, for an object that shows more than the error. */
+void report_add_error(struct json *json, const struct wodan_error *error);
 
-/* Prints `,"error":{…}` on standard output, inside an object that was begun. */
+/* Prints `,"error":{…}` on standard output, inside an object that was begun there. */
 void report_error_member(const struct wodan_error *error);
 
 /* As report_error with a sentence of our own, under the name of `status`; returns exit_code. */
@@ -41,9 +41,8 @@ int report_failure(bool json, const char *subject, int status, int exit_code, co
 /* As report_error for a system call that failed: EXIT_CODE_NO_SPACE for ENOSPC, else EXIT_CODE_IO. */
 int report_errno(bool json, const char *subject, int number);
 
-/* Prints the object on one line as JSON, or without json as aligned `name  value` lines. Frees the object. Output is
- * checked by report_flush. */
-void report_object(bool json, struct json_object *object);
+/* Prints what was said, on one line when it is JSON, and releases it. false (reported) as below. */
+bool report_json(struct json *json);
 
 /* Writes the buffer's bytes to standard output. false (reported) when they, or the buffer, failed. */
 bool report_bytes(bool json, const struct buffer *buffer);

@@ -12,45 +12,13 @@
 #include <stdint.h>
 #include <string.h>
 
-static void append_string(struct buffer *out, struct wodan_slice bytes) {
-  const unsigned char *at = bytes.data;
-  buffer_append_byte(out, '"');
-  for (size_t i = 0; i < bytes.size; i++) {
-    if (at[i] == '"' || at[i] == '\\') {
-      buffer_append_byte(out, '\\');
-      buffer_append_byte(out, at[i]);
-    } else if (at[i] == '\n') {
-      buffer_append_text(out, "\\n");
-    } else if (at[i] == '\t') {
-      buffer_append_text(out, "\\t");
-    } else if (at[i] < 0x20 || at[i] == 0x7f) {
-      buffer_append_text(out, "\\u00");
-      hex_append(out, (struct wodan_slice){.data = at + i, .size = 1});
-    } else {
-      buffer_append_byte(out, at[i]);
-    }
-  }
-  buffer_append_byte(out, '"');
-}
-
-void text_jsonl_append_member(struct buffer *out, const char *name, struct wodan_slice bytes) {
-  bool plain = utf8_valid(bytes);
-  buffer_append_byte(out, '"');
-  buffer_append_text(out, name);
-  buffer_append_text(out, plain ? "\":" : "_base64\":\"");
-  if (plain) {
-    append_string(out, bytes);
-  } else {
-    base64_append(out, bytes);
-    buffer_append_byte(out, '"');
-  }
-}
+#include "json.h"
 
 void text_jsonl_append_object(struct buffer *out, struct wodan_slice key, struct wodan_slice value) {
   buffer_append_byte(out, '{');
-  text_jsonl_append_member(out, "key", key);
+  json_append_bytes(out, "key", key);
   buffer_append_byte(out, ',');
-  text_jsonl_append_member(out, "value", value);
+  json_append_bytes(out, "value", value);
   buffer_append_byte(out, '}');
 }
 

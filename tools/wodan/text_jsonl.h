@@ -5,8 +5,6 @@
 
 #include "text_format.h"
 
-/* Appends "name":"…" or "name_base64":"…". name holds nothing that needs escaping. */
-void text_jsonl_append_member(struct buffer *out, const char *name, struct wodan_slice bytes);
 /* The object without a newline. */
 void text_jsonl_append_object(struct buffer *out, struct wodan_slice key, struct wodan_slice value);
 void text_jsonl_append(struct buffer *out, struct wodan_slice key, struct wodan_slice value);

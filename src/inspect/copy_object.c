@@ -1,0 +1,326 @@
+/* Owns: one node, run or leaf from its header to its last section.
+ *
+ * Always true: every section keeps its place and length, so headers and pointers keep theirs; a section that does not prove
+ * becomes zeros under a checksum that is wrong too; an object whose header does not prove keeps no more than the
+ * fixed part of it, in which there are no keys.
+ *
+ * Order: pages, then filter and index, whose contents follow from them; the header last, which has the sections' checksums.
+ *
+ * See: copy_private.h; format/object_header.h, format/node_header.h. */
+#include <assert.h>
+#include <string.h>
+#include "base/wire.h"
+#include "codec/checksum.h"
+#include "format/node_header.h"
+#include "format/object_header.h"
+#include "inspect/copy_private.h"
+#include "run/filter.h"
+
+enum { HEADER_FIXED = 80 };
+
+/* The object being copied. */
+struct object_copy {
+  struct copy *copy;
+  const struct block_ptr *ptr;
+  struct object_header header;
+  /* of a run: what its pages are checked by, and what their keys are in the copy */
+  uint8_t *old_filter, *new_filter;
+  uint32_t filter_lines; /* 0: there is none, or none that proves */
+};
+
+/* Bytes of the object into the copy, block by block. */
+static int put(struct copy *copy, const struct block_ptr *ptr, uint64_t offset, const uint8_t *bytes, size_t size) {
+  const struct block_io *io = &copy->inspect->io;
+  uint32_t unit = io->bounds.block_size;
+  int status = 0;
+  while (size && status == 0) {
+    uint64_t block = block_io_locate(io, ptr->extents, ptr->extent_count, offset);
+    size_t part = unit - (size_t)(offset % unit);
+    if (part > size) part = size;
+    status = copy_write(copy, block * unit + offset % unit, bytes, part);
+    offset += part;
+    bytes += part;
+    size -= part;
+  }
+  return status;
+}
+
+/* ---- pages ------------------------------------------------------------------------------------------------------- */
+
+/* Where a slice of the page begins, in memory that may be written. */
+static uint8_t *place_in(uint8_t *bytes, struct wodan_slice slice) {
+  return slice.size ? bytes + ((const uint8_t *)slice.data - bytes) : bytes;
+}
+
+/* The array of key heads follows its keys: four bytes behind the prefix as a number. */
+static void set_head(uint8_t *bytes, uint32_t i, const uint8_t *suffix, size_t size) {
+  uint32_t head = 0;
+  for (size_t k = 0; k < 4; k++) head = head << 8 | (k < size ? suffix[k] : 0);
+  store_u32(bytes + PAGE_HEADER_SIZE + 4 * (size_t)i, head);
+}
+
+/* The page's keys, collected or mapped in place. */
+static void change_keys(struct copy *copy, uint8_t *bytes, const struct page *page) {
+  if (!copy->scramble) return;
+  struct scramble_at start = {0};
+  struct wodan_slice prefix = page_prefix(page);
+  copy_key(copy, &start, place_in(bytes, prefix), prefix.size);
+  for (uint32_t i = 0; i < page->count; i++) {
+    struct scramble_at at = start;
+    struct wodan_slice suffix = page_record(page, i).suffix;
+    uint8_t *place = place_in(bytes, suffix);
+    copy_key(copy, &at, place, suffix.size);
+    if (!copy->collecting) set_head(bytes, i, place, suffix.size);
+  }
+}
+
+static uint64_t hash_of(const struct object_copy *object, const struct page *page, uint32_t i) {
+  uint8_t *key = object->copy->key;
+  return checksum(object->copy->inspect->io.seed, key, page_key(page, i, key));
+}
+
+/* Keys mapped, values blanked. Those that the filter lets through go into the new one, and no others. */
+static int change_page(struct object_copy *object, uint8_t *bytes, const struct page *page) {
+  struct copy *copy = object->copy;
+  uint64_t size = page->count / 8 + 1;
+  uint8_t *kept = NULL;
+  if (object->filter_lines) {
+    kept = mem_zalloc(&copy->inspect->mem, size);
+    if (!kept) return status_nomem(copy->error);
+    for (uint32_t i = 0; i < page->count; i++)
+      if (filter_may_contain(object->old_filter, object->filter_lines, hash_of(object, page, i)))
+        kept[i / 8] |= (uint8_t)(1u << i % 8);
+  }
+  change_keys(copy, bytes, page);
+  for (uint32_t i = 0; i < page->count && !copy->collecting; i++) {
+    struct wodan_slice value = page_record(page, i).value;
+    if (value.size) memset(place_in(bytes, value), 0, value.size);
+    if (kept && kept[i / 8] >> i % 8 & 1)
+      filter_add(object->new_filter, object->filter_lines, hash_of(object, page, i));
+  }
+  if (kept) mem_free(&copy->inspect->mem, kept, size);
+  return 0;
+}
+
+/* The page behind an entry of the index; *sum: what the entry says of it in the copy. */
+static int copy_page(struct object_copy *object, const struct index_entry *entry, uint64_t *sum) {
+  struct copy *copy = object->copy;
+  struct block_io *io = &copy->inspect->io;
+  const struct block_ptr *ptr = object->ptr;
+  struct wodan_error failure = {.block = WODAN_NO_BLOCK};
+  int status = block_io_read(io, ptr->extents, ptr->extent_count, entry->offset, copy->page, entry->length, &failure);
+  if (status < 0)
+    status = block_io_read(io, ptr->extents, ptr->extent_count, entry->offset, copy->page, entry->length, &failure);
+  *sum = entry->checksum ^ 1; /* what does not prove becomes zeros, which it must not prove */
+  if (status < 0) return copy_failed(copy, &failure);
+  if (checksum(io->seed, copy->page, entry->length) != entry->checksum) { /* guard: checksum */
+    copy->report->damaged += !copy->collecting;
+    return 0;
+  }
+  if (page_validate(copy->page, entry->length)) {
+    struct page page = page_view(copy->page);
+    status = change_page(object, copy->page, &page);
+    copy->report->pages += !copy->collecting;
+    copy->report->records += copy->collecting ? 0 : page.count;
+  } else {
+    memset(copy->page, 0, entry->length); /* no page either */
+  }
+  if (status < 0 || copy->collecting) return status;
+  *sum = checksum(io->seed, copy->page, entry->length);
+  return put(copy, ptr, entry->offset, copy->page, entry->length);
+}
+
+/* ---- runs -------------------------------------------------------------------------------------------------------- */
+
+/* The next entry, when it names the page that comes next: as a check reads it. */
+static bool next_entry(const struct object_copy *object, const struct section *pages, const struct page_record *record,
+                       uint64_t offset, struct index_entry *entry) {
+  uint64_t end = pages->offset + pages->length;
+  return record->kind == RECORD_PUT && record->sequence == 0 &&
+         index_entry_decode(record->value.data, record->value.size, entry) && entry->offset == offset &&
+         entry->length <= end - offset && entry->length <= object->copy->inspect->superblock.page_size &&
+         entry->length >= PAGE_HEADER_SIZE; /* guard: bounds */
+}
+
+/* All pages that the index names, then the index's own keys. `bytes`: the index, a valid page. */
+static int copy_pages(struct object_copy *object, const struct section *pages, uint8_t *bytes) {
+  struct page index = page_view(bytes);
+  uint64_t offset = pages->offset;
+  int status = 0;
+  for (uint32_t i = 0; i < index.count && status == 0; i++) {
+    struct page_record record = page_record(&index, i);
+    struct index_entry entry;
+    uint64_t sum;
+    if (!next_entry(object, pages, &record, offset, &entry)) break;
+    status = copy_page(object, &entry, &sum);
+    store_u64(place_in(bytes, record.value) + record.value.size - sizeof sum, sum);
+    offset += entry.length;
+  }
+  change_keys(object->copy, bytes, &index);
+  return status;
+}
+
+/* The section in fresh memory; NULL: it does not prove. Then it becomes zeros, which its checksum must not prove. */
+static int read_section(struct object_copy *object, struct section *section, uint8_t **bytes) {
+  struct wodan_error failure = {.block = WODAN_NO_BLOCK};
+  *bytes = NULL;
+  if (block_io_read_section(&object->copy->inspect->io, object->ptr, section, bytes, &failure) == 0) return 0;
+  section->checksum ^= 1;
+  return copy_failed(object->copy, &failure);
+}
+
+/* The changed section goes to its place, its checksum into the header. */
+static int put_section(struct object_copy *object, struct section *section, const uint8_t *bytes) {
+  struct copy *copy = object->copy;
+  if (copy->collecting) return 0;
+  section->checksum = checksum(copy->inspect->io.seed, bytes, (size_t)section->length);
+  return put(copy, object->ptr, section->offset, bytes, (size_t)section->length);
+}
+
+static struct section *section_of(struct object_copy *object, uint8_t tag) {
+  for (uint32_t i = 0; i < object->header.section_count; i++)
+    if (object->header.sections[i].tag == tag) return &object->header.sections[i];
+  return NULL;
+}
+
+static int copy_index(struct object_copy *object, struct section *index, const struct section *pages) {
+  struct mem *mem = &object->copy->inspect->mem;
+  uint8_t *bytes;
+  int status = read_section(object, index, &bytes);
+  if (status < 0 || !bytes) return status;
+  if (page_validate(bytes, (size_t)index->length))
+    status = copy_pages(object, pages, bytes);
+  else
+    memset(bytes, 0, (size_t)index->length);
+  if (status == 0) status = put_section(object, index, bytes);
+  mem_free(mem, bytes, index->length);
+  return status;
+}
+
+static int copy_run(struct object_copy *object) {
+  struct copy *copy = object->copy;
+  struct section *pages = section_of(object, SECTION_PAGES), *index = section_of(object, SECTION_INDEX);
+  struct section *filter = section_of(object, SECTION_FILTER);
+  if (!pages || !index || object->header.section_count != 2u + (filter != NULL)) return 0;
+  uint32_t lines = filter ? filter_lines(object->header.record_count) : 0;
+  int status = 0;
+  if (lines && filter->length == (uint64_t)lines * FILTER_LINE_SIZE)
+    status = read_section(object, filter, &object->old_filter);
+  if (object->old_filter) {
+    object->filter_lines = lines;
+    object->new_filter = mem_zalloc(&copy->inspect->mem, filter->length);
+    if (!object->new_filter) status = status_nomem(copy->error);
+  }
+  if (status == 0) status = copy_index(object, index, pages);
+  if (status == 0 && object->new_filter) status = put_section(object, filter, object->new_filter);
+  if (object->old_filter) mem_free(&copy->inspect->mem, object->old_filter, filter->length);
+  if (object->new_filter) mem_free(&copy->inspect->mem, object->new_filter, filter->length);
+  copy->report->runs += !copy->collecting;
+  return status;
+}
+
+/* ---- nodes ------------------------------------------------------------------------------------------------------- */
+
+/* The reader stands on a pointer, in memory that may be written: its new checksum. false: there is none. */
+static bool change_pointer(struct copy *copy, struct wire_reader *r) {
+  struct wire_reader at = *r;
+  struct block_ptr ptr;
+  if (!block_ptr_decode(r, &copy->inspect->io.bounds, &ptr)) return false;
+  if (ptr.generation == 0) return true;
+  wire_get_varint(&at); /* the generation stands before it */
+  store_u64((uint8_t *)(uintptr_t)at.data + at.at, copy_pointer_sum(copy, &ptr));
+  return true;
+}
+
+static void change_table(struct copy *copy, uint8_t *bytes, size_t size) {
+  if (!page_validate(bytes, size)) {
+    memset(bytes, 0, size); /* no page either */
+    return;
+  }
+  struct page page = page_view(bytes);
+  for (uint32_t i = 0; i < page.count && !copy->collecting; i++) {
+    struct wodan_slice value = page_record(&page, i).value;
+    struct wire_reader r = wire_reader(place_in(bytes, value), value.size);
+    wire_get_varint(&r); /* flushed_upto */
+    change_pointer(copy, &r);
+  }
+  change_keys(copy, bytes, &page);
+}
+
+static void change_list(struct copy *copy, uint8_t *bytes, size_t size) {
+  struct wire_reader r = wire_reader(bytes, size);
+  uint64_t count = wire_get_varint(&r);
+  bool good = !r.failed && !copy->collecting;
+  for (uint64_t i = 0; i < count && good; i++) {
+    good = change_pointer(copy, &r);
+    wire_get_varint(&r); /* records and deletes */
+    wire_get_varint(&r);
+    good = good && !r.failed;
+  }
+  if (!copy->collecting && (!good || r.at != size)) memset(bytes + r.at, 0xff, size - r.at); /* no list either */
+}
+
+static int copy_node(struct object_copy *object) {
+  struct copy *copy = object->copy;
+  int status = 0;
+  for (uint32_t i = 0; i < object->header.section_count && status == 0; i++) {
+    struct section *section = &object->header.sections[i];
+    uint8_t *bytes;
+    status = read_section(object, section, &bytes);
+    if (status < 0 || !bytes) continue;
+    if (section->tag == SECTION_RUNS)
+      change_list(copy, bytes, (size_t)section->length);
+    else
+      change_table(copy, bytes, (size_t)section->length);
+    status = put_section(object, section, bytes);
+    mem_free(&copy->inspect->mem, bytes, section->length);
+  }
+  copy->report->nodes += !copy->collecting;
+  return status;
+}
+
+/* ---- headers ----------------------------------------------------------------------------------------------------- */
+
+/* A header that does not prove: its fixed part, when it looks like one of this volume. */
+static int copy_remains(struct copy *copy, const struct block_ptr *ptr) {
+  const struct block_io *io = &copy->inspect->io;
+  uint8_t bytes[HEADER_FIXED];
+  size_t size = ptr->header_length < sizeof bytes ? ptr->header_length : sizeof bytes;
+  if (copy->collecting || size < sizeof bytes) return 0;
+  if (block_io_read(&copy->inspect->io, ptr->extents, ptr->extent_count, 0, bytes, size, NULL) < 0) return 0;
+  bool known = memcmp(bytes + 8, "WRUN", 4) == 0 || memcmp(bytes + 8, "WNOD", 4) == 0;
+  return known && memcmp(bytes + 16, io->fsid, sizeof io->fsid) == 0 ? put(copy, ptr, 0, bytes, size) : 0;
+}
+
+/* `bytes`: where the header's keys lie. */
+static int copy_header(struct object_copy *object, uint8_t *bytes) {
+  struct copy *copy = object->copy;
+  struct wodan_slice *keys[] = {&object->header.low, &object->header.high};
+  for (size_t i = 0; i < 2; i++) {
+    struct scramble_at at = {0};
+    copy_key(copy, &at, place_in(bytes, *keys[i]), keys[i]->size);
+  }
+  if (copy->collecting) return 0;
+  uint32_t size = object->ptr->header_length;
+  uint8_t *encoded = mem_alloc(&copy->inspect->mem, size);
+  if (!encoded) return status_nomem(copy->error);
+  bool fits = object_header_encode(&object->header, copy->inspect->io.seed, encoded);
+  assert(fits); /* nothing has another length than before */
+  int status = fits ? put(copy, object->ptr, 0, encoded, size) : 0;
+  mem_free(&copy->inspect->mem, encoded, size);
+  return status;
+}
+
+int copy_object(struct copy *copy, const struct block_ptr *ptr, uint8_t type) {
+  struct object_copy object = {.copy = copy, .ptr = ptr};
+  struct wodan_error failure = {.block = WODAN_NO_BLOCK};
+  uint8_t *bytes = NULL;
+  if (block_io_read_header(&copy->inspect->io, ptr, type, &object.header, &bytes, &failure) < 0) {
+    int status = copy_failed(copy, &failure);
+    return status < 0 ? status : copy_remains(copy, ptr);
+  }
+  int status = type == OBJECT_NODE ? copy_node(&object) : copy_run(&object);
+  if (status == 0) status = copy_header(&object, bytes);
+  mem_free(&copy->inspect->mem, bytes, ptr->header_length);
+  return status;
+}

@@ -1,0 +1,221 @@
+/* Copies without values: scrambling, damage anywhere, memory that runs out, devices that do not fit. That every recipe of
+ * damage is found again in its copy is tested in tests/repair. */
+#include "inspect_rig.h"
+
+#include <wodan/image.h>
+#include "inspect/scramble.h"
+#include "support/random.h"
+
+/* ---- scrambling ---------------------------------------------------------------------------------------------------- */
+
+enum { KEYS = 400, KEY_MAX = 24 };
+
+struct key {
+  uint8_t before[KEY_MAX], after[KEY_MAX];
+  size_t size;
+};
+
+static int by_bytes(const uint8_t *a, size_t a_size, const uint8_t *b, size_t b_size) {
+  int order = memcmp(a, b, a_size < b_size ? a_size : b_size);
+  return order ? (order > 0) - (order < 0) : (a_size > b_size) - (a_size < b_size);
+}
+
+static size_t common(const uint8_t *a, const uint8_t *b, size_t size) {
+  size_t i = 0;
+  while (i < size && a[i] == b[i]) i++;
+  return i;
+}
+
+/* Keys of `letters` byte values; what is common at their start, and how they compare, must stay. */
+static void scramble_keys(uint64_t seed, unsigned letters) {
+  static struct key keys[KEYS];
+  uint64_t random = seed;
+  struct mem mem;
+  mem_init(&mem, NULL);
+  struct scramble *scramble = scramble_create(&mem, seed);
+  assert_non_null(scramble);
+  for (size_t i = 0; i < KEYS; i++) {
+    keys[i].size = 1 + random_below(&random, KEY_MAX - 1);
+    for (size_t k = 0; k < keys[i].size; k++)
+      keys[i].before[k] = (uint8_t)(k ? random_below(&random, letters) * 255 / (letters > 1 ? letters - 1 : 1) : 1);
+    struct scramble_at at = {0};
+    scramble_collect(scramble, &at, keys[i].before, keys[i].size / 2); /* in two pieces */
+    scramble_collect(scramble, &at, keys[i].before + keys[i].size / 2, keys[i].size - keys[i].size / 2);
+  }
+  for (size_t i = 0; i < KEYS; i++) {
+    struct scramble_at at = {0};
+    memcpy(keys[i].after, keys[i].before, keys[i].size);
+    scramble_apply(scramble, &at, keys[i].after, keys[i].size);
+    assert_int_equal(keys[i].after[0], 1); /* the table */
+  }
+  for (size_t i = 0; i < KEYS; i++)
+    for (size_t k = 0; k < i; k++) {
+      const struct key *a = &keys[i], *b = &keys[k];
+      size_t size = a->size < b->size ? a->size : b->size;
+      assert_int_equal(by_bytes(a->before, a->size, b->before, b->size),
+                       by_bytes(a->after, a->size, b->after, b->size));
+      assert_int_equal(common(a->before, b->before, size), common(a->after, b->after, size));
+    }
+  scramble_free(scramble, &mem);
+  assert_int_equal(mem.used, 0);
+}
+
+static void test_image_copy__scrambling_keeps_order_and_prefixes(void **state) {
+  (void)state;
+  static const unsigned letters[] = {1, 2, 10, 26, 128, 256};
+  for (size_t i = 0; i < sizeof letters / sizeof *letters; i++)
+    for (uint64_t seed = 1; seed <= 3; seed++) scramble_keys(seed, letters[i]);
+}
+
+static void test_image_copy__scrambling_depends_on_the_seed(void **state) {
+  (void)state;
+  uint8_t out[2][9];
+  struct mem mem;
+  mem_init(&mem, NULL);
+  for (int i = 0; i < 2; i++) {
+    struct scramble *scramble = scramble_create(&mem, 1 + (uint64_t)i);
+    struct scramble_at at = {0}, again = {0};
+    memcpy(out[i], "\1password", 9);
+    scramble_collect(scramble, &at, out[i], 9);
+    scramble_apply(scramble, &again, out[i], 9);
+    scramble_free(scramble, &mem);
+  }
+  assert_memory_not_equal(out[0], out[1], 9);
+  assert_memory_not_equal(out[0], "\1password", 9);
+}
+
+/* ---- copies -------------------------------------------------------------------------------------------------------- */
+
+/* Copies `from` to a fresh store; the status of the copy, or of the open. */
+static int copy_of(struct store *from, struct store *to, const struct wodan_copy_options *options,
+                   struct wodan_copy_report *report, struct rig_memory *memory) {
+  struct wodan_inspect_options how = {.size = sizeof how};
+  struct wodan_inspect *inspect = NULL;
+  struct wodan_error error;
+  if (memory) how.allocator = (struct wodan_allocator){memory, rig_allocate, rig_release};
+  struct wodan_device *source = store_open(from), *target = store_open(to);
+  uint64_t writes = from->writes;
+  int status = wodan_inspect_open(source, &how, &inspect, &error);
+  if (status == 0) status = wodan_image_copy(inspect, target, options, report, &error);
+  if (status < 0) assert_true(strlen(error.message) > 10);
+  wodan_inspect_close(inspect);
+  wodan_device_close(source);
+  wodan_device_close(target);
+  assert_int_equal(from->writes, writes);
+  return status;
+}
+
+static bool same_findings(const struct heard *a, const struct heard *b) {
+  if (a->status != b->status || a->count != b->count) return false;
+  for (uint32_t i = 0; i < a->count && i < HEARD_MAX; i++)
+    if (a->ids[i] != b->ids[i] || a->severities[i] != b->severities[i] || a->blocks[i] != b->blocks[i]) return false;
+  return true;
+}
+
+/* One bit of the image turned, anywhere: the check finds in the copy what it finds in the image. */
+static void test_image_copy__a_flip_anywhere_is_found_in_the_copy(void **state) {
+  (void)state;
+  static struct heard image, copy;
+  const struct wodan_copy_options options = {.size = sizeof options, .scramble = 1, .seed = 5};
+  struct store store = rig_image();
+  uint64_t random = 99;
+  unsigned damaged = 0;
+  for (unsigned i = 0; i < 600; i++) {
+    uint64_t bit = random_below(&random, store.size * 8);
+    struct store to = store_create(store.size, RIG_SECTOR);
+    store.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    store_check(&store, &image);
+    int status = copy_of(&store, &to, &options, NULL, NULL);
+    if (image.status == 0) {
+      assert_int_equal(status, 0);
+      store_check(&to, &copy);
+      damaged += image.count > 0;
+      if (!same_findings(&image, &copy)) {
+        heard_print(&image);
+        heard_print(&copy);
+        fail_msg("bit %llu", (unsigned long long)bit);
+      }
+    }
+    store.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    store_free(&to);
+  }
+  assert_true(damaged > 50);
+  store_free(&store);
+}
+
+static void test_image_copy__without_memory_it_fails_and_keeps_nothing(void **state) {
+  (void)state;
+  const struct wodan_copy_options options = {.size = sizeof options, .scramble = 1, .seed = 5};
+  struct store store = rig_image();
+  struct rig_memory memory = {0};
+  uint64_t at = 1, failed = 0;
+  for (; memory.calls >= memory.fail_at; at += 1 + at / 40) { /* until there is no allocation of that number */
+    struct store to = store_create(store.size, RIG_SECTOR);
+    memory = (struct rig_memory){.fail_at = at};
+    int status = copy_of(&store, &to, &options, NULL, &memory);
+    assert_true(status == 0 || status == WODAN_ENOMEM); /* 0: a second attempt at a read had memory again */
+    assert_int_equal(memory.live, 0);
+    failed += status < 0;
+    store_free(&to);
+  }
+  print_message("%llu of the first %llu allocations\n", (unsigned long long)failed, (unsigned long long)memory.calls);
+  assert_true(failed > 40);
+  store_free(&store);
+}
+
+/* Zero bytes are not written, so that the file stays sparse; and memory has its bound. */
+static void test_image_copy__costs(void **state) {
+  (void)state;
+  struct store store = rig_image(), to = store_create(store.size, RIG_SECTOR);
+  struct rig_memory memory = {0};
+  struct wodan_copy_report report;
+  assert_int_equal(copy_of(&store, &to, NULL, &report, &memory), 0);
+  assert_true(report.written_bytes < store.size / 2);
+  assert_true(report.nodes > 1 && report.runs > 5 && report.pages > report.runs && report.damaged == 0);
+  assert_true(report.records >= RIG_KEYS && report.journal_records == 1);
+  assert_true(memory.peak < 64 * 1024);
+  store_free(&store);
+  store_free(&to);
+}
+
+static int stop(void *context, uint64_t objects) {
+  *(uint64_t *)context = objects;
+  return objects >= 3;
+}
+
+static void test_image_copy__can_be_stopped(void **state) {
+  (void)state;
+  uint64_t objects = 0;
+  const struct wodan_copy_options options = {.size = sizeof options, .context = &objects, .progress = stop};
+  struct store store = rig_image(), to = store_create(store.size, RIG_SECTOR);
+  assert_int_equal(copy_of(&store, &to, &options, NULL, NULL), WODAN_DONE);
+  assert_int_equal(objects, 3);
+  struct heard heard;
+  store_check(&to, &heard);
+  assert_int_equal(heard.status, WODAN_EFORMAT); /* no image yet */
+  store_free(&store);
+  store_free(&to);
+}
+
+static void test_image_copy__needs_a_device_of_the_same_size(void **state) {
+  (void)state;
+  struct store store = rig_image(), to = store_create(store.size / 2, RIG_SECTOR);
+  assert_int_equal(copy_of(&store, &to, NULL, NULL, NULL), WODAN_EINVAL);
+  assert_int_equal(to.writes, 0);
+  store_free(&to);
+  assert_int_equal(wodan_image_copy(NULL, NULL, NULL, NULL, NULL), WODAN_EINVAL);
+  store_free(&store);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_image_copy__scrambling_keeps_order_and_prefixes),
+      cmocka_unit_test(test_image_copy__scrambling_depends_on_the_seed),
+      cmocka_unit_test(test_image_copy__a_flip_anywhere_is_found_in_the_copy),
+      cmocka_unit_test(test_image_copy__without_memory_it_fails_and_keeps_nothing),
+      cmocka_unit_test(test_image_copy__costs),
+      cmocka_unit_test(test_image_copy__can_be_stopped),
+      cmocka_unit_test(test_image_copy__needs_a_device_of_the_same_size),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
