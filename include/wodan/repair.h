@@ -49,15 +49,16 @@ struct wodan_repair_options {
   void *context;
   /* What the check finds, and then (id 60) of which keys records are given up. NULL: only counted. */
   void (*finding)(void *context, const struct wodan_finding *finding);
-  void (*step)(void *context, const struct wodan_repair_step *step); /* NULL: only counted */
-  int (*progress)(void *context, uint64_t done, uint64_t total);     /* as in check.h; of the checks */
+  /* Called for each step while it is worked on: it is done when the function returns 0. NULL: only counted. */
+  void (*step)(void *context, const struct wodan_repair_step *step);
+  int (*progress)(void *context, uint64_t done, uint64_t total); /* as in check.h; of the checks */
   uint64_t memory_limit; /* most bytes taken from the allocator at any time; 0: no limit */
   uint64_t generation;   /* 0: the newest root; else (with WODAN_REPAIR_LOSSY) the volume goes on from this root */
 };
 
 struct wodan_repair_report {
   struct wodan_check_report before, after; /* after: as before when nothing was done, or in a dry run */
-  uint64_t steps;                          /* done, or in a dry run to be done */
+  uint64_t steps;                          /* done and durable, or in a dry run to be done */
   uint64_t losses;                         /* ranges of keys of which records are given up */
   uint32_t complete; /* 0: stopped by `progress`, before anything was written or in the last check */
   uint32_t reserved;
@@ -68,7 +69,8 @@ struct wodan_repair_report {
  * nothing to do. Safe steps give up no record that can be read, and are left out when they would make a greater repair worse.
  * Lossy ones give up what cannot be read: a leaf or buffered runs are written again with what can be read of them, a lost node
  * is taken from the root before, or given up. What was done is durable on return; what is left is in report->after.
- * Returns 0 also when something is left. WODAN_EREADONLY; WODAN_ENOSPC (too few free blocks even for the nodes: salvage instead); else as wodan_check; WODAN_EIO also for a failed write, behind which a new repair is needed. */
+ * Returns 0 also when something is left. WODAN_EREADONLY; WODAN_ENOSPC (too few free blocks even for the nodes: salvage
+ * instead); else as wodan_check; WODAN_EIO also for a failed write, behind which a new repair is needed. */
 WODAN_API int wodan_repair(struct wodan_device *device, const struct wodan_repair_options *options,
                            struct wodan_repair_report *report, struct wodan_error *error);
 

@@ -167,14 +167,17 @@ const struct section *object_section(const struct object_header *header, uint8_t
 
 bool object_header_peek(const uint8_t *in, size_t size, const struct volume_bounds *bounds,
                         struct object_header *header) {
-  assert(size >= FIXED_SIZE);
   memset(header, 0, sizeof *header);
+  if (size < FIXED_SIZE) return false; /* guard: bounds */
   struct wire_reader r = wire_reader(in, size);
   header->checksum = wire_get_u64(&r);
   fixed_decode(&r, header);
+  if (!header->type) return false; /* no guard: only what looks like one is looked at */
+  if (header->header_length < FIXED_SIZE || header->header_length > BLOCK_PTR_HEADER_MAX ||
+      header->header_length > header->length)
+    return false; /* guard: bounds */
   extents_decode(&r, bounds, header->length, header->extents, &header->extent_count);
-  return header->type && !r.failed && header->header_length >= FIXED_SIZE &&
-         header->header_length <= BLOCK_PTR_HEADER_MAX && header->header_length <= header->length; /* guard: bounds */
+  return !r.failed; /* guard: bounds */
 }
 
 uint32_t object_header_peek_length(const uint8_t *in, size_t size) { return size < 16 ? 0 : load_u32(in + 12); }

@@ -229,8 +229,9 @@ static int repair_tree(struct repair *repair, struct wodan_error *error) {
   if (status < 0) return status;
   tell_roots(repair);
   status = rewrite_tree(&repair->rewrite, repair->base, tables, &root, error);
-  if (status < 0 || repair->options->dry_run || repair->report->steps == steps) return status;
-  return publish(repair, &root, error);
+  if (status == 0 && !repair->options->dry_run && repair->report->steps > steps) status = publish(repair, &root, error);
+  if (status < 0) repair->report->steps = steps; /* nothing names what was written */
+  return status;
 }
 
 /* ---- the superblocks ----------------------------------------------------------------------------------------------- */

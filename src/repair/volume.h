@@ -35,7 +35,8 @@ struct volume {
   uint32_t root_count;
 };
 
-/* search: where the superblock is lost, look for what else tells of the volume. generation 0: all roots; else that one and those before it (WODAN_ENOTFOUND). A volume without any root is no failure.
+/* search: where the superblock is lost, look for what else tells of the volume. generation 0: all roots; else that one and
+ * those before it (WODAN_ENOTFOUND). A volume without any root is no failure.
  * WODAN_EFORMAT, WODAN_EVERSION, WODAN_EIO, WODAN_ENOMEM. Release it either way; the device stays the caller's. */
 int volume_open(struct volume *volume, struct wodan_device *raw, struct mem *mem, bool search, uint64_t generation,
                 struct wodan_error *error);
