@@ -1,5 +1,5 @@
 # Toolchain file of tools/ports.sh. WODAN_PORT_PROCESSOR; WODAN_PORT_MACHINE: prefix of Debian's cross compiler; WODAN_PORT_ROOT:
-# where the target's cmocka and xxHash were unpacked; WODAN_PORT_RUN: what runs a program of the target (a list).
+# where the target's cmocka, xxHash and LZ4 were unpacked; WODAN_PORT_RUN: what runs a program of the target (a list).
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR ${WODAN_PORT_PROCESSOR})
 set(CMAKE_C_COMPILER ${WODAN_PORT_MACHINE}-gcc)

@@ -43,6 +43,7 @@ size_t fuzz_seed(unsigned number, uint8_t *out, size_t size_max) {
     struct branch_entry entry = {.flushed_upto = number * 1000u, .ptr = volume_pointer(number + 1)};
     return 1 + branch_entry_encode(&entry, out + 1, (uint32_t)size_max - 1);
   }
-  struct index_entry entry = {.offset = 1ull << 10 * number, .length = 512, .size = 512, .checksum = 0xc0ffee};
+  struct index_entry entry = {
+      .offset = 1ull << 10 * number, .length = 512, .size = 512 << number % 2, .checksum = 0xc0ffee};
   return 1 + index_entry_encode(&entry, out + 1, (uint32_t)size_max - 1);
 }

@@ -17,9 +17,10 @@ static struct run_env *env(void) {
   mem_init(&own, NULL);
   one = (struct run_env){.mem = io->mem, .io = io, .page_size = PAGE, .epoch = {7, 99}};
   one.cache = cache_create(&own, PAGE, FRAMES);
+  one.compressor = compressor_create(&own, COMPRESSION_HIGH, PAGE);
   one.shelf = run_shelf_create(&own, SHELF);
   one.space = space_create(&own, VOLUME.data_first, VOLUME.data_end);
-  if (!one.cache || !one.shelf || !one.space) FUZZ_FAIL("no memory");
+  if (!one.cache || !one.shelf || !one.space || !one.compressor) FUZZ_FAIL("no memory");
   return &one;
 }
 
@@ -74,8 +75,8 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t size_max, unsi
 }
 
 size_t fuzz_seed(unsigned number, uint8_t *out, size_t size_max) {
-  static const unsigned counts[] = {1, 5, 40, 80};
-  if (number >= 4 || size_max < OBJECT_MAX) return 0;
+  static const unsigned counts[] = {1, 5, 40, 80, 30, 50}; /* the last two compressed */
+  if (number >= 6 || size_max < OBJECT_MAX) return 0;
   struct run_env *e = env();
   struct run_builder *builder;
   struct block_ptr ptr;
@@ -83,7 +84,10 @@ size_t fuzz_seed(unsigned number, uint8_t *out, size_t size_max) {
   static struct mem own;
   mem_init(&own, NULL);
   e->space = space_create(&own, VOLUME.data_first, VOLUME.data_end);
-  struct run_build_options options = {.size_max = run_size_bound(e, counts[number], counts[number] * 40, true),
+  bool packed = number >= 4;
+  uint8_t text[48] = "compressible text, compressible text, and so on";
+  struct run_build_options options = {.size_max = run_size_bound(e, counts[number], counts[number] * 80, true),
+                                      .compress = packed ? COMPRESSION_HIGH : COMPRESSION_OFF,
                                       .filter = number % 2};
   if (run_builder_create(e, &options, &builder, NULL) < 0) FUZZ_FAIL("no memory");
   for (unsigned i = 0; i < counts[number]; i++) {
@@ -91,6 +95,7 @@ size_t fuzz_seed(unsigned number, uint8_t *out, size_t size_max) {
     key[8] = (uint8_t)i;
     struct record record = {
         {key, 11}, 500 - i, i % 5 == 4 ? RECORD_DELETE : RECORD_PUT, {key, i % 5 == 4 ? 0 : i % 12}};
+    if (packed) record.kind = RECORD_PUT, record.value = (struct wodan_slice){text, 30 + i % 18};
     if (run_builder_add(builder, &record, NULL) < 0) FUZZ_FAIL("a seed cannot be built");
   }
   if (run_builder_finish(builder, 77, &ptr, NULL, NULL) < 0) FUZZ_FAIL("a seed cannot be built");

@@ -37,7 +37,7 @@ sys.path.insert(0, os.path.join(TOP, "tools/lint"))
 import check_guards  # pylint: disable=wrong-import-position
 
 FLAGS = "-std=c17 -D_GNU_SOURCE -DNDEBUG -O1 -w"
-LIBS = "-lcmocka -lxxhash -lpthread"
+LIBS = "-lcmocka -lxxhash -llz4 -lpthread"
 CALM = {"WODAN_CRASH_BUDGET": "16", "WODAN_CRASH_ROUNDS": "2"}
 GUARDS_A_FILE = 256
 NOBODY = -2  # the number of no guard

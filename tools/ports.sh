@@ -7,7 +7,7 @@
 #   i386    32 bits, little-endian
 #   s390x   64 bits, big-endian
 #
-# Needs the packages of `tools/setup.sh ports`. cmocka and xxHash for the target are unpacked under build/ports/, nothing is
+# Needs the packages of `tools/setup.sh ports`. cmocka, xxHash and LZ4 for the target are unpacked under build/ports/, nothing is
 # installed for a foreign architecture. Environment: SEED (7), JOBS (2), DEBIAN_MIRROR.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -52,7 +52,7 @@ runner() {
   fi
 }
 
-# The target's cmocka and xxHash, from lists of packages of our own.
+# The target's cmocka, xxHash and LZ4, from lists of packages of our own.
 fetch() {
   local arch=$1 folder=$OUT/$1/packages codename options deb
   [ ! -e "$OUT/$arch/sysroot/usr" ] || return 0
@@ -65,7 +65,8 @@ fetch() {
     -o "Dir::Etc::SourceList=$folder/sources.list" -o "Dir::Etc::SourceParts=-" -o "APT::Architecture=$arch"
     -o "APT::Architectures=$arch" -o "APT::Sandbox::User=$(id -un)")
   apt-get "${options[@]}" update
-  (cd "$folder/debs" && apt-get "${options[@]}" download libcmocka-dev libcmocka0 libxxhash-dev libxxhash0)
+  (cd "$folder/debs" && apt-get "${options[@]}" download libcmocka-dev libcmocka0 libxxhash-dev libxxhash0
+    liblz4-dev liblz4-1)
   for deb in "$folder"/debs/*.deb; do dpkg-deb -x "$deb" "$OUT/$arch/unpacked"; done
   mv "$OUT/$arch/unpacked" "$OUT/$arch/sysroot"
 }

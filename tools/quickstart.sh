@@ -49,7 +49,7 @@ missing() {
   local tool
   for tool in cmake ninja gcc pkg-config; do command -v "$tool" >/dev/null || printf '%s ' "$tool"; done
   if command -v pkg-config >/dev/null; then
-    pkg-config --exists libxxhash || printf 'libxxhash '
+    for tool in libxxhash liblz4; do pkg-config --exists "$tool" || printf '%s ' "$tool"; done
   fi
   [ -r "$WORDS" ] || printf '%s ' "$WORDS"
   [ -r "$UNICODE/UnicodeData.txt" ] || printf '%s ' "$UNICODE"

@@ -11,7 +11,7 @@
 # When nothing is missing it neither needs the network nor root.
 set -eu
 
-BUILD="gcc libc6-dev cmake ninja-build pkg-config libxxhash-dev"
+BUILD="gcc libc6-dev cmake ninja-build pkg-config libxxhash-dev liblz4-dev"
 TEST="g++ clang libclang-rt-14-dev clang-format libcmocka-dev libbenchmark-dev python3 binutils mandoc"
 DATA="wamerican-huge unicode-data"
 BENCH="g++ libbenchmark-dev liblmdb-dev librocksdb-dev libleveldb-dev libsqlite3-dev python3"

@@ -13,6 +13,7 @@ struct recipe {
   uint32_t block, node_leaves, node_children;
   unsigned keys, value, rounds; /* each round: every key once, some deletes, a checkpoint but after the last */
   bool compact, killed;
+  uint32_t compression; /* enum wodan_compression */
 };
 
 static const struct recipe recipes[] = {
@@ -24,6 +25,13 @@ static const struct recipe recipes[] = {
     {.size = 64 << 10, .block = 1024, .keys = 30, .value = 40, .rounds = 4},
     {.size = 128 << 10, .node_leaves = 4, .node_children = 4, .keys = 240, .value = 90, .rounds = 2},
     {.size = 128 << 10, .node_leaves = 4, .node_children = 4, .keys = 150, .value = 120, .rounds = 4, .killed = true},
+    {.size = 64 << 10, .keys = 60, .value = 100, .rounds = 2, .compact = true, .compression = WODAN_COMPRESSION_FAST},
+    {.size = 128 << 10,
+     .node_leaves = 4,
+     .keys = 240,
+     .value = 110,
+     .rounds = 3,
+     .compression = WODAN_COMPRESSION_HIGH},
 };
 
 static int next_random(void *context, void *buffer, size_t size) {
@@ -68,6 +76,7 @@ size_t image_seed(unsigned number, uint8_t *out, size_t size_max) {
   struct wodan_format_options format = {.block_size = recipe->block,
                                         .node_leaves = recipe->node_leaves,
                                         .node_children = recipe->node_children,
+                                        .compression = recipe->compression,
                                         .hooks = hooks};
   struct wodan_open_options options = {.flags = WODAN_OPEN_INLINE, .hooks = hooks};
   struct wodan_device *device = kept_plug(kept, 512, 0);

@@ -53,8 +53,10 @@ struct wodan_check_report {
   uint64_t generation, previous_generation;
   uint64_t blocks, blocks_live, blocks_previous; /* owned by the newest root; by the previous root only */
   uint64_t nodes, runs, leaves, pages, records, journal_records;
-  uint32_t complete; /* 1: everything was looked at; 0: stopped early */
-  uint32_t levels;   /* of nodes, in the newest root; 0: the tree is empty, or its root cannot be used */
+  uint64_t page_bytes,
+      page_stored_bytes; /* of those pages; of what stands on the device for them: less when compressed */
+  uint32_t complete;     /* 1: everything was looked at; 0: stopped early */
+  uint32_t levels;       /* of nodes, in the newest root; 0: the tree is empty, or its root cannot be used */
 };
 
 /* Checks superblock and copy, journal ring, both newest roots, every node, run, page and record (checksums, order,

@@ -25,7 +25,9 @@ struct wodan_format_options {
       node_leaves; /* most leaves a bottom node owns before it splits, 4..65536; 0: those of 16 memtables within 16..2048 */
   uint64_t journal_size;  /* bytes; 0: device/32 within 8 journal blocks..128 MiB */
   uint32_t node_children; /* most children an inner node has before it splits, 4..256; 0: 16 */
-  uint32_t reserved;      /* 0 */
+  /* enum wodan_compression: what mounts do that do not choose less. Where it is not off, libraries that do not know
+   * compression refuse the volume. */
+  uint32_t compression;
   struct wodan_allocator allocator;
   struct wodan_hooks hooks; /* random makes the fsid */
 };
@@ -58,6 +60,10 @@ struct wodan_open_options {
                              the caller's. 0: 256 MiB or what the image needs */
   struct wodan_allocator allocator;
   struct wodan_hooks hooks;
+  /* enum wodan_compression, of what this handle writes: at most what was chosen at format, which it also is where less than
+   * a quarter of the space is free. What is there stays as it is until it is rewritten. */
+  uint32_t compression;
+  uint32_t reserved; /* 0 */
 };
 
 /* Opens the database on a device; options may be NULL. A writable open first flushes the device (what a killed
@@ -66,7 +72,7 @@ struct wodan_open_options {
  * device and closes it; on failure the device stays the caller's.
  * WODAN_EFORMAT (no superblock), WODAN_EVERSION, WODAN_ECORRUPT (block named), WODAN_EBUDGET (message holds the
  * bytes needed), WODAN_EREADONLY (device is read-only and READ_ONLY was not asked), WODAN_EIO, WODAN_ENOMEM,
- * WODAN_EINVAL. error may be NULL. */
+ * WODAN_EINVAL (also: more compression than was chosen at format). error may be NULL. */
 WODAN_API int wodan_open(struct wodan_device *device, const struct wodan_open_options *options, struct wodan_db **db,
                          struct wodan_error *error);
 

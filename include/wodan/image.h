@@ -33,6 +33,9 @@ struct wodan_copy_report {
  * Not hidden: sizes, counts, sequence numbers, the fsid; how long keys are, how they compare and what prefixes they share.
  * Where all 256 byte values follow a prefix they cannot be moved and stay as they are.
  *
+ * A compressed volume is refused (WODAN_EINVAL): its pages are stored one behind the other, and in the copy each would take
+ * other room.
+ *
  * `to` has the size of the original and reads as zeros (a fresh sparse file). It stays the caller's, and is not flushed.
  * Memory: what inspection takes, an eighth of a byte a block, 40 bytes a journal block, with `scramble` 2 MiB.
  * 0, WODAN_DONE (stopped), WODAN_EINVAL, WODAN_EIO, WODAN_ENOSPC, WODAN_ENOMEM. report and error may be NULL. */

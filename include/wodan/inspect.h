@@ -76,6 +76,7 @@ struct wodan_summary {
   uint32_t block_size, sector, page_size, leaf_size, step_size;
   uint32_t node_leaves, node_children;
   uint32_t journal_block_size;
+  uint32_t compression; /* enum wodan_compression chosen at format */
   uint64_t memtable_size;
   uint64_t journal_blocks;   /* allocation blocks of the ring */
   uint64_t ring;             /* journal blocks of the ring */
@@ -191,6 +192,7 @@ struct wodan_path_step {
   uint64_t page_block;            /* where the page starts that was read, or WODAN_NO_BLOCK */
   uint64_t page_offset;           /* bytes from the object's start */
   uint32_t page_size, page_count; /* bytes; records */
+  uint32_t page_stored;           /* bytes on the device: below page_size when it is compressed */
   uint32_t decides;               /* 1: what a lookup answers; 0: an older version, or none */
   uint32_t deleted;               /* of a version */
   uint64_t sequence;
@@ -206,7 +208,7 @@ WODAN_API int wodan_inspect_path(struct wodan_inspect *inspect, uint32_t which, 
 
 struct wodan_field {
   uint64_t offset;      /* of the bytes on the device */
-  uint32_t size;        /* bytes; 0: a heading */
+  uint32_t size;        /* bytes; 0: a heading, or a field of a compressed page, which has no bytes of its own there */
   uint32_t depth;       /* of nesting */
   const uint8_t *bytes; /* `size` of them */
   const char *name;

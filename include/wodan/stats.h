@@ -35,6 +35,8 @@ struct wodan_info {
   uint64_t memory_needed;       /* smallest memory budget this image opens with, bytes */
   uint32_t node_leaves;         /* most leaves a bottom node owns before it splits */
   uint32_t node_children;       /* most children an inner node has before it splits */
+  uint32_t compression;         /* enum wodan_compression of what this handle writes, or chosen at format (read-only) */
+  uint32_t reserved;
 };
 
 enum { WODAN_DELAY_BUCKETS = 48 };
@@ -84,6 +86,11 @@ struct wodan_stats {
   /* runs */
   uint64_t runs_loaded_bytes; /* indexes and filters in memory */
   uint64_t run_evictions;     /* indexes and filters given up for memory */
+  /* compression: data pages of leaves written, and of leaves and runs read from the device */
+  uint64_t leaf_pages, leaf_pages_packed;           /* all; those that were stored compressed */
+  uint64_t leaf_pages_passed;                       /* part of both: compressed ones taken over as they were stored */
+  uint64_t leaf_page_bytes, leaf_page_stored_bytes; /* of the pages; of what stands on the device for them */
+  uint64_t pages_read, pages_read_bytes, pages_read_stored_bytes; /* the same of pages read */
 };
 
 /* Fill *info / *stats up to their size field (0: the whole struct). 0 or WODAN_EINVAL. Any thread. */

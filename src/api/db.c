@@ -72,11 +72,17 @@ static int missing(struct wodan_error *error, const char *what) {
   return status_set(error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "%s is NULL", what);
 }
 
+static int known_compression(uint32_t compression, struct wodan_error *error) {
+  if (compression <= WODAN_COMPRESSION_HIGH) return 0;
+  return status_set(error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "the compression %u is not known", (unsigned)compression);
+}
+
 int wodan_format(struct wodan_device *device, const struct wodan_format_options *options, struct wodan_error *error) {
   struct wodan_format_options ours;
   clear(error);
   if (!device) return missing(error, "the device");
   int status = take_options(&ours, sizeof ours, options, options ? options->size : 0, error);
+  if (status == 0) status = known_compression(ours.compression, error);
   return status < 0 ? status : engine_format(device, &ours, error);
 }
 
@@ -95,7 +101,8 @@ int wodan_open(struct wodan_device *device, const struct wodan_open_options *opt
                       (unsigned)(ours.flags & ~known));
   if ((ours.flags & WODAN_OPEN_OLDER_ROOT) && !(ours.flags & WODAN_OPEN_READ_ONLY))
     return status_set(error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "an older root can only be opened for reading");
-  return engine_open(device, &ours, db, error);
+  status = known_compression(ours.compression, error);
+  return status < 0 ? status : engine_open(device, &ours, db, error);
 }
 
 int wodan_open_path(const char *path, const struct wodan_open_options *options, struct wodan_db **db,

@@ -117,7 +117,7 @@ static void judge_roots(struct check *check) {
 
 static int use_root(struct check *check, struct journal *journal, bool stop_at_checkpoint) {
   const struct journal_mounted *m = &check->mounted;
-  if (m->newest.incompat)
+  if (m->newest.incompat & ~(uint64_t)FEATURES_KNOWN)
     return status_set(check->error, WODAN_EVERSION, 0, WODAN_NO_BLOCK,
                       "the newest root uses unknown features (incompat flags 0x%" PRIx64 ")", m->newest.incompat);
   check->volume_blocks = m->newest.device_blocks;

@@ -189,7 +189,7 @@ static int check_records(struct run_check *run, const struct page *page, uint64_
 static int check_page(struct run_check *run, uint32_t at, const struct index_entry *entry) {
   struct check *check = run->check;
   struct wodan_error failure = {.block = WODAN_NO_BLOCK};
-  int status = check_buffer_reserve(check, &check->page, entry->length);
+  int status = check_buffer_reserve(check, &check->page, entry->size);
   if (status < 0) return status;
   enum run_page_state state = run_reader_page(&run->reader, entry, check->page.data, &failure);
   if (state != RUN_PAGE_GOOD) run->whole = false;
@@ -203,6 +203,8 @@ static int check_page(struct run_check *run, uint32_t at, const struct index_ent
   if (status == 0) status = check_records(run, &page, entry->offset);
   if (status < 0 || check->previous) return status;
   check->report->pages++;
+  check->report->page_bytes += entry->size;
+  check->report->page_stored_bytes += entry->length;
   check->report->records += page.count;
   return 0;
 }

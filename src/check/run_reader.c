@@ -9,7 +9,6 @@
 #include "check/run_reader.h"
 
 #include <string.h>
-#include "codec/checksum.h"
 #include "format/record.h"
 
 enum { ATTEMPTS = 2 };
@@ -39,7 +38,8 @@ void run_reader_release(struct run_reader *reader) {
   struct mem *mem = reader->io->mem;
   if (reader->header_bytes) mem_free(mem, reader->header_bytes, reader->ptr.header_length);
   if (reader->index_bytes) mem_free(mem, reader->index_bytes, reader->index_size);
-  reader->header_bytes = reader->index_bytes = NULL;
+  if (reader->stored) mem_free(mem, reader->stored, reader->page_size);
+  reader->header_bytes = reader->index_bytes = reader->stored = NULL;
 }
 
 bool run_reader_entry(const struct run_reader *reader, uint32_t at, struct index_entry *entry) {
@@ -47,20 +47,35 @@ bool run_reader_entry(const struct run_reader *reader, uint32_t at, struct index
   uint64_t first = reader->pages->offset, end = first + reader->pages->length;
   return record.kind == RECORD_PUT && record.sequence == 0 &&
          index_entry_decode(record.value.data, record.value.size, entry) && entry->offset >= first &&
-         entry->offset <= end && entry->length <= end - entry->offset && entry->length <= reader->page_size &&
-         entry->length >= PAGE_HEADER_SIZE;
+         entry->offset <= end && entry->length <= end - entry->offset && entry->size <= reader->page_size;
 }
 
-enum run_page_state run_reader_page(const struct run_reader *reader, const struct index_entry *entry, uint8_t *bytes,
+/* Where what is stored of the page is read to; NULL: no memory. */
+static uint8_t *place_of_stored(struct run_reader *reader, const struct index_entry *entry, uint8_t *bytes) {
+  if (!stored_page_packed(entry)) return bytes;
+  if (!reader->stored) reader->stored = mem_alloc(reader->io->mem, reader->page_size);
+  return reader->stored;
+}
+
+enum run_page_state run_reader_page(struct run_reader *reader, const struct index_entry *entry, uint8_t *bytes,
                                     struct wodan_error *error) {
   const struct block_ptr *ptr = &reader->ptr;
   enum run_page_state state = RUN_PAGE_UNREADABLE;
+  uint8_t *stored = place_of_stored(reader, entry, bytes);
+  if (!stored) {
+    status_nomem(error);
+    return state;
+  }
   for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-    int status = block_io_read(reader->io, ptr->extents, ptr->extent_count, entry->offset, bytes, entry->length, error);
-    if (status == 0 && checksum(reader->io->seed, bytes, entry->length) == entry->checksum)
-      return page_validate(bytes, entry->length) ? RUN_PAGE_GOOD : RUN_PAGE_MALFORMED; /* guard: checksum, passes */
-    state = status == 0 ? RUN_PAGE_CHECKSUM : RUN_PAGE_UNREADABLE;
+    int status =
+        block_io_read(reader->io, ptr->extents, ptr->extent_count, entry->offset, stored, entry->length, error);
+    state = RUN_PAGE_UNREADABLE;
     if (status == WODAN_ENOMEM) break;
+    if (status < 0) continue;
+    enum stored_page page = stored_page_take(reader->io->seed, entry, stored, bytes);
+    if (page == STORED_PAGE_GOOD) return RUN_PAGE_GOOD;
+    state = page == STORED_PAGE_CHECKSUM ? RUN_PAGE_CHECKSUM : RUN_PAGE_MALFORMED;
+    if (state == RUN_PAGE_MALFORMED) break;
   }
   return state;
 }

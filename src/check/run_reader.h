@@ -3,8 +3,7 @@
 #ifndef CHECK_RUN_READER_H
 #define CHECK_RUN_READER_H
 
-#include "format/node_header.h"
-#include "format/page.h"
+#include "format/stored_page.h"
 #include "io/block_io.h"
 
 struct run_reader {
@@ -17,6 +16,7 @@ struct run_reader {
   uint8_t *index_bytes;
   size_t index_size;
   struct page index;
+  uint8_t *stored; /* room for a compressed page, page_size bytes, once there was one */
 };
 
 /* The header behind ptr. A failure, or 0; release the reader either way. */
@@ -30,8 +30,9 @@ void run_reader_release(struct run_reader *reader);
 bool run_reader_entry(const struct run_reader *reader, uint32_t at, struct index_entry *entry);
 
 enum run_page_state { RUN_PAGE_GOOD, RUN_PAGE_UNREADABLE, RUN_PAGE_CHECKSUM, RUN_PAGE_MALFORMED };
-/* The page's entry->length bytes into `bytes`, read twice before anything is said against it. error: why it is unreadable. */
-enum run_page_state run_reader_page(const struct run_reader *reader, const struct index_entry *entry, uint8_t *bytes,
+/* The page's entry->size bytes into `bytes`, read twice before anything is said against it. error: why it is unreadable; also
+ * WODAN_ENOMEM. */
+enum run_page_state run_reader_page(struct run_reader *reader, const struct index_entry *entry, uint8_t *bytes,
                                     struct wodan_error *error);
 
 #endif

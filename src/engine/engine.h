@@ -17,6 +17,7 @@
 #include <wodan/wodan.h>
 #include "base/thread.h"
 #include "cache/cache.h"
+#include "codec/compress.h"
 #include "engine/gaps.h"
 #include "format/superblock.h"
 #include "journal/journal.h"
@@ -49,6 +50,7 @@ struct engine_counters {
   _Atomic uint64_t gets, gets_found, puts, deletes, batches, syncs, checkpoints, cursor_moves;
   _Atomic uint64_t user_bytes_written, user_bytes_read;
   _Atomic uint64_t run_bytes, leaf_bytes, node_bytes;
+  struct run_counters pages;
   _Atomic uint64_t put_delays[WODAN_DELAY_BUCKETS], put_delay_max, put_work_max;
 };
 
@@ -67,6 +69,7 @@ struct wodan_db {
   struct gaps *gaps;
   struct journal journal; /* [w] */
   bool read_only, no_auto_checkpoint;
+  enum compression compression; /* of the leaves it writes while there is room: at most what was chosen at format */
   uint64_t memory_budget, memory_needed;
 
   struct lock gate, tree; /* who waits for tree holds gate, so that the next in line is not passed */
@@ -260,6 +263,8 @@ int engine_checkpoint(struct wodan_db *db, uint64_t *generation, struct wodan_er
 
 /* ---- open ------------------------------------------------------------------------------------------------------ */
 
+/* What was wished, where 0 is what is usual. Unknown wishes stay unknown. */
+enum compression engine_compression(uint32_t wished, enum compression usual);
 int engine_format(struct wodan_device *raw, const struct wodan_format_options *options, struct wodan_error *error);
 int engine_open(struct wodan_device *raw, const struct wodan_open_options *options, struct wodan_db **db,
                 struct wodan_error *error);

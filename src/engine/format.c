@@ -95,6 +95,10 @@ static int format_volume(struct formatting *f, const struct wodan_format_options
   return status == 0 ? write_superblocks(f, error) : status;
 }
 
+enum compression engine_compression(uint32_t wished, enum compression usual) {
+  return wished == WODAN_COMPRESSION_DEFAULT ? usual : (enum compression)(wished - WODAN_COMPRESSION_OFF);
+}
+
 int engine_format(struct wodan_device *raw, const struct wodan_format_options *options, struct wodan_error *error) {
   struct formatting f;
   mem_init(&f.mem, &options->allocator);
@@ -109,7 +113,8 @@ int engine_format(struct wodan_device *raw, const struct wodan_format_options *o
                                  .memtable_size = options->memtable_size,
                                  .journal_size = options->journal_size,
                                  .node_leaves = options->node_leaves,
-                                 .node_children = options->node_children};
+                                 .node_children = options->node_children,
+                                 .compression = engine_compression(options->compression, COMPRESSION_OFF)};
   status = superblock_plan(&wish, &f.sb, error);
   if (status < 0) return status;
   f.block = mem_alloc_aligned(&f.mem, f.sb.block_size, BLOCK_IO_ALIGNMENT);

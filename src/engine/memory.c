@@ -12,7 +12,7 @@
  *   skeleton  handles of 3/2 of the leaves a device holds, the nodes above, their runs, and two versions of the largest node
  *   readers   iterators of CURSORS cursors
  *   work      two builders (drain, sweep), the iterators of a sweep, the image of the largest node, the aligned buffers
- *             of READS reads
+ *             of READS reads; where pages may be compressed, what that takes and stored bytes of as many pages
  *   shelf     indexes of what a sweep and CURSORS cursors stand in, on half of the runs that each level may have
  *   cache     a page of each run they stand in
  *   fixed     journal, space, the handle
@@ -72,6 +72,18 @@ static uint64_t work_memory(const struct superblock *sb, uint64_t chunk, uint64_
                    (RUNS_BOTTOM + 8) * (sizeof(struct node_image_run) + BRANCH_ENTRY_SIZE_MAX);
   uint64_t reads = READS * (sb->page_size + 2ull * sb->sector) + keys * 5 / 4;
   return 2 * builder_memory(sb, chunk, keys) + sweep + image + reads + (16 << 10);
+}
+
+/* The most that a mount may compress with; who reads needs none. */
+static enum compression compression_most(const struct wodan_db *db) {
+  return db->read_only ? COMPRESSION_OFF : db->superblock.compression;
+}
+
+/* Compressing, the stored page a sweep keeps, and what reads unpack. */
+static uint64_t packing_memory(const struct wodan_db *db) {
+  uint32_t page = db->superblock.page_size;
+  if (db->superblock.compression == COMPRESSION_OFF) return 0;
+  return compressor_memory(compression_most(db), page) + (READS + 1ull) * page;
 }
 
 static uint64_t chunk_least(const struct superblock *sb) {
@@ -139,13 +151,16 @@ static int share_out(struct wodan_db *db, uint64_t rest) {
   size_t frames = cache_frames_within(sb->page_size, cache_memory(sb->page_size, frames_least(sb)) + left);
   db->cache = cache_create(&db->mem, sb->page_size, frames);
   db->gaps = gaps_create(&db->mem, tree_key_max(sb));
-  return db->cache && db->shelf && db->gaps ? 0 : WODAN_ENOMEM;
+  enum compression how = compression_most(db);
+  if (how != COMPRESSION_OFF) db->env.compressor = compressor_create(&db->mem, how, sb->page_size);
+  bool compresses = how == COMPRESSION_OFF || db->env.compressor;
+  return db->cache && db->shelf && db->gaps && compresses ? 0 : WODAN_ENOMEM;
 }
 
 int engine_plan_memory(struct wodan_db *db, uint64_t wished, struct wodan_error *error) {
   const struct superblock *sb = &db->superblock;
   db->memory_needed = fixed_memory(sb) + tables_least(sb) + skeleton_for(sb, leaves_most(sb)) + readers_least(sb) +
-                      work_memory(sb, chunk_least(sb), keys_least(sb)) + shelf_least(sb) +
+                      work_memory(sb, chunk_least(sb), keys_least(sb)) + packing_memory(db) + shelf_least(sb) +
                       cache_memory(sb->page_size, frames_least(sb));
   db->memory_budget = wished ? wished : DEFAULT_BUDGET;
   if (wished == 0 && db->memory_budget < db->memory_needed / 2 * 3) db->memory_budget = db->memory_needed / 2 * 3;

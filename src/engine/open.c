@@ -28,6 +28,8 @@ static void set_up(struct wodan_db *db) {
   db->env.space = db->space;
   db->env.page_size = sb->page_size;
   db->env.dead_blocks = &db->pinned_blocks;
+  db->env.counters = &db->counters.pages;
+  db->env.packed = sb->compression != COMPRESSION_OFF;
 }
 
 static int open_locks(struct wodan_db *db, struct wodan_error *error) {
@@ -47,6 +49,7 @@ static void release(struct wodan_db *db) {
   run_shelf_free(db->shelf);
   gaps_free(db->gaps);
   cache_free(db->cache);
+  compressor_free(db->env.compressor);
   space_free(db->space);
   lock_release(&db->gate);
   lock_release(&db->tree);
@@ -60,11 +63,20 @@ static void release(struct wodan_db *db) {
   mem_free(&mem, db, sizeof *db);
 }
 
+static int choose_compression(struct wodan_db *db, uint32_t wished, struct wodan_error *error) {
+  enum compression most = db->superblock.compression;
+  db->compression = engine_compression(wished, most);
+  if (db->compression <= most) return 0;
+  return status_set(error, WODAN_EINVAL, 0, WODAN_NO_BLOCK,
+                    "this volume may be compressed at most as chosen when it was formatted");
+}
+
 static int open_volume(struct wodan_db *db, const struct wodan_open_options *options, struct wodan_error *error) {
   int status = engine_read_superblock(&db->device, &db->mem, &db->superblock, error);
   if (status == 0 && !db->read_only && db->superblock.read_only_compat)
     status = status_set(error, WODAN_EVERSION, 0, WODAN_NO_BLOCK,
                         "the volume uses features this version can only read; open it for reading");
+  if (status == 0) status = choose_compression(db, options->compression, error);
   if (status == 0) status = engine_plan_memory(db, options->memory_budget, error);
   if (status < 0) return status;
   set_up(db);

@@ -229,11 +229,11 @@ static int check_counters(const struct wodan_db *db, const struct journal_mounte
 /* Features in use since format: what this version lacks it must not touch. */
 static int check_features(const struct wodan_db *db, const struct checkpoint_record *record,
                           struct wodan_error *error) {
-  if (record->incompat || record->catalog.generation)
+  uint64_t unknown = record->incompat & ~(uint64_t)FEATURES_KNOWN;
+  if (unknown || record->catalog.generation)
     return status_set(error, WODAN_EVERSION, 0, WODAN_NO_BLOCK,
                       "the volume uses features this version does not know (incompatible flags 0x%llx%s)",
-                      (unsigned long long)record->incompat,
-                      record->catalog.generation ? ", a catalog" : ""); /* guard: bounds */
+                      (unsigned long long)unknown, record->catalog.generation ? ", a catalog" : ""); /* guard: bounds */
   if (record->read_only_compat && !db->read_only)
     return status_set(error, WODAN_EVERSION, 0, WODAN_NO_BLOCK,
                       "the volume uses features this version can only read; open it for reading"); /* guard: bounds */

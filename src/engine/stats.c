@@ -21,6 +21,17 @@ static void device_stats(struct wodan_db *db, struct wodan_stats *stats) {
   stats->read_amplification = ratio(stats->device_read_bytes, stats->user_bytes_read);
 }
 
+static void page_stats(const struct run_counters *c, struct wodan_stats *stats) {
+  stats->leaf_pages = get(&c->leaf_pages);
+  stats->leaf_pages_packed = get(&c->leaf_pages_packed);
+  stats->leaf_pages_passed = get(&c->leaf_pages_passed);
+  stats->leaf_page_bytes = get(&c->leaf_bytes);
+  stats->leaf_page_stored_bytes = get(&c->leaf_stored_bytes);
+  stats->pages_read = get(&c->read);
+  stats->pages_read_bytes = get(&c->read_bytes);
+  stats->pages_read_stored_bytes = get(&c->read_stored_bytes);
+}
+
 static void state_stats(struct wodan_db *db, struct wodan_stats *stats) {
   uint64_t block = db->io.bounds.block_size;
   lock_acquire(&db->write);
@@ -73,6 +84,7 @@ void engine_stats(struct wodan_db *db, struct wodan_stats *stats) {
   stats->run_write_bytes = get(&c->run_bytes);
   stats->leaf_write_bytes = get(&c->leaf_bytes);
   stats->node_write_bytes = get(&c->node_bytes);
+  page_stats(&c->pages, stats);
   device_stats(db, stats);
   state_stats(db, stats);
   delay_stats(c, stats);
@@ -117,6 +129,7 @@ void engine_info(struct wodan_db *db, struct wodan_info *info) {
   info->memory_needed = db->memory_needed;
   info->node_leaves = sb->node_leaves;
   info->node_children = sb->node_children;
+  info->compression = (uint32_t)db->compression + WODAN_COMPRESSION_OFF;
   info->epoch = db->epoch;
   lock_acquire(&db->write);
   info->generation = db->checkpoint_generation;

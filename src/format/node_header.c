@@ -1,7 +1,7 @@
 /* Owns: the values of a node's table of leaves or children, and of a run's index.
  *
  * Always true: a decoded entry uses its bytes to the last one; a branch entry names a run or node (never the null
- * pointer); an index entry names at least one byte and does not wrap round. Whether an entry fits into its object is proven where
+ * pointer); an index entry names at least one byte, no more than its page has, and does not wrap round. Whether an entry fits into its object is proven where
  * the object is known.
  *
  * See: node_header.h for the layout; tests/unit/test_node_header.c. */
@@ -26,7 +26,7 @@ bool branch_entry_decode(const uint8_t *in, size_t size, const struct volume_bou
 }
 
 uint32_t index_entry_encode(const struct index_entry *entry, uint8_t *out, uint32_t size) {
-  assert(entry->length && entry->length == entry->size);
+  assert(entry->length && entry->length <= entry->size);
   struct wire_writer w = wire_writer(out, size);
   wire_put_varint(&w, entry->offset);
   wire_put_varint(&w, entry->length);
@@ -42,7 +42,7 @@ bool index_entry_decode(const uint8_t *in, size_t size, struct index_entry *entr
   uint64_t page = wire_get_varint(&r);
   entry->checksum = wire_get_u64(&r);
   if (r.failed || r.at != r.size) return false; /* guard: bounds */
-  if (length < 1 || length > UINT32_MAX || page != length || entry->offset > UINT64_MAX - length)
+  if (length < 1 || length > page || page > UINT32_MAX || entry->offset > UINT64_MAX - length)
     return false; /* guard: bounds */
   entry->length = (uint32_t)length;
   entry->size = (uint32_t)page;

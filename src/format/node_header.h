@@ -17,7 +17,7 @@
  * sequence 0, value = index entry:
  *   varint offset           bytes from the object's start
  *   varint length           bytes stored, >= 1
- *   varint size             bytes of the page; length < size would mean LZ4: none yet, so equal
+ *   varint size             bytes of the page, >= length; what is stored in fewer bytes is an LZ4 block of the page
  *   u64 checksum            XXH3-64 (volume seed) of the stored bytes */
 #ifndef FORMAT_NODE_HEADER_H
 #define FORMAT_NODE_HEADER_H

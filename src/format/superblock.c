@@ -17,9 +17,10 @@
 #include "base/status.h"
 #include "base/wire.h"
 #include "codec/checksum.h"
+#include "codec/compress.h"
 
 static const uint8_t MAGIC[16] = "Wodan-C volume\n"; /* 15 bytes and the zero behind them */
-enum { RESERVED_OFFSET = 116, CHECKSUM_OFFSET = 504 };
+enum { RESERVED_OFFSET = 120, CHECKSUM_OFFSET = 504 };
 
 enum {
   KIB = 1024,
@@ -132,6 +133,7 @@ static int geometry_check(const struct superblock *sb, int code, struct wodan_er
       {"step_size", sb->step_size, step, max_u64(step, MIB), false},
       {"node_leaves", sb->node_leaves, NODE_LEAVES_MIN, NODE_LEAVES_MAX, false},
       {"node_children", sb->node_children, NODE_CHILDREN_MIN, NODE_CHILDREN_MAX, false},
+      {"compression", sb->compression, COMPRESSION_OFF, COMPRESSION_HIGH, false},
   };
   return rules_check(rules, sizeof rules / sizeof rules[0], code, error);
 }
@@ -156,6 +158,7 @@ void superblock_encode(const struct superblock *sb, uint8_t out[SUPERBLOCK_SIZE]
   wire_put_u32(&w, sb->step_size);
   wire_put_u32(&w, sb->node_leaves);
   wire_put_u32(&w, sb->node_children);
+  wire_put_u32(&w, sb->compression);
   assert(w.at == RESERVED_OFFSET);
   wire_put_room(&w, CHECKSUM_OFFSET - RESERVED_OFFSET);
   wire_put_u64(&w, checksum(0, out, CHECKSUM_OFFSET));
@@ -180,6 +183,7 @@ static bool fields_decode(struct wire_reader *r, struct superblock *sb) {
   sb->step_size = wire_get_u32(r);
   sb->node_leaves = wire_get_u32(r);
   sb->node_children = wire_get_u32(r);
+  sb->compression = wire_get_u32(r);
   assert(!r->failed && r->at == RESERVED_OFFSET);
   while (r->at < CHECKSUM_OFFSET)
     if (wire_get_u8(r)) return false; /* guard: bounds */
@@ -197,11 +201,14 @@ int superblock_decode(const uint8_t in[SUPERBLOCK_SIZE], struct superblock *sb, 
   if (sb->version != FORMAT_VERSION)
     return status_set(error, WODAN_EVERSION, 0, 0, "the image has format version %u; this library knows version %d",
                       (unsigned)sb->version, FORMAT_VERSION); /* guard: bounds */
-  if (sb->incompat)
+  if (sb->incompat & ~(uint64_t)FEATURES_KNOWN)
     return status_set(error, WODAN_EVERSION, 0, 0, "the image uses unknown features (incompat flags 0x%" PRIx64 ")",
-                      sb->incompat);                                                      /* guard: bounds */
+                      sb->incompat & ~(uint64_t)FEATURES_KNOWN);                          /* guard: bounds */
   if (!zeros) return status_corrupt(error, 0, "superblock: reserved bytes are not zero"); /* guard: bounds */
-  return geometry_check(sb, WODAN_ECORRUPT, error);                                       /* no guard: its rules are */
+  if ((sb->compression != COMPRESSION_OFF) != ((sb->incompat & FEATURE_LZ4) != 0))
+    return status_corrupt(error, 0, "superblock: compression %u does not agree with the incompat flags",
+                          (unsigned)sb->compression); /* guard: bounds */
+  return geometry_check(sb, WODAN_ECORRUPT, error);   /* no guard: its rules are */
 }
 
 /* Sector, block size and count of blocks from the wish; proven on return 0. */
@@ -254,6 +261,8 @@ int superblock_plan(const struct superblock_wish *wish, struct superblock *sb, s
   sb->leaf_size = wish->leaf_size ? wish->leaf_size : (uint32_t)clamp_u64(volume / 256, pages, 512 * KIB);
   sb->node_leaves = wish->node_leaves ? wish->node_leaves : node_leaves_usual(sb);
   sb->node_children = wish->node_children ? wish->node_children : NODE_CHILDREN_USUAL;
+  sb->compression = wish->compression;
+  sb->incompat = sb->compression != COMPRESSION_OFF ? FEATURE_LZ4 : 0;
   /* An oversized wish for a leaf may wrap here: geometry_check refuses the leaf before it looks at the step. */
   sb->step_size =
       (uint32_t)clamp_u64(volume / 64, step_size_min(sb->leaf_size), max_u64(MIB, step_size_min(sb->leaf_size)));

@@ -21,7 +21,9 @@
  *      104    4 step_size, bytes: at least leaf + leaf/2 + 4096, and at most that or 1 MiB, whichever is more
  *      108    4 node_leaves, most leaves a bottom node owns before it splits, 4..65536
  *      112    4 node_children, most children an inner node has before it splits, 4..256
- *      116  388 reserved, zero
+ *      116    4 compression, what a writer does with pages of leaves: 0 nothing, 1 LZ4, 2 LZ4 tried hard; not 0 exactly
+ *              when incompat flag 1 is set
+ *      120  384 reserved, zero
  *      504    8 checksum: XXH3-64, seed 0, of bytes 0..503 */
 #ifndef FORMAT_SUPERBLOCK_H
 #define FORMAT_SUPERBLOCK_H
@@ -41,7 +43,11 @@ struct superblock {
   uint64_t device_blocks, journal_blocks, memtable_size;
   uint32_t page_size, leaf_size, step_size;
   uint32_t node_leaves, node_children;
+  uint32_t compression; /* enum compression */
 };
+
+/* Incompat flags. FEATURE_LZ4: index entries may name compressed pages. */
+enum { FEATURE_LZ4 = 1, FEATURES_KNOWN = FEATURE_LZ4 };
 
 void superblock_encode(const struct superblock *sb, uint8_t out[SUPERBLOCK_SIZE]);
 /* WODAN_EFORMAT (no magic), WODAN_ECORRUPT (checksum), WODAN_EVERSION (version or incompat flags), WODAN_ECORRUPT (a
@@ -67,6 +73,7 @@ struct superblock_wish {
   uint32_t sector, block_size, page_size, leaf_size;
   uint64_t memtable_size, journal_size;
   uint32_t node_leaves, node_children;
+  uint32_t compression; /* enum compression */
 };
 int superblock_plan(const struct superblock_wish *wish, struct superblock *sb, struct wodan_error *error);
 

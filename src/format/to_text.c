@@ -124,6 +124,7 @@ void superblock_to_text(struct text_sink *sink, const uint8_t bytes[SUPERBLOCK_S
   text_u32(sink, &r, "step size", " bytes");
   text_u32(sink, &r, "node leaves", " before a bottom node splits");
   text_u32(sink, &r, "node children", " before an inner node splits");
+  text_u32(sink, &r, "compression", " of leaves: 0 off, 1 fast, 2 high");
   text_zeros(sink, bytes, r.at, SUPERBLOCK_SIZE - 8 - r.at);
   text_checksum(sink, SUPERBLOCK_SIZE - 8, load_u64(bytes + SUPERBLOCK_SIZE - 8),
                 checksum(0, bytes, SUPERBLOCK_SIZE - 8));

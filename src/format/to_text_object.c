@@ -155,8 +155,10 @@ static const char *value_text(char out[460], const uint8_t *value, size_t size, 
   struct branch_entry branch;
   char pointer[400];
   if (kind == TEXT_INDEX && index_entry_decode(value, size, &index)) {
-    snprintf(out, 460, "page at byte %" PRIu64 ", %" PRIu32 " bytes, checksum 0x%016" PRIx64, index.offset,
-             index.length, index.checksum);
+    char of[40] = "";
+    if (index.length < index.size) snprintf(of, sizeof of, " (LZ4, of %" PRIu32 ")", index.size);
+    snprintf(out, 460, "page at byte %" PRIu64 ", %" PRIu32 " bytes%s, checksum 0x%016" PRIx64, index.offset,
+             index.length, of, index.checksum);
   } else if (kind == TEXT_BRANCHES && branch_entry_decode(value, size, &volume->bounds, &branch)) {
     pointer_text(pointer, &branch.ptr);
     snprintf(out, 460, "flushed up to %" PRIu64 ", %s", branch.flushed_upto, pointer);

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "codec/checksum.h"
+#include "codec/compress.h"
 #include "format/page.h"
 #include "format/to_text.h"
 #include "inspect/inspect_private.h"
@@ -35,6 +36,7 @@ struct look {
   /* where the structure being shown lies */
   const uint8_t *bytes;
   uint64_t offset; /* on the device, or with extents in the object */
+  bool unpacked;   /* bytes are what a compressed page became: they have no place of their own */
   const struct extent *extents;
   uint32_t extent_count; /* 0: not in an object */
   uint64_t generation;
@@ -54,10 +56,11 @@ static uint64_t device_offset(const struct look *look, uint64_t offset) {
 
 static int hand_on(void *context, const struct text_field *field) {
   const struct look *look = context;
-  struct wodan_field told = {.offset = device_offset(look, look->offset + field->offset),
-                             .size = field->size < UINT32_MAX ? (uint32_t)field->size : UINT32_MAX,
+  uint64_t size = look->unpacked ? 0 : field->size;
+  struct wodan_field told = {.offset = device_offset(look, look->offset + (look->unpacked ? 0 : field->offset)),
+                             .size = size < UINT32_MAX ? (uint32_t)size : UINT32_MAX,
                              .depth = field->depth,
-                             .bytes = field->size ? look->bytes + field->offset : NULL,
+                             .bytes = size ? look->bytes + field->offset : NULL,
                              .name = field->name,
                              .text = field->text,
                              .problem = field->problem};
@@ -339,10 +342,32 @@ static bool in_block(const struct look *look, uint64_t offset, uint64_t length) 
   return false;
 }
 
+/* A page's fields, from its stored bytes. */
+static int page_fields(struct look *look, const struct index_entry *entry, struct text_sink *sink) {
+  struct wodan_inspect *inspect = look->inspect;
+  const struct text_volume volume = volume_of(inspect);
+  const uint8_t *stored = look->bytes;
+  if (entry->length == entry->size) {
+    page_to_text(sink, stored, entry->size, TEXT_RECORDS, &volume);
+    return 0;
+  }
+  uint8_t *page = mem_alloc(&inspect->mem, entry->size);
+  if (!page) return WODAN_ENOMEM;
+  bool whole = compress_unpack(stored, entry->length, page, entry->size);
+  text_put(sink, 0, entry->length, whole ? NULL : "it does not unpack to that size", "stored",
+           "%" PRIu32 " bytes, LZ4, of %" PRIu32, entry->length, entry->size);
+  look->bytes = page;
+  look->unpacked = true;
+  if (whole) page_to_text(sink, page, entry->size, TEXT_RECORDS, &volume);
+  look->unpacked = false;
+  look->bytes = stored;
+  mem_free(&inspect->mem, page, entry->size);
+  return 0;
+}
+
 static int show_page(struct look *look, const struct index_entry *entry, bool proven, uint32_t number,
                      struct wodan_error *error) {
   struct wodan_inspect *inspect = look->inspect;
-  const struct text_volume volume = volume_of(inspect);
   struct wodan_error failure = {.block = WODAN_NO_BLOCK};
   char text[120];
   uint8_t *bytes = mem_alloc(&inspect->mem, entry->length);
@@ -360,16 +385,16 @@ static int show_page(struct look *look, const struct index_entry *entry, bool pr
              entry->offset + entry->length, proven ? "" : ", found without the index");
     text_put(&sink, 0, 0, right ? NULL : "its checksum is not the index's", "page", "%s", text);
     sink.depth++;
-    page_to_text(&sink, bytes, entry->length, TEXT_RECORDS, &volume);
-    status = shown(look, &sink, "page");
+    status = page_fields(look, entry, &sink);
+    status = status < 0 ? status_nomem(error) : shown(look, &sink, "page");
   }
   mem_free(&inspect->mem, bytes, entry->length);
   return status;
 }
 
 static bool entry_fits(const struct look *look, const struct section *pages, const struct index_entry *entry) {
-  return entry->offset >= pages->offset && entry->length >= PAGE_HEADER_SIZE &&
-         entry->length <= look->inspect->superblock.page_size && entry->offset <= pages->offset + pages->length &&
+  return entry->offset >= pages->offset && entry->size >= PAGE_HEADER_SIZE &&
+         entry->size <= look->inspect->superblock.page_size && entry->offset <= pages->offset + pages->length &&
          entry->length <= pages->offset + pages->length - entry->offset; /* guard: bounds */
 }
 
@@ -387,7 +412,7 @@ static int show_indexed(struct look *look, const struct section *pages, const ui
   return status;
 }
 
-/* The pages by their own sizes, as they lie one behind the other. */
+/* The pages by their own sizes, as they lie one behind the other: up to the first compressed one, which tells none. */
 static int show_chained(struct look *look, const struct section *pages, struct wodan_error *error) {
   struct wodan_inspect *inspect = look->inspect;
   struct index_entry entry = {.offset = pages->offset};

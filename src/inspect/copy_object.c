@@ -11,8 +11,8 @@
 #include <string.h>
 #include "base/wire.h"
 #include "codec/checksum.h"
-#include "format/node_header.h"
 #include "format/object_header.h"
+#include "format/stored_page.h"
 #include "inspect/copy_private.h"
 #include "run/filter.h"
 
@@ -108,10 +108,11 @@ static int copy_page(struct object_copy *object, const struct index_entry *entry
   struct block_io *io = &copy->inspect->io;
   const struct block_ptr *ptr = object->ptr;
   struct wodan_error failure = {.block = WODAN_NO_BLOCK};
+  *sum = entry->checksum ^ 1; /* what does not prove becomes zeros, which it must not prove */
+  if (stored_page_packed(entry)) return copy_refuse_packed(copy); /* whatever the superblock says */
   int status = block_io_read(io, ptr->extents, ptr->extent_count, entry->offset, copy->page, entry->length, &failure);
   if (status < 0)
     status = block_io_read(io, ptr->extents, ptr->extent_count, entry->offset, copy->page, entry->length, &failure);
-  *sum = entry->checksum ^ 1; /* what does not prove becomes zeros, which it must not prove */
   if (status < 0) return copy_failed(copy, &failure);
   if (checksum(io->seed, copy->page, entry->length) != entry->checksum) { /* guard: checksum */
     copy->report->damaged += !copy->collecting;
@@ -138,8 +139,8 @@ static bool next_entry(const struct object_copy *object, const struct section *p
   uint64_t end = pages->offset + pages->length;
   return record->kind == RECORD_PUT && record->sequence == 0 &&
          index_entry_decode(record->value.data, record->value.size, entry) && entry->offset == offset &&
-         entry->length <= end - offset && entry->length <= object->copy->inspect->superblock.page_size &&
-         entry->length >= PAGE_HEADER_SIZE; /* guard: bounds */
+         entry->length <= end - offset &&
+         entry->length <= object->copy->inspect->superblock.page_size; /* guard: bounds */
 }
 
 /* All pages that the index names, then the index's own keys. `bytes`: the index, a valid page. */

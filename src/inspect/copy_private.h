@@ -25,6 +25,8 @@ struct copy {
 
 /* A failed read: only a lack of memory ends the copy; else it is one place more that is damaged, and 0. */
 int copy_failed(struct copy *copy, const struct wodan_error *failure);
+/* There are compressed pages: WODAN_EINVAL. */
+int copy_refuse_packed(struct copy *copy);
 /* The next bytes of a key, collected or mapped in place. */
 void copy_key(struct copy *copy, struct scramble_at *at, uint8_t *bytes, size_t size);
 /* Bytes of the copy's device, within one block; zeros are left out. */

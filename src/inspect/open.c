@@ -183,7 +183,7 @@ static int judge_roots(struct wodan_inspect *inspect, struct wodan_error *error)
   struct wodan_error failure = {.block = WODAN_NO_BLOCK};
   if (!inspect->has_root) return 0;
   inspect->volume_blocks = m->newest.device_blocks;
-  if (m->newest.incompat)
+  if (m->newest.incompat & ~(uint64_t)FEATURES_KNOWN)
     return status_set(error, WODAN_EVERSION, 0, WODAN_NO_BLOCK,
                       "the newest root uses unknown features (incompat flags 0x%" PRIx64 ")", m->newest.incompat);
   if (!m->has_older && m->older_problem[0])
@@ -301,6 +301,7 @@ int wodan_inspect_summary(const struct wodan_inspect *inspect, struct wodan_summ
                                 .step_size = sb->step_size,
                                 .node_leaves = sb->node_leaves,
                                 .node_children = sb->node_children,
+                                .compression = sb->compression + WODAN_COMPRESSION_OFF,
                                 .journal_block_size = sb->journal_block_size,
                                 .memtable_size = sb->memtable_size,
                                 .journal_blocks = sb->journal_blocks,

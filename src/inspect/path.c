@@ -12,7 +12,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include "codec/checksum.h"
-#include "format/page.h"
+#include "format/stored_page.h"
 #include "inspect/inspect_private.h"
 #include "run/filter.h"
 
@@ -81,8 +81,8 @@ struct probe {
   const struct block_ptr *ptr;
   struct wodan_path_step *step;
   struct object_header header;
-  uint8_t *header_bytes, *index, *filter, *page;
-  uint64_t index_size, filter_size, page_size;
+  uint8_t *header_bytes, *index, *filter, *page, *stored;
+  uint64_t index_size, filter_size, page_size, stored_size;
 };
 
 static void probe_release(struct probe *probe) {
@@ -91,6 +91,7 @@ static void probe_release(struct probe *probe) {
   if (probe->index) mem_free(mem, probe->index, (size_t)probe->index_size);
   if (probe->filter) mem_free(mem, probe->filter, (size_t)probe->filter_size);
   if (probe->page) mem_free(mem, probe->page, (size_t)probe->page_size);
+  if (probe->stored) mem_free(mem, probe->stored, (size_t)probe->stored_size);
 }
 
 static int malformed(const struct probe *probe, const char *what, struct wodan_error *failure) {
@@ -141,7 +142,7 @@ static int probe_index(struct probe *probe, struct index_entry *entry, bool *out
   uint64_t end = pages->offset + pages->length;
   if (!index_entry_decode(record.value.data, record.value.size, entry) || entry->offset < pages->offset ||
       entry->offset > end || entry->length > end - entry->offset ||
-      entry->length > probe->path->inspect->superblock.page_size)
+      entry->size > probe->path->inspect->superblock.page_size)
     return malformed(probe, "an index entry cannot be", failure); /* guard: bounds */
   return 0;
 }
@@ -150,26 +151,28 @@ static int probe_page(struct probe *probe, const struct index_entry *entry, stru
   struct wodan_inspect *inspect = probe->path->inspect;
   struct wodan_path_step *step = probe->step;
   const struct block_ptr *ptr = probe->ptr;
-  bool good = false, exact;
+  enum stored_page state = STORED_PAGE_CHECKSUM;
+  bool exact, packed = stored_page_packed(entry);
   int status = 0;
   step->page_block = block_io_locate(&inspect->io, ptr->extents, ptr->extent_count, entry->offset);
   step->page_offset = entry->offset;
-  step->page_size = entry->length;
-  probe->page = mem_alloc_aligned(&inspect->mem, entry->length, 64);
-  if (!probe->page) return status_nomem(failure);
-  probe->page_size = entry->length;
-  for (int attempt = 0; attempt < ATTEMPTS && !good; attempt++) {
-    status = block_io_read(&inspect->io, ptr->extents, ptr->extent_count, entry->offset, probe->page, entry->length,
-                           failure);
-    good =
-        status == 0 && checksum(inspect->io.seed, probe->page, entry->length) == entry->checksum; /* guard: checksum */
+  step->page_size = entry->size;
+  step->page_stored = entry->length;
+  probe->page = mem_alloc_aligned(&inspect->mem, entry->size, 64);
+  probe->page_size = entry->size;
+  probe->stored = packed ? mem_alloc(&inspect->mem, entry->length) : NULL;
+  probe->stored_size = entry->length;
+  uint8_t *stored = packed ? probe->stored : probe->page;
+  if (!probe->page || !stored) return status_nomem(failure);
+  for (int attempt = 0; attempt < ATTEMPTS && state != STORED_PAGE_GOOD; attempt++) {
+    status =
+        block_io_read(&inspect->io, ptr->extents, ptr->extent_count, entry->offset, stored, entry->length, failure);
+    if (status == 0) state = stored_page_take(inspect->io.seed, entry, stored, probe->page);
   }
   if (status < 0) return status;
-  if (!good)
-    return status_corrupt(failure, step->page_block, "run of generation %" PRIu64 ": a page's checksum is wrong",
-                          ptr->generation); /* guard: checksum */
-  if (!page_validate(probe->page, entry->length))
-    return malformed(probe, "a page is malformed", failure); /* guard: bounds */
+  if (state != STORED_PAGE_GOOD)
+    return status_corrupt(failure, step->page_block, "run of generation %" PRIu64 ": %s", ptr->generation,
+                          stored_page_text(state)); /* guard: checksum */
   struct page page = page_view(probe->page);
   uint32_t at = page_lower_bound(&page, probe->path->key, &exact);
   step->page_count = page.count;

@@ -69,6 +69,7 @@ static int format(struct salvage *salvage, struct wodan_device *to, struct wodan
                                                .node_leaves = sb->node_leaves,
                                                .node_children = sb->node_children,
                                                .journal_size = sb->journal_blocks * sb->block_size,
+                                               .compression = WODAN_COMPRESSION_OFF + sb->compression,
                                                .allocator = salvage->options->allocator,
                                                .hooks = salvage->options->hooks};
   int status = engine_format(to, &options, error);

@@ -33,11 +33,18 @@ int writer_open(struct writer *writer, struct volume *volume, const struct wodan
                                  .page_size = volume->superblock.page_size,
                                  .filter_keys = FILTER_KEYS_MAX,
                                  .epoch = epoch};
+  if (volume->superblock.compression != COMPRESSION_OFF) {
+    writer->env.compressor =
+        compressor_create(volume->mem, volume->superblock.compression, volume->superblock.page_size);
+    if (!writer->env.compressor) return status_nomem(error);
+  }
   journal_continue(&volume->journal, &volume->end, epoch);
   return 0;
 }
 
 void writer_release(struct writer *writer) {
+  compressor_free(writer->env.compressor);
+  writer->env.compressor = NULL;
   space_free(writer->space);
   writer->space = NULL;
 }
@@ -48,7 +55,11 @@ void writer_claim(struct writer *writer, const struct block_ptr *ptr) {
 
 int writer_run(struct writer *writer, enum space_kind kind, uint64_t size_max, struct run_builder **builder,
                struct wodan_error *error) {
-  const struct run_build_options options = {.size_max = size_max, .kind = kind, .filter = kind == SPACE_BUFFER};
+  const struct run_build_options options = {.size_max = size_max,
+                                            .kind = kind,
+                                            .filter = kind == SPACE_BUFFER,
+                                            .compress = kind == SPACE_LEAF ? writer->volume->superblock.compression
+                                                                           : COMPRESSION_OFF};
   return run_builder_create(&writer->env, &options, builder, error);
 }
 

@@ -23,7 +23,7 @@ void writer_release(struct writer *writer);
 /* The object's blocks are not to be written. */
 void writer_claim(struct writer *writer, const struct block_ptr *ptr);
 
-/* A builder for at most so many bytes of object. */
+/* A builder for at most so many bytes of object; of a leaf compressed as the volume is, and then the only one at a time. */
 int writer_run(struct writer *writer, enum space_kind kind, uint64_t size_max, struct run_builder **builder,
                struct wodan_error *error);
 /* The node in a new place. */

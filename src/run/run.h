@@ -8,10 +8,17 @@
 #define RUN_RUN_H
 
 #include "cache/cache.h"
+#include "codec/compress.h"
 #include "io/block_io.h"
 #include "iter/iterator.h"
 #include "run/shelf.h"
 #include "space/space.h"
+
+/* Data pages since open: `bytes` of the pages themselves, `stored_bytes` of what stands on the device for them. */
+struct run_counters {
+  _Atomic uint64_t leaf_pages, leaf_pages_packed, leaf_pages_passed, leaf_bytes, leaf_stored_bytes; /* written */
+  _Atomic uint64_t read, read_bytes, read_stored_bytes;
+};
 
 /* What runs need from the engine; fixed while the volume is open. */
 struct run_env {
@@ -26,6 +33,9 @@ struct run_env {
   uint64_t filter_keys;          /* a run with more records gets no filter; 0: no such limit */
   struct epoch epoch;            /* goes into headers written */
   _Atomic uint64_t *dead_blocks; /* NULL, or counts the blocks of dead runs somebody still holds */
+  struct compressor *compressor; /* of builders that compress, one at a time; NULL: none may */
+  struct run_counters *counters; /* NULL: nothing is counted */
+  bool packed;                   /* there may be compressed pages */
 };
 
 static inline struct mem *run_env_skeleton(const struct run_env *env) {
@@ -57,6 +67,12 @@ void run_pointer(const struct run *run, struct block_ptr *out);
 void run_set_counts(struct run *run, uint64_t records, uint64_t deletes);
 uint64_t run_records(const struct run *run);
 uint64_t run_deletes(const struct run *run);
+/* What a leaf counts against the size of leaves: the bytes it takes without its header, but at least a RUN_STRETCH_MAX-th of
+ * its pages before compression, so that its index, and the work of rewriting it, stay bounded. The pages' bytes count once
+ * they are known: told before the handle is shared, or since its body was loaded. */
+enum { RUN_STRETCH_MAX = 4 };
+uint64_t run_leaf_weight(const struct run *run);
+void run_set_page_bytes(struct run *run, uint64_t page_bytes);
 /* A leaf: how many times in a row deletes freed much less than they promised, for their keys were not there. At most 4; set
  * before the handle is shared. */
 void run_set_overrated(struct run *run, uint32_t times);
@@ -71,6 +87,7 @@ void run_close_body(struct run *run);
 struct run_shape {
   struct wodan_slice low, high;
   uint64_t record_count, sequence_max;
+  uint64_t page_bytes; /* of the data pages, before compression */
   uint32_t page_count;
 };
 void run_shape(const struct run *run, struct run_shape *shape);
@@ -108,11 +125,24 @@ struct iterator *run_iterator(struct run *run);
 /* The same with its memory taken from mem. */
 struct iterator *run_iterator_in(struct run *run, struct mem *mem);
 
-/* A whole data page, as it is stored. */
+/* Room for the stored bytes of the compressed page read last, so that a merge can pass it on as it is. */
+struct run_kept_page {
+  uint8_t *bytes;        /* page_size of them; NULL: nothing is kept */
+  const struct run *run; /* NULL: nothing there */
+  uint32_t page;
+};
+/* As run_iterator, of a leaf, and the pages it reads are kept there; kept outlives it, and may serve several iterators of one
+ * thread. */
+struct iterator *run_iterator_keeping(struct run *run, struct run_kept_page *kept);
+
+/* A whole data page. */
 struct page_bytes {
   const uint8_t *data;
-  uint32_t size, count; /* bytes, records */
-  uint64_t checksum;    /* as its index entry tells */
+  uint32_t size, count;  /* bytes, records */
+  const uint8_t *stored; /* what stands on the device for it: data, or what that was compressed to; NULL: not at hand */
+  uint32_t stored_size;
+  bool fresh;        /* of a run whose pages are not compressed: it may be worth it */
+  uint64_t checksum; /* of what is stored, as its index entry tells */
   struct wodan_slice first, last;
   uint64_t sequence_max;
 };
@@ -136,6 +166,7 @@ struct run_build_options {
   enum space_kind kind; /* what the blocks are for */
   uint64_t spare;       /* blocks that must stay free for others, see space_allocate_sparing */
   bool filter;
+  enum compression compress; /* of its pages; at most what env->compressor is for */
 };
 /* Upper bound of a run's size for so many records and key+value bytes. */
 uint64_t run_size_bound(const struct run_env *env, uint64_t records, uint64_t bytes, bool filter);
@@ -151,8 +182,11 @@ int run_builder_add_page(struct run_builder *builder, const struct page_bytes *p
                          struct wodan_error *error);
 /* Bytes of the object so far. */
 uint64_t run_builder_bytes(const struct run_builder *builder);
+/* Whether a page was stored compressed; then *weight is about what run_leaf_weight will be, were it finished now. */
+bool run_builder_packed(const struct run_builder *builder, uint64_t *weight);
 struct run_counts {
   uint64_t records, deletes;
+  uint64_t page_bytes; /* as in struct run_shape */
 };
 /* Writes the rest (not ordered, not flushed), gives unused space back, frees the builder, returns the pointer and the
  * counts (NULL: not wanted). With no record added: WODAN_EINVAL. On failure everything is given back. */

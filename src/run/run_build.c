@@ -6,7 +6,8 @@
  *    fixed when the first record comes, for the longest last key there can be;
  *  - space is taken once: exactly what is needed when the object ends before a chunk had to be written, else size_max
  *    before the first write, and what is not used goes back; no write leaves it;
- *  - a page is written as it was built, or as another run holds it, under the checksum its index entry had there;
+ *  - a page is written as it was built, compressed when that gains enough, or as another run holds it, under the checksum
+ *    its index entry had there;
  *  - until finish returns the pointer nothing names the blocks, so giving up is space_release.
  *
  * Order: every other byte is handed to the device before the header's chunk. Nothing here is a barrier: the checkpoint
@@ -42,6 +43,8 @@ struct run_builder {
   struct wodan_slice low, high; /* own memory */
   uint32_t header_length;       /* 0 before the first record */
   uint64_t count, deletes, sequence_max;
+  uint64_t page_bytes; /* of the pages in the object, before compression */
+  bool packed;         /* a page was stored compressed */
   struct section sections[RUN_SECTIONS];
 };
 
@@ -206,25 +209,53 @@ static int append_section(struct run_builder *builder, uint32_t slot, uint8_t ta
 
 /* ---- records ------------------------------------------------------------------------------------------------- */
 
-/* The bytes of a page into the object, and its record into the index. */
-static int put_page(struct run_builder *builder, const uint8_t *bytes, uint64_t page_checksum,
-                    struct wodan_error *error) {
-  struct page page = page_view(bytes);
+static void count_page(struct run_builder *builder, const struct page_bytes *page, bool passed) {
+  struct run_counters *counters = builder->env->counters;
+  bool packed = page->stored_size < page->size;
+  builder->packed |= packed;
+  builder->page_bytes += page->size;
+  if (!counters || builder->options.kind != SPACE_LEAF) return;
+  atomic_fetch_add_explicit(&counters->leaf_pages, 1, memory_order_relaxed);
+  atomic_fetch_add_explicit(&counters->leaf_bytes, page->size, memory_order_relaxed);
+  atomic_fetch_add_explicit(&counters->leaf_stored_bytes, page->stored_size, memory_order_relaxed);
+  if (packed) atomic_fetch_add_explicit(&counters->leaf_pages_packed, 1, memory_order_relaxed);
+  if (packed && passed) atomic_fetch_add_explicit(&counters->leaf_pages_passed, 1, memory_order_relaxed);
+}
+
+/* What is to stand on the device for page->data. */
+static void pack_page(struct run_builder *builder, struct page_bytes *page) {
+  struct compressor *compressor = builder->env->compressor;
+  enum compression how = builder->options.compress;
+  size_t packed = how ? compressor_pack(compressor, how, page->data, page->size, &page->stored) : 0;
+  page->stored_size = (uint32_t)packed;
+  if (!packed) {
+    page->stored = page->data;
+    page->stored_size = page->size;
+  }
+  page->checksum = checksum(builder->env->io->seed, page->stored, page->stored_size);
+}
+
+/* What stands for a page into the object, and its record into the index. */
+static int put_page(struct run_builder *builder, const struct page_bytes *bytes, struct wodan_error *error) {
+  struct page page = page_view(bytes->data);
   struct index_entry entry = {
-      .offset = offset_now(builder), .length = page.size, .size = page.size, .checksum = page_checksum};
+      .offset = offset_now(builder), .length = bytes->stored_size, .size = bytes->size, .checksum = bytes->checksum};
   uint8_t value[INDEX_ENTRY_SIZE_MAX];
   struct record record = {.key = {builder->key, page_key(&page, page.count - 1, builder->key)},
                           .kind = RECORD_PUT,
                           .value = {value, index_entry_encode(&entry, value, sizeof value)}};
   if (!page_builder_add(builder->index, &record)) return status_nomem(error);
-  return append(builder, bytes, page.size, error);
+  return append(builder, bytes->stored, bytes->stored_size, error);
 }
 
 static int flush_page(struct run_builder *builder, struct wodan_error *error) {
   size_t size = page_builder_size(builder->page);
   assert(size > 0 && size <= builder->env->page_size);
   page_builder_finish(builder->page, builder->scratch);
-  return put_page(builder, builder->scratch, checksum(builder->env->io->seed, builder->scratch, size), error);
+  struct page_bytes page = {.data = builder->scratch, .size = (uint32_t)size};
+  pack_page(builder, &page);
+  count_page(builder, &page, false);
+  return put_page(builder, &page, error);
 }
 
 /* The first record fixes the header's room. */
@@ -314,7 +345,11 @@ int run_builder_add_page(struct run_builder *builder, const struct page_bytes *p
   assert(builder->count == 0 || key_compare(page_builder_last_key(builder->index), page->first) < 0);
   struct page view = page_view(page->data);
   if (builder->options.filter && !keep_page_hashes(builder, &view)) return status_nomem(error);
-  status = put_page(builder, page->data, page->checksum, error);
+  struct page_bytes put = *page;
+  bool packs = !put.stored || (put.fresh && builder->options.compress);
+  if (packs) pack_page(builder, &put);
+  count_page(builder, &put, !packs);
+  status = put_page(builder, &put, error);
   if (status) return status;
   builder->count += page->count;
   if (page->sequence_max > builder->sequence_max) builder->sequence_max = page->sequence_max;
@@ -324,6 +359,14 @@ int run_builder_add_page(struct run_builder *builder, const struct page_bytes *p
 
 uint64_t run_builder_bytes(const struct run_builder *builder) {
   return offset_now(builder) + page_builder_size(builder->page);
+}
+
+bool run_builder_packed(const struct run_builder *builder, uint64_t *weight) {
+  if (!builder->packed) return false;
+  uint64_t payload = run_builder_bytes(builder) - builder->header_length + page_builder_size(builder->index);
+  uint64_t least = (builder->page_bytes + page_builder_size(builder->page)) / RUN_STRETCH_MAX;
+  *weight = payload > least ? payload : least;
+  return true;
 }
 
 /* ---- finish -------------------------------------------------------------------------------------------------- */
@@ -426,7 +469,9 @@ int run_builder_finish(struct run_builder *builder, uint64_t generation, struct 
     run_builder_abort(builder);
     return status;
   }
-  if (counts) *counts = (struct run_counts){.records = builder->count, .deletes = builder->deletes};
+  if (counts)
+    *counts =
+        (struct run_counts){.records = builder->count, .deletes = builder->deletes, .page_bytes = builder->page_bytes};
   builder_free(builder);
   return 0;
 }

@@ -25,7 +25,7 @@ struct run *run_create(struct run_env *env, const struct block_ptr *ptr, struct 
   run->env = env;
   run->header_length = ptr->header_length;
   run->pivot_size = (uint32_t)pivot.size;
-  run->extent_count = (uint16_t)ptr->extent_count;
+  run->extent_count = (uint8_t)ptr->extent_count;
   run->generation = ptr->generation;
   run->checksum = ptr->checksum;
   run->length = ptr->length;
@@ -99,7 +99,18 @@ void run_set_counts(struct run *run, uint64_t records, uint64_t deletes) {
 uint64_t run_records(const struct run *run) { return atomic_load_explicit(&run->records, memory_order_relaxed); }
 uint64_t run_deletes(const struct run *run) { return run->deletes; }
 
+void run_set_page_bytes(struct run *run, uint64_t page_bytes) {
+  uint64_t payload = run_payload(run), stretch = page_bytes < UINT64_MAX / STRETCH_ONE ? page_bytes * STRETCH_ONE : 0;
+  stretch /= payload ? payload : 1;
+  atomic_store_explicit(&run->stretch, (uint16_t)(stretch < UINT16_MAX ? stretch : UINT16_MAX), memory_order_relaxed);
+}
+
+uint64_t run_leaf_weight(const struct run *run) {
+  uint64_t payload = run_payload(run), stretch = atomic_load_explicit(&run->stretch, memory_order_relaxed);
+  return stretch > RUN_STRETCH_MAX * STRETCH_ONE ? payload * stretch / (RUN_STRETCH_MAX * STRETCH_ONE) : payload;
+}
+
 void run_set_overrated(struct run *run, uint32_t times) {
-  run->overrated = (uint16_t)(times < OVERRATED_MAX ? times : OVERRATED_MAX);
+  run->overrated = (uint8_t)(times < OVERRATED_MAX ? times : OVERRATED_MAX);
 }
 uint32_t run_overrated(const struct run *run) { return run->overrated; }

@@ -25,7 +25,8 @@ struct run_iterator {
   uint32_t page_index, at;
   uint8_t *key; /* KEY_SLACK bytes more than any key shown */
   size_t key_capacity;
-  uint8_t *last; /* the last key of a page told as a whole */
+  struct run_kept_page *kept; /* NULL: what is read is not kept */
+  uint8_t *last;              /* the last key of a page told as a whole */
   size_t last_capacity;
 };
 
@@ -90,7 +91,7 @@ static int enter(struct run_iterator *it, uint32_t page_index, struct wodan_erro
   if (it->frame && it->page_index == page_index) return 0;
   stand_nowhere(it);
   struct frame *frame;
-  int status = run_pin_page(it->run, it->index, page_index, &frame, error);
+  int status = run_pin_page(it->run, it->index, page_index, it->kept, &frame, error);
   if (status) return status;
   it->frame = frame;
   it->page_index = page_index;
@@ -214,6 +215,12 @@ struct iterator *run_iterator_in(struct run *run, struct mem *mem) {
   return &it->base;
 }
 
+struct iterator *run_iterator_keeping(struct run *run, struct run_kept_page *kept) {
+  struct iterator *it = run_iterator(run);
+  if (it) self(it)->kept = kept;
+  return it;
+}
+
 /* ---- whole pages --------------------------------------------------------------------------------------------- */
 
 /* The greatest sequence; false when there is a delete. */
@@ -225,6 +232,18 @@ static bool only_puts(const struct page *page, uint64_t *sequence_max) {
     if (record.sequence > *sequence_max) *sequence_max = record.sequence;
   }
   return true;
+}
+
+/* What stands on the device: of a compressed page only where that is kept. */
+static void tell_stored(struct run_iterator *it, struct page_bytes *out) {
+  struct index_entry entry = run_index_entry(it->index, it->page_index);
+  out->checksum = entry.checksum;
+  out->stored_size = entry.length;
+  out->fresh = !it->kept;
+  if (entry.length == entry.size)
+    out->stored = out->data;
+  else if (it->kept && it->kept->bytes && run_keep_page(it->run, it->index, it->page_index, it->kept))
+    out->stored = it->kept->bytes;
 }
 
 bool run_iterator_at_page(const struct iterator *base) {
@@ -246,7 +265,7 @@ bool run_iterator_whole_page(struct iterator *base, const struct wodan_slice *li
   if (!room) return false;
   out->first = base->record.key;
   out->last = (struct wodan_slice){it->last, page_key(&it->page, it->page.count - 1, it->last)};
-  out->checksum = run_index_entry(it->index, it->page_index).checksum;
+  tell_stored(it, out);
   return true;
 }
 

@@ -65,9 +65,11 @@ struct index_entry run_index_entry(const struct run_index *index, uint32_t at) {
 
 /* ---- index part ---------------------------------------------------------------------------------------------- */
 
-/* NULL when the index covers exactly the pages section and the key range, else what is wrong. */
+/* NULL when the index covers exactly the pages section and the key range, else what is wrong. *page_bytes: of all pages,
+ * before compression. */
 static const char *index_fault(const struct run_env *env, const struct page *index, const struct object_header *header,
-                               const struct section *pages) {
+                               const struct section *pages, uint64_t *page_bytes) {
+  *page_bytes = 0;
   uint64_t at = pages->offset, end = pages->offset + pages->length;
   for (uint32_t i = 0; i < index->count; i++) {
     struct page_record record = page_record(index, i);
@@ -79,6 +81,7 @@ static const char *index_fault(const struct run_env *env, const struct page *ind
     if (entry.size > env->page_size)                            /* a page below its header's size does not prove */
       return "the index names a page of a size that cannot be"; /* guard: bounds */
     at += entry.length;
+    *page_bytes += entry.size;
   }
   if (at != end) return "the index does not reach the end of the pages"; /* guard: bounds */
   struct wodan_slice first[2], last[2];
@@ -132,7 +135,7 @@ static int index_read(struct run *run, const struct block_ptr *ptr, const struct
     return run_corrupt(run, section->offset, "its index is not a valid page", error); /* guard: bounds */
   index->page = page_view(index->bytes);
   index->shape.page_count = index->page.count;
-  const char *fault = index_fault(run->env, &index->page, header, pages);
+  const char *fault = index_fault(run->env, &index->page, header, pages, &index->shape.page_bytes);
   if (fault) return run_corrupt(run, section->offset, fault, error); /* guard: bounds */
   size_t count = index->page.count;
   if (!shelf_take(run->env->shelf, count * sizeof *index->slots))
@@ -177,6 +180,7 @@ static int header_and_index_load(struct run *run, struct run_index **index, stru
   int status = block_io_read_header(run->env->io, &ptr, OBJECT_RUN, &header, &bytes, error);
   if (!status) status = index_load(run, &ptr, &header, index, error);
   if (!status && run_records(run) == 0) atomic_store_explicit(&run->records, header.record_count, memory_order_relaxed);
+  if (!status) run_set_page_bytes(run, (*index)->shape.page_bytes);
   mem_free(run->env->mem, bytes, ptr.header_length);
   shelf_give(shelf, ptr.header_length);
   return status;

@@ -46,12 +46,14 @@ struct run {
   bool loading;                /* by one thread at a time; under the shelf's lock */
   _Atomic uint32_t unfiltered; /* lookups that found nothing and had no filter to tell so */
   uint32_t header_length, pivot_size;
-  uint16_t extent_count, overrated;
+  uint8_t extent_count, overrated;
+  _Atomic uint16_t stretch; /* bytes of its pages to the bytes they take, in 1/STRETCH_ONE; 0: not known yet */
   uint64_t generation, checksum, length;
   _Atomic uint64_t records; /* of a leaf 0 until it is known */
   uint64_t deletes;
   struct extent extents[]; /* the pivot's bytes behind them */
 };
+enum { STRETCH_ONE = 16 };
 #define RUN_CLAIMED (UINT32_C(1) << 31)
 
 /* ---- holding a body ------------------------------------------------------------------------------------------ */
@@ -105,8 +107,11 @@ int compare_parts(const struct wodan_slice a[2], const struct wodan_slice b[2]);
 int compare_whole(const struct wodan_slice parts[2], struct wodan_slice key);
 /* The entry of data page `at`. */
 struct index_entry run_index_entry(const struct run_index *index, uint32_t at);
-/* Pins data page `at`, reading and proving it when it is not cached. The run is pinned. */
-int run_pin_page(struct run *run, const struct run_index *index, uint32_t at, struct frame **frame,
-                 struct wodan_error *error);
+/* Pins data page `at`, reading and proving it when it is not cached. The run is pinned. kept: NULL, or gets the stored bytes
+ * of a compressed page that was read. */
+int run_pin_page(struct run *run, const struct run_index *index, uint32_t at, struct run_kept_page *kept,
+                 struct frame **frame, struct wodan_error *error);
+/* The stored bytes of page `at` once more; true when they are what the index says. */
+bool run_keep_page(struct run *run, const struct run_index *index, uint32_t at, struct run_kept_page *kept);
 
 #endif

@@ -10,7 +10,7 @@
  * See: FORMAT.md "Runs", tests/unit/test_run.c, test_run_damage.c. */
 #include <assert.h>
 #include "codec/checksum.h"
-#include "format/node_header.h"
+#include "format/stored_page.h"
 #include "run/run_private.h"
 
 enum { ATTEMPTS = 2 };
@@ -46,12 +46,12 @@ uint64_t run_range_bytes(const struct run *run, const struct wodan_slice *lower,
 
 /* ---- pages --------------------------------------------------------------------------------------------------- */
 
-/* NULL when the bytes are the page its index entry names, else what is wrong. */
-static const char *page_fault(const struct run *run, const struct run_index *index, uint32_t at,
-                              const struct index_entry *entry, const uint8_t *bytes) {
-  if (checksum(run->env->io->seed, bytes, entry->length) != entry->checksum)
-    return "a page has a wrong checksum";                                                 /* guard: checksum */
-  if (!page_validate(bytes, entry->size)) return "a page breaks the rules of its format"; /* guard: bounds */
+/* NULL when what is stored is the page its index entry names, which is then in `bytes`, else what is wrong. */
+static const char *page_fault(const struct run *run, const struct run_index *index, uint32_t at, const uint8_t *stored,
+                              uint8_t *bytes) {
+  const struct index_entry entry = run_index_entry(index, at);
+  const char *fault = stored_page_text(stored_page_take(run->env->io->seed, &entry, stored, bytes));
+  if (fault) return fault; /* guard: bounds */
   struct page page = page_view(bytes);
   struct wodan_slice first[2], last[2], bound[2];
   key_parts(&page, 0, first);
@@ -66,14 +66,16 @@ static const char *page_fault(const struct run *run, const struct run_index *ind
   return NULL;
 }
 
-/* Reads a page into a frame and proves it; a second time before it is called damage. */
-static int page_read(struct run *run, const struct run_index *index, uint32_t at, uint8_t *bytes,
+/* Reads a page, through `stored` when it is compressed (else NULL), and proves it; a second time before it is called
+ * damage. */
+static int page_read(struct run *run, const struct run_index *index, uint32_t at, uint8_t *stored, uint8_t *bytes,
                      struct wodan_error *error) {
   struct index_entry entry = run_index_entry(index, at);
   int status = 0;
+  if (!stored) stored = bytes;
   for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-    status = block_io_read(run->env->io, run->extents, run->extent_count, entry.offset, bytes, entry.length, error);
-    const char *fault = status ? NULL : page_fault(run, index, at, &entry, bytes);
+    status = block_io_read(run->env->io, run->extents, run->extent_count, entry.offset, stored, entry.length, error);
+    const char *fault = status ? NULL : page_fault(run, index, at, stored, bytes);
     if (!status && !fault) return 0;
     if (fault) status = run_corrupt(run, entry.offset, fault, error); /* guard: bounds */
     if (status == WODAN_ENOMEM) break;
@@ -81,8 +83,50 @@ static int page_read(struct run *run, const struct run_index *index, uint32_t at
   return status;
 }
 
-int run_pin_page(struct run *run, const struct run_index *index, uint32_t at, struct frame **frame,
-                 struct wodan_error *error) {
+static void count_read(const struct run *run, const struct index_entry *entry) {
+  struct run_counters *counters = run->env->counters;
+  if (!counters) return;
+  atomic_fetch_add_explicit(&counters->read, 1, memory_order_relaxed);
+  atomic_fetch_add_explicit(&counters->read_bytes, entry->size, memory_order_relaxed);
+  atomic_fetch_add_explicit(&counters->read_stored_bytes, entry->length, memory_order_relaxed);
+}
+
+/* Into a frame. What is compressed takes memory for its stored bytes on the way, unless they are kept. */
+static int page_load(struct run *run, const struct run_index *index, uint32_t at, struct run_kept_page *kept,
+                     uint8_t *bytes, struct wodan_error *error) {
+  struct index_entry entry = run_index_entry(index, at);
+  count_read(run, &entry);
+  if (entry.length == entry.size) return page_read(run, index, at, NULL, bytes, error);
+  bool keep = kept && kept->bytes;
+  uint8_t *stored = keep ? kept->bytes : mem_alloc(run->env->mem, entry.length);
+  if (!stored) return status_nomem(error);
+  if (keep) kept->run = NULL;
+  int status = page_read(run, index, at, stored, bytes, error);
+  if (!keep) mem_free(run->env->mem, stored, entry.length);
+  if (keep && status == 0) {
+    kept->run = run;
+    kept->page = at;
+  }
+  return status;
+}
+
+bool run_keep_page(struct run *run, const struct run_index *index, uint32_t at, struct run_kept_page *kept) {
+  if (kept->run == run && kept->page == at) return true;
+  struct index_entry entry = run_index_entry(index, at);
+  kept->run = NULL;
+  int status =
+      block_io_read(run->env->io, run->extents, run->extent_count, entry.offset, kept->bytes, entry.length, NULL);
+  bool same =
+      status == 0 && checksum(run->env->io->seed, kept->bytes, entry.length) == entry.checksum; /* guard: checksum */
+  if (same) {
+    kept->run = run;
+    kept->page = at;
+  }
+  return same;
+}
+
+int run_pin_page(struct run *run, const struct run_index *index, uint32_t at, struct run_kept_page *kept,
+                 struct frame **frame, struct wodan_error *error) {
   assert(at < index->page.count);
   struct cache *cache = run->env->cache;
   *frame = cache_pin(cache, &index->slots[at]);
@@ -90,7 +134,7 @@ int run_pin_page(struct run *run, const struct run_index *index, uint32_t at, st
   struct frame *ours = cache_reserve(cache);
   if (!ours)
     return status_set(error, WODAN_ENOMEM, 0, WODAN_NO_BLOCK, "no memory for a page: all cached ones are in use");
-  int status = page_read(run, index, at, cache_fill(ours), error);
+  int status = page_load(run, index, at, kept, cache_fill(ours), error);
   if (status) {
     cache_cancel(cache, ours);
     return status;
@@ -162,7 +206,7 @@ void run_aim_prefetch(const struct run_aim *aim) {
 }
 
 int run_aim_page(struct run_aim *aim, struct wodan_error *error) {
-  int status = run_pin_page(aim->run, aim->index, aim->page, &aim->frame, error);
+  int status = run_pin_page(aim->run, aim->index, aim->page, NULL, &aim->frame, error);
   if (status) {
     run_unpin(aim->run);
     return status;

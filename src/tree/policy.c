@@ -195,7 +195,7 @@ static void consider_structure(struct choice *choice, const struct node *node) {
 static bool small_leaves(const struct node *node, const struct tree_policy *policy, uint32_t *at) {
   if (node->level || node->run_count) return false;
   for (uint32_t i = 0; i + 1 < node->entry_count; i++) {
-    uint64_t size = run_payload(node->entries[i].leaf), next = run_payload(node->entries[i + 1].leaf);
+    uint64_t size = run_leaf_weight(node->entries[i].leaf), next = run_leaf_weight(node->entries[i + 1].leaf);
     if (size >= policy->leaf_size / 4 || size + next > policy->leaf_size) continue;
     if (damaged(node, i, policy) || damaged(node, i + 1, policy) || !in_range(node, i, policy)) continue;
     *at = i;

@@ -43,10 +43,11 @@ struct sweep {
   struct wodan_slice lower, upper; /* in the node's memory */
   bool has_lower, has_upper;
   struct iterator *merge;
-  struct run_builder *builder; /* of the leaf being built; NULL between leaves */
-  struct run_pieces pieces;    /* of the child's runs */
-  struct tally tally;          /* of what goes into them */
-  uint64_t bytes;              /* of records, in the builder */
+  struct run_builder *builder;    /* of the leaf being built; NULL between leaves */
+  struct run_pieces pieces;       /* of the child's runs */
+  struct tally tally;             /* of what goes into them */
+  uint64_t bytes;                 /* of records, in the builder */
+  struct run_kept_page kept_page; /* of the leaves being read */
 
   struct node_entry *out; /* what [first, next) becomes; one reference each */
   size_t out_count, out_capacity;
@@ -119,6 +120,7 @@ void sweep_close(struct sweep *sweep, bool published) {
   mem_array_free(mem, sweep->passed, sweep->node->run_count, sizeof(struct run *));
   mem_free(mem, sweep->pivot_buffer, sweep->pivot_capacity);
   mem_free(mem, sweep->last_key, sweep->last_capacity);
+  mem_free(mem, sweep->kept_page.bytes, sweep->setup.env->page_size);
   node_unref(sweep->node);
   mem_free(mem, sweep, sizeof *sweep);
 }
@@ -138,6 +140,7 @@ static int finish_leaf(struct sweep *sweep, struct wodan_error *error) {
     return status_nomem(error);
   }
   run_set_counts(run, counts.records, counts.deletes);
+  run_set_page_bytes(run, counts.page_bytes);
   sweep->out[sweep->out_count++] = (struct node_entry){.leaf = run, .flushed_upto = sweep->target};
   return 0;
 }
@@ -159,7 +162,7 @@ static uint64_t choose_group(struct sweep *sweep) {
   sweep->group = 0;
   for (uint32_t i = sweep->next; i < sweep->end; i++) {
     if (node->level && i > sweep->next) break;
-    uint64_t size = node->level ? 0 : run_payload(node->entries[i].leaf);
+    uint64_t size = node->level ? 0 : run_leaf_weight(node->entries[i].leaf);
     if (i > sweep->next && (bytes >= sweep->setup.leaf_size / 4 || bytes + size > sweep->setup.leaf_size)) break;
     bytes += size;
     sweep->group++;
@@ -203,7 +206,7 @@ static int open_runs(struct sweep *sweep, uint64_t absorbed, struct iterator **s
 
 static int open_leaves(struct sweep *sweep, struct iterator **sources, uint32_t *count, struct wodan_error *error) {
   for (uint32_t i = 0; i < sweep->group; i++) {
-    struct iterator *it = run_iterator(sweep->node->entries[sweep->next + i].leaf);
+    struct iterator *it = run_iterator_keeping(sweep->node->entries[sweep->next + i].leaf, &sweep->kept_page);
     if (!it) return status_nomem(error);
     sources[(*count)++] = it;
   }
@@ -380,21 +383,28 @@ static int start_leaf(struct sweep *sweep, struct wodan_slice key, struct wodan_
   struct run_build_options options = {.size_max = run_size_bound(env, size / 12, size, false),
                                       .kind = SPACE_LEAF,
                                       .spare = sweep->setup.spare,
-                                      .filter = false};
+                                      .compress = sweep->setup.compression};
   return run_builder_create(env, &options, &sweep->builder, error);
+}
+
+/* What the leaf at work counts against a leaf's size: its records, or with compressed pages the bytes it takes. */
+static uint64_t leaf_weight(const struct sweep *sweep) {
+  uint64_t weight = sweep->bytes;
+  if (sweep->builder) run_builder_packed(sweep->builder, &weight);
+  return weight;
 }
 
 /* Begins a leaf for a key that follows, unless the one at work has room for `bytes` more. */
 static int leaf_for(struct sweep *sweep, struct wodan_slice key, uint64_t bytes, struct wodan_error *error) {
   int status = 0;
-  if (sweep->builder && sweep->bytes + bytes > sweep->setup.leaf_size) status = finish_leaf(sweep, error);
+  if (sweep->builder && leaf_weight(sweep) + bytes > sweep->setup.leaf_size) status = finish_leaf(sweep, error);
   return status == 0 && !sweep->builder ? start_leaf(sweep, key, error) : status;
 }
 
 /* The key is in the leaf. Only the last key before a new leaf is wanted; it is near when the leaf is nearly full. */
 static int added(struct sweep *sweep, struct wodan_slice key, uint64_t bytes, struct wodan_error *error) {
   sweep->bytes += bytes;
-  if (sweep->bytes + sweep->setup.env->page_size < sweep->setup.leaf_size) return 0;
+  if (leaf_weight(sweep) + sweep->setup.env->page_size < sweep->setup.leaf_size) return 0;
   if (!keep_bytes(sweep, &sweep->last_key, &sweep->last_capacity, key)) return status_nomem(error);
   sweep->last_size = key.size;
   return 0;
@@ -421,7 +431,7 @@ static int add_page_to_leaf(struct sweep *sweep, bool *taken, struct wodan_error
   if (!merge_alone(sweep->merge, &source, &limit, &has_limit)) return 0;
   if (sweep->has_upper && (!has_limit || key_compare(sweep->upper, limit) < 0)) limit = sweep->upper;
   if (!run_iterator_whole_page(source, has_limit || sweep->has_upper ? &limit : NULL, &page)) return 0;
-  int status = leaf_for(sweep, page.first, page.size, error);
+  int status = leaf_for(sweep, page.first, page.stored_size, error);
   if (status == 0) status = run_builder_add_page(sweep->builder, &page, taken, error);
   if (status < 0 || !*taken) return status;
   sweep->moved += page.size;
@@ -456,7 +466,8 @@ static bool more_behind(const struct sweep *sweep) {
 
 /* A leaf under half full stays open for the entry behind, a few leaves beyond what is enough. */
 static bool stays_open(const struct sweep *sweep) {
-  return sweep->bytes < sweep->setup.leaf_size / 2 && sweep->leaf_bytes / 2 < sweep->setup.enough && more_behind(sweep);
+  return leaf_weight(sweep) < sweep->setup.leaf_size / 2 && sweep->leaf_bytes / 2 < sweep->setup.enough &&
+         more_behind(sweep);
 }
 
 /* Whether deletes that promised to free most of a leaf were of keys that were there, by the number of old records before and
@@ -570,6 +581,9 @@ int sweep_open(const struct sweep_setup *setup, struct node *root, const struct 
   sweep->end = sweep->node->entry_count;
   if (setup->entries_max && setup->entries_max < sweep->end - at) sweep->end = at + setup->entries_max;
   sweep->born = *setup->generation;
+  if (setup->env->packed && sweep->node->level == 0)
+    sweep->kept_page.bytes =
+        mem_alloc(setup->env->mem, setup->env->page_size); /* without it pages are compressed again */
   node_ref(sweep->node);
   if (sweep->node->run_count)
     sweep->target = run_generation(sweep->node->runs[0]);

@@ -10,12 +10,13 @@ struct sweep;
 
 struct sweep_setup {
   struct run_env *env;
-  uint64_t *generation; /* the volume's counter: the last one used */
-  uint64_t leaf_size;   /* bytes of records per leaf */
-  uint64_t spare;       /* blocks that must stay free for others */
-  uint64_t enough;      /* bytes after which it goes on to no further entry */
-  uint32_t runs_max;    /* of a child that is to get runs whole */
-  uint32_t entries_max; /* it takes no more; 0: no such limit */
+  uint64_t *generation;         /* the volume's counter: the last one used */
+  uint64_t leaf_size;           /* bytes of records per leaf */
+  enum compression compression; /* of the pages of new leaves */
+  uint64_t spare;               /* blocks that must stay free for others */
+  uint64_t enough;              /* bytes after which it goes on to no further entry */
+  uint32_t runs_max;            /* of a child that is to get runs whole */
+  uint32_t entries_max;         /* it takes no more; 0: no such limit */
 };
 
 /* Begins at entry `at` of the node at `path` (a node without entries: at 0), and goes on to its right while the entries

@@ -120,13 +120,28 @@ json "info tells the node sizes" out "d['node_leaves'] == 40 and d['node_childre
 for wrong in "--node-leaves 3" "--node-leaves 65537" "--node-leaves 4K" "--node-children 3" "--node-children 257"; do
   run "format $wrong is a usage error" 2 format nodes $wrong --force
 done
+run "format --compression" 0 format packed --size 8M --compression fast
+run "info of it" 0 info packed --json
+json "info tells the compression" out "d['compression'] == 'fast'"
+run "format --compression of no such kind" 2 format packed --force --compression best
+python3 -c 'for i in range(20000): print("key%05d\t{name: user, number: %d, active: true, tags: none at all}" % (i, i))' >packed.tsv
+run "load more than was chosen at format" 2 load packed packed.tsv --compression high
+check "which is said" "grep -q 'at most as chosen' err"
+run "load of what compresses" 0 load packed packed.tsv
+run "compact of it" 0 compact packed
+run "bench of it" 0 bench packed --workload fillrandom --num 20000 --json
+json "bench tells what pages take" out "0 < d['page_stored_bytes'] < d['page_bytes']"
+run "path to a key of it" 0 path packed key00077 --json
+json "path tells what the page takes" out "any(s.get('page_stored', 0) < s.get('page_size', 0) for s in d['steps'])"
+run "stat of it" 0 stat packed --json
+json "stat tells of pages" out "d['pages_read_bytes'] >= d['pages_read_stored_bytes'] and 'leaf_page_stored_bytes' in d"
 run "format --preallocate" 0 format full --size 2M --preallocate
 check "preallocated space is there" "[ $(($(stat -c '%b * %B' full))) -ge $((2 << 20)) ]"
 truncate -s 3M hole
 run "format takes an existing file of zeros without --size" 0 format hole
 run "info reads it" 0 info hole --json
 json "the whole file is used" out "d['device_size'] == 3 << 20"
-rm -f img zeros full hole nodes
+rm -f img zeros full hole nodes packed packed.tsv
 
 echo "# one record"
 "$WODAN" format img --size 8M >/dev/null

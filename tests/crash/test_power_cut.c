@@ -13,14 +13,16 @@
 #include "support/power_cut.h"
 #include "support/random.h"
 
-static const struct cut_geometry TINY = {"32 KiB, 512-byte blocks, sector 512", 32 << 10, 512, 512, 0, 0};
-static const struct cut_geometry TORN = {"32 KiB, 512-byte blocks, sector 128", 32 << 10, 128, 512, 0, 0};
-static const struct cut_geometry WIDE = {"64 KiB, 1 KiB blocks, sector 512", 64 << 10, 512, 1024, 0, 0};
-static const struct cut_geometry BIG = {"256 KiB, 4 KiB blocks, sector 512", 256 << 10, 512, 4096, 0, 0};
+static const struct cut_geometry TINY = {"32 KiB, 512-byte blocks, sector 512", 32 << 10, 512, 512, 0, 0, false};
+static const struct cut_geometry TORN = {"32 KiB, 512-byte blocks, sector 128", 32 << 10, 128, 512, 0, 0, false};
+static const struct cut_geometry WIDE = {"64 KiB, 1 KiB blocks, sector 512", 64 << 10, 512, 1024, 0, 0, false};
+static const struct cut_geometry BIG = {"256 KiB, 4 KiB blocks, sector 512", 256 << 10, 512, 4096, 0, 0, false};
 /* A node splits at its fifth entry. */
-static const struct cut_geometry TREE = {"128 KiB, 512-byte blocks, nodes of 4", 128 << 10, 512, 512, 4, 4};
-static const struct cut_geometry TALL = {"256 KiB, 512-byte blocks, nodes of 4", 256 << 10, 512, 512, 4, 4};
-static const struct cut_geometry *const GEOMETRIES[] = {&TINY, &TORN, &WIDE, &BIG, &TREE, &TALL};
+static const struct cut_geometry TREE = {"128 KiB, 512-byte blocks, nodes of 4", 128 << 10, 512, 512, 4, 4, false};
+static const struct cut_geometry TALL = {"256 KiB, 512-byte blocks, nodes of 4", 256 << 10, 512, 512, 4, 4, false};
+static const struct cut_geometry PACKED = {
+    "128 KiB, 512-byte blocks, nodes of 4, compression by turns", 128 << 10, 512, 512, 4, 4, true};
+static const struct cut_geometry *const GEOMETRIES[] = {&TINY, &TORN, &WIDE, &BIG, &TREE, &TALL, &PACKED};
 enum { GEOMETRY_COUNT = sizeof GEOMETRIES / sizeof *GEOMETRIES };
 
 #define PUT(count, size)                                                                                               \
@@ -115,6 +117,11 @@ static const struct cut_scenario SCENARIOS[] = {
      STEPS(PUT(320, 90), CHECKPOINT, DELETE_ALL, COMPACT(0), PUT(5, 60), SYNC)},
     {"compact in steps", &TREE, .quiet = 1, .rise = 2, .deep = true,
      STEPS(PUT(280, 80), COMPACT(4), OVERWRITE(9, 80), COMPACT(8), POWER, COMPACT(16), DURABLE(2, 40), COMPACT(0), KILL)},
+    {"compressed leaves, each mount as it likes", &PACKED, .quiet = 2, .every = 3, .rise = 2,
+     STEPS(PUT(300, 110), REOPEN, OVERWRITE(30, 110), COMPACT(0), POWER, DELETE(20), PUT(40, 120), KILL,
+           OVERWRITE(20, 90), COMPACT(8), REOPEN, DURABLE(2, 60), COMPACT(0))},
+    {"compressed leaves, full", &PACKED, .quiet = 1, .every = 16, .rise = 2,
+     STEPS(PUT(500, 110), REOPEN, FILL(2000, 110), OVERWRITE(20, 110), REOPEN, DELETE(60), SYNC)},
     {"nodes of four, full", &TREE, .quiet = 1, .rise = 2,
      STEPS(PUT(500, 100), FILL(2000, 100), OVERWRITE(20, 100), DELETE(60), SYNC)},
     {"nodes of four, filled and emptied", &TREE, .quiet = 3, .every = 13, .rise = 2,

@@ -81,6 +81,7 @@ static int format(struct maker *maker, char **words) {
     if (strcmp(*word, "leaf") == 0) options.leaf_size = (uint32_t)value;
     if (strcmp(*word, "leaves") == 0) options.node_leaves = (uint32_t)value;
     if (strcmp(*word, "children") == 0) options.node_children = (uint32_t)value;
+    if (strcmp(*word, "compression") == 0) options.compression = (uint32_t)value;
     if (strcmp(*word, "memtable") == 0) options.memtable_size = value;
     if (strcmp(*word, "journal") == 0) options.journal_size = value;
   }

@@ -3,6 +3,7 @@
  *
  * A script is lines of words; '#' starts a comment. Sizes take K and M.
  *   format SIZE [block N] [page N] [leaf N] [leaves N] [children N] [memtable N] [journal N]    first; N of wodan_format_options
+ *                             [compression N]
  *   value N                   bytes of a value from here on (64)
  *   put FIRST COUNT [STEP]    keys FIRST, FIRST + STEP, ...: each gets a value that no other put gave
  *   delete FIRST COUNT [STEP]

@@ -163,6 +163,7 @@ static void put_superblock(struct forge *f, const char *name, uint8_t out[SUPERB
   forge_put(f, &w, "step size", 4, sb->step_size);
   forge_put(f, &w, "node leaves", 4, sb->node_leaves);
   forge_put(f, &w, "node children", 4, sb->node_children);
+  forge_put(f, &w, "compression", 4, sb->compression);
   forge_put(f, &w, "reserved, first", 8, 0);
   w.at = SUPERBLOCK_SIZE - 16;
   forge_put(f, &w, "reserved, last", 8, 0);

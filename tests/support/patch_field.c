@@ -66,13 +66,27 @@ static void rows(struct finder *f, const struct row *row) {
 /* ---- structures of fixed places ---------------------------------------------------------------------------------- */
 
 static void superblock_fields(struct finder *f) {
-  static const struct row table[] = {
-      {"magic", 16},         {"version", 4},       {"block_size", 4}, {"compat flags", 8},       {"read-only flags", 8},
-      {"incompat flags", 8}, {"fsid", 16},         {"sector", 4},     {"journal_block_size", 4}, {"device_blocks", 8},
-      {"journal_blocks", 8}, {"memtable_size", 8}, {"page_size", 4},  {"leaf_size", 4},          {"step_size", 4},
-      {"node_leaves", 4},    {"node_children", 4}, {NULL, 0}};
+  static const struct row table[] = {{"magic", 16},
+                                     {"version", 4},
+                                     {"block_size", 4},
+                                     {"compat flags", 8},
+                                     {"read-only flags", 8},
+                                     {"incompat flags", 8},
+                                     {"fsid", 16},
+                                     {"sector", 4},
+                                     {"journal_block_size", 4},
+                                     {"device_blocks", 8},
+                                     {"journal_blocks", 8},
+                                     {"memtable_size", 8},
+                                     {"page_size", 4},
+                                     {"leaf_size", 4},
+                                     {"step_size", 4},
+                                     {"node_leaves", 4},
+                                     {"node_children", 4},
+                                     {"compression", 4},
+                                     {NULL, 0}};
   rows(f, table);
-  text(f, "reserved", 388);
+  text(f, "reserved", 384);
   number(f, "checksum", 8);
 }
 

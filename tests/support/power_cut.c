@@ -54,6 +54,8 @@ int cut_open(struct cut_run *run, struct sim *sim, unsigned flags, struct wodan_
   struct wodan_open_options options = {.flags = flags | WODAN_OPEN_INLINE,
                                        .memory_budget = (512 << 10) + 2 * run->scenario->geometry->size,
                                        .hooks = {.context = &run->random, .random = next_random}};
+  if (run->scenario->geometry->packs)
+    options.compression = WODAN_COMPRESSION_OFF + (uint32_t)random_below(&run->random, 3);
   *plug = sim_plug(sim);
   int status = wodan_open(*plug, &options, db, error);
   if (status < 0) wodan_device_close(*plug);
@@ -74,7 +76,8 @@ size_t cut_key(uint32_t number, uint8_t key[CUT_KEY_MAX]) {
 
 void cut_value(uint32_t key, size_t version, uint8_t value[CUT_VALUE_MAX]) {
   uint64_t state = key * 1000003ull + version;
-  for (size_t i = 0; i < CUT_VALUE_MAX; i++) value[i] = (uint8_t)('a' + random_next(&state) % 26);
+  for (size_t i = 0; i < CUT_VALUE_MAX; i++) /* the first part over and over, so that it can be compressed */
+    value[i] = i < CUT_VALUE_PART ? (uint8_t)('a' + random_next(&state) % 26) : value[i - CUT_VALUE_PART];
 }
 
 static void enter(struct model *model, const struct cut_change *change) {
@@ -329,6 +332,7 @@ static bool set_up(struct cut_run *run) {
   struct wodan_format_options format = {.block_size = geometry->block,
                                         .node_leaves = geometry->node_leaves,
                                         .node_children = geometry->node_children,
+                                        .compression = geometry->packs ? WODAN_COMPRESSION_HIGH : 0,
                                         .hooks = {.context = &run->random, .random = next_random}};
   struct wodan_error error;
   bool made = sim_create(geometry->size, geometry->sector, &options, &run->sim) == 0;

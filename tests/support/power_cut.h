@@ -21,6 +21,7 @@ struct cut_geometry {
   uint64_t size;
   uint32_t sector, block;
   uint32_t node_leaves, node_children; /* 0: the usual ones */
+  bool packs;                          /* each mount chooses anew whether and how it compresses */
 };
 
 enum cut_kind {

@@ -8,7 +8,7 @@
 #include "support/random.h"
 #include "crash/sim_plug.h"
 
-enum { CUT_VALUE_MAX = 128, CUT_KEY_MAX = 40, CUT_DEPTHS = 2 };
+enum { CUT_VALUE_MAX = 128, CUT_VALUE_PART = 14, CUT_KEY_MAX = 40, CUT_DEPTHS = 2 };
 
 /* One change of the scenario, so that the model of any version can be built again. */
 struct cut_change {

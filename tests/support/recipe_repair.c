@@ -184,6 +184,16 @@ static bool expected(const struct saving *saving, const struct recipe_outcome *o
 
 /* ---- salvage ------------------------------------------------------------------------------------------------------ */
 
+/* The new volume's leaves are compressed as those of the image were. */
+static bool compressed_alike(const struct recipe *recipe, struct kept_bytes *kept) {
+  struct wodan_check_report report;
+  struct wodan_device *device = kept_plug(kept, BASE_SECTOR, 1);
+  int status = wodan_check(device, NULL, &report, NULL);
+  wodan_device_close(device);
+  bool packed = report.page_stored_bytes < report.page_bytes;
+  return status == 0 && packed == (recipe->image.superblock.compression != 0);
+}
+
 static bool judge_salvage(struct recipe *recipe, char *why) {
   struct saving *saving = calloc(1, sizeof *saving);
   *saving = (struct saving){.recipe = recipe, .random = 5, .verb = "salvage", .why = why};
@@ -202,6 +212,8 @@ static bool judge_salvage(struct recipe *recipe, char *why) {
   wodan_device_close(to);
   bool good = !medium.others || refuse(saving, "salvage wrote to the image");
   outcome.exit_code = status < 0 ? 8 : report.check.damages || report.check.warnings || report.losses ? 4 : 0;
+  if (good && status == 0)
+    good = compressed_alike(recipe, kept) || refuse(saving, "salvage compresses otherwise, or its volume is not whole");
   if (good && status == 0) good = judge_keys(saving, kept_plug(kept, BASE_SECTOR, 1), &outcome);
   good = good && expected(saving, &outcome, &recipe->salvage, "salvage");
   kept_free(kept);

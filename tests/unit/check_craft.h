@@ -12,6 +12,7 @@
 #include "check_repair.h"
 #include "check_store.h"
 #include "codec/checksum.h"
+#include "codec/compress.h"
 #include "format/node_header.h"
 #include "format/page.h"
 #include "format/superblock.h"
@@ -87,6 +88,9 @@ struct entry {
   size_t value_size, key_size; /* 0: of a short value, of the text */
 };
 
+/* Of all pages of an object: compressed, and what is wrong with that behind a good checksum. */
+enum packed { PACKED_NOT, PACKED_RIGHT, PACKED_CUT, PACKED_GARBAGE };
+
 struct object {
   struct entry pages[PAGES_MAX][RECORDS_MAX]; /* up to the first without a key */
   const char *low, *high;                     /* NULL: right ones */
@@ -95,6 +99,7 @@ struct object {
   bool filter_empty, page_of_no_size, index_garbage, index_sequence, index_short, index_malformed;
   void (*entry_lie)(struct index_entry *entry); /* of the last page */
   void (*header_lie)(struct object_header *header);
+  enum packed packed;
   int64_t count_lie;
   uint64_t sequence_max; /* 0: right */
   uint64_t at;           /* first block; 0: the next free one */
@@ -124,6 +129,20 @@ static inline void lay_section(struct craft *c, struct laying *l, uint8_t tag, u
   l->header.sections[l->header.section_count++] = (struct section){tag, offset, l->at - offset, sum};
 }
 
+/* The page at l->at, compressed; its new length. */
+static inline size_t lay_packed(struct craft *c, struct laying *l, const struct object *o, size_t size) {
+  struct compressor *compressor = compressor_create(&c->mem, COMPRESSION_FAST, size);
+  const uint8_t *packed;
+  size_t length = compressor_pack(compressor, COMPRESSION_FAST, l->bytes + l->at, size, &packed);
+  assert_true(length > 0);
+  memset(l->bytes + l->at, 0, size);
+  memcpy(l->bytes + l->at, packed, length);
+  if (o->packed == PACKED_CUT) length--;
+  if (o->packed == PACKED_GARBAGE) memset(l->bytes + l->at, 0xff, length);
+  compressor_free(compressor);
+  return length;
+}
+
 static inline void lay_page(struct craft *c, struct laying *l, const struct object *o, unsigned p,
                             struct page_builder *index) {
   struct page_builder *page = page_builder_create(&c->mem);
@@ -144,6 +163,7 @@ static inline void lay_page(struct craft *c, struct laying *l, const struct obje
   page_builder_free(page);
   if (o->page_malformed) l->bytes[l->at + 4]++; /* one record more than there is */
   if (o->page_of_no_size && p == 1) l->bytes[l->at] = l->bytes[l->at + 1] = 0;
+  if (o->packed) entry.length = (uint32_t)(size = lay_packed(c, l, o, size));
   entry.checksum = checksum(c->io.seed, l->bytes + l->at, size);
   if (o->page_garbage && p == 0) l->bytes[l->at + 30] ^= 1;
   uint8_t value[INDEX_ENTRY_SIZE_MAX];

@@ -26,6 +26,7 @@ struct world {
   struct cache *cache;
   struct run_shelf *shelf;
   struct run_env env;
+  enum compression compression; /* of leaves; a compressor in env comes with it */
 };
 
 static inline void world_open(struct world *w, uint32_t block, uint32_t page, uint64_t blocks, size_t frames) {

@@ -45,6 +45,31 @@ static void test_check__page_malformed_behind_a_good_checksum(void **state) {
   run_gives(&run, FOUND_PAGE_MALFORMED, 1);
 }
 
+/* What is compressed is checked as any page; a block that lies is one more way to be malformed. */
+static void test_check__compressed_pages(void **state) {
+  (void)state;
+  struct object run = {
+      .pages = {{{.key = "a", .value_size = 120}, {.key = "d", .value_size = 120}, {.key = "e", .value_size = 110}},
+                {{.key = "p", .value_size = 90}, {.key = "q", .value_size = 128}, {.key = "r", .value_size = 128}}},
+      .packed = PACKED_RIGHT};
+  struct craft c;
+  struct heard heard;
+  craft_with_run(&c, &run);
+  expect_clean(&c, &heard);
+  assert_true(heard.report.page_stored_bytes + 300 < heard.report.page_bytes);
+  craft_end(&c);
+  run.packed = PACKED_CUT;
+  run_gives(&run, FOUND_PAGE_MALFORMED, 2);
+  run.packed = PACKED_GARBAGE;
+  run_gives(&run, FOUND_PAGE_MALFORMED, 2);
+  run.packed = PACKED_RIGHT;
+  run.page_garbage = true;
+  run_gives(&run, FOUND_PAGE_CHECKSUM, 1);
+  run.page_garbage = false;
+  run.page_malformed = true; /* unpacks well, to a page that lies */
+  run_gives(&run, FOUND_PAGE_MALFORMED, 2);
+}
+
 static void test_check__index_that_skips_a_byte(void **state) {
   (void)state;
   const struct object run = {.pages = {{{.key = "a"}, {.key = "d"}}, {{.key = "q"}}}, .index_skips = true};
@@ -505,6 +530,7 @@ int main(void) {
       cmocka_unit_test(test_check__crafted_volume_is_clean),
       cmocka_unit_test(test_check__page_checksum),
       cmocka_unit_test(test_check__page_malformed_behind_a_good_checksum),
+      cmocka_unit_test(test_check__compressed_pages),
       cmocka_unit_test(test_check__index_that_skips_a_byte),
       cmocka_unit_test(test_check__sections_not_known),
       cmocka_unit_test(test_check__keys_that_overlap_the_page_before),

@@ -328,7 +328,7 @@ static bool leaf_again(const uint8_t *in, size_t size, uint8_t *out, size_t *enc
 static size_t index_make(uint64_t *random, uint8_t *out) {
   struct index_entry entry = {.offset = random_below(random, 1u << 20),
                               .length = 1 + (uint32_t)random_below(random, 20000)};
-  entry.size = entry.length;
+  entry.size = entry.length + (uint32_t)(random_below(random, 2) * random_below(random, 20000));
   entry.checksum = random_next(random);
   return index_entry_encode(&entry, out, INPUT_MAX);
 }

@@ -207,6 +207,20 @@ static void test_image_copy__needs_a_device_of_the_same_size(void **state) {
   store_free(&store);
 }
 
+/* What its pages became may not fit where they stood. */
+static void test_image_copy__refuses_compressed_volumes(void **state) {
+  (void)state;
+  const struct wodan_format_options options = {.size = sizeof options, .compression = WODAN_COMPRESSION_FAST};
+  struct store store = store_create(RIG_SIZE, RIG_SECTOR), to = store_create(RIG_SIZE, RIG_SECTOR);
+  struct wodan_device *device = store_open(&store);
+  assert_int_equal(wodan_format(device, &options, NULL), 0);
+  wodan_device_close(device);
+  assert_int_equal(copy_of(&store, &to, NULL, NULL, NULL), WODAN_EINVAL);
+  assert_int_equal(to.writes, 0);
+  store_free(&to);
+  store_free(&store);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_image_copy__scrambling_keeps_order_and_prefixes),
@@ -216,6 +230,7 @@ int main(void) {
       cmocka_unit_test(test_image_copy__costs),
       cmocka_unit_test(test_image_copy__can_be_stopped),
       cmocka_unit_test(test_image_copy__needs_a_device_of_the_same_size),
+      cmocka_unit_test(test_image_copy__refuses_compressed_volumes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

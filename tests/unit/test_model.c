@@ -21,6 +21,7 @@ struct geometry {
   unsigned rounds;
   /* Tiny leaves and nodes; all 0: usual. levels: that must have been there. */
   uint32_t page, leaf, memtable, node_leaves, node_children, levels;
+  bool packs; /* each open chooses anew whether and how it compresses */
 };
 
 static const struct geometry geometries[] = {
@@ -29,8 +30,10 @@ static const struct geometry geometries[] = {
     {"512 KiB, 1 KiB blocks", 512 << 10, 512, 1024, 2000, 120, 12000, .levels = 1},
     {"1 MiB, 4 KiB blocks", 1 << 20, 512, 4096, 3000, 100, 12000, .levels = 1},
     {"8 MiB, 4 KiB blocks", 8 << 20, 4096, 4096, 40000, 100, 60000, .levels = 1},
-    {"deep, 4 MiB, 512-byte blocks", 4 << 20, 512, 512, 8000, 100, 8000, 512, 2048, 4096, 4, 4, 4},
-    {"deep, 8 MiB, 4 KiB blocks", 8 << 20, 512, 4096, 16000, 120, 12000, 512, 4096, 4096, 6, 4, 4},
+    {"deep, 4 MiB, 512-byte blocks", 4 << 20, 512, 512, 8000, 100, 8000, 512, 2048, 4096, 4, 4, 4, false},
+    {"deep, 8 MiB, 4 KiB blocks", 8 << 20, 512, 4096, 16000, 120, 12000, 512, 4096, 4096, 6, 4, 4, false},
+    {"packed, 512 KiB, 1 KiB blocks", 512 << 10, 512, 1024, 2000, 120, 8000, .levels = 1, .packs = true},
+    {"packed, deep, 4 MiB, 512-byte blocks", 4 << 20, 512, 512, 8000, 100, 8000, 512, 2048, 4096, 4, 4, 3, true},
 };
 
 static uint64_t start_seed(void) {
@@ -58,6 +61,7 @@ struct rig {
   struct model *model;
   uint64_t random, seed;
   unsigned refused;
+  uint64_t packed, passed; /* pages, of all opens */
 };
 
 static void rig_fail(struct rig *rig, const char *what, const char *why) {
@@ -68,7 +72,9 @@ static void rig_fail(struct rig *rig, const char *what, const char *why) {
 static void rig_open(struct rig *rig) {
   struct wodan_error error;
   struct wodan_device *device = kept_plug(rig->kept, rig->geometry->sector, 0);
-  if (wodan_open(device, NULL, &rig->db, &error) < 0) rig_fail(rig, "open", error.message);
+  struct wodan_open_options options = {0};
+  if (rig->geometry->packs) options.compression = WODAN_COMPRESSION_OFF + (uint32_t)random_below(&rig->random, 3);
+  if (wodan_open(device, &options, &rig->db, &error) < 0) rig_fail(rig, "open", error.message);
 }
 
 static void rig_check(struct rig *rig, const char *when) {
@@ -78,6 +84,10 @@ static void rig_check(struct rig *rig, const char *when) {
 
 static void rig_reopen(struct rig *rig) {
   struct wodan_error error;
+  struct wodan_stats stats = {0};
+  wodan_stats(rig->db, &stats);
+  rig->packed += stats.leaf_pages_packed;
+  rig->passed += stats.leaf_pages_passed;
   if (wodan_close(rig->db, &error) < 0) rig_fail(rig, "close", error.message);
   rig_open(rig);
   rig_check(rig, "after reopen");
@@ -98,7 +108,10 @@ static void rig_write(struct rig *rig, unsigned size) {
     ops[i].key_size = make_key(random_below(&rig->random, rig->geometry->keys), ops[i].key);
     ops[i].put = random_below(&rig->random, 10) < (rig->refused ? 4 : 7);
     ops[i].value_size = random_below(&rig->random, rig->geometry->value_max + 1);
-    for (size_t b = 0; b < ops[i].value_size; b++) ops[i].value[b] = (uint8_t)random_next(&rig->random);
+    for (size_t b = 0; b < ops[i].value_size; b++) {
+      ops[i].value[b] = (uint8_t)random_next(&rig->random);
+      if (rig->geometry->packs && b >= 10) ops[i].value[b] = ops[i].value[b - 10]; /* there is something to gain */
+    }
     struct wodan_slice key = {ops[i].key, ops[i].key_size}, value = {ops[i].value, ops[i].value_size};
     assert_int_equal(ops[i].put ? wodan_batch_put(batch, key, value) : wodan_batch_delete(batch, key), 0);
   }
@@ -133,7 +146,8 @@ static void run_geometry(const struct geometry *geometry, uint64_t seed, unsigne
                                         .leaf_size = geometry->leaf,
                                         .memtable_size = geometry->memtable,
                                         .node_leaves = geometry->node_leaves,
-                                        .node_children = geometry->node_children};
+                                        .node_children = geometry->node_children,
+                                        .compression = geometry->packs ? WODAN_COMPRESSION_HIGH : 0};
   if (wodan_format(device, &format, &error) < 0) rig_fail(&rig, "format", error.message);
   wodan_device_close(device);
   rig_open(&rig);
@@ -149,6 +163,10 @@ static void run_geometry(const struct geometry *geometry, uint64_t seed, unsigne
   struct wodan_stats stats = {0};
   wodan_stats(rig.db, &stats);
   if (stats.levels < geometry->levels) rig_fail(&rig, "at the end", "the tree is not deep");
+  if (geometry->packs)
+    print_message("%llu pages compressed, %llu passed on\n", (unsigned long long)rig.packed,
+                  (unsigned long long)rig.passed);
+  if (geometry->packs && rig.packed == 0) rig_fail(&rig, "at the end", "nothing was compressed");
   print_message("%s: %zu commits, %u refused, %llu leaves, %llu runs, %llu levels, live %llu of %llu\n", geometry->name,
                 model_version(rig.model), rig.refused, (unsigned long long)stats.leaves, (unsigned long long)stats.runs,
                 (unsigned long long)stats.levels, (unsigned long long)stats.space_live,

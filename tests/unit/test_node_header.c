@@ -62,11 +62,11 @@ static void test_branch_entry__size_max_is_reached_and_enough(void **state) {
 
 static void test_index_entry__roundtrip_and_truncated(void **state) {
   (void)state;
-  struct index_entry entry = {.offset = 1u << 20, .length = 8000, .size = 8000, .checksum = UINT64_MAX - 1}, back;
+  struct index_entry entry = {.offset = 1u << 20, .length = 8000, .size = 16000, .checksum = UINT64_MAX - 1}, back;
   uint8_t out[INDEX_ENTRY_SIZE_MAX + 1];
   uint32_t size = index_entry_encode(&entry, out, sizeof out);
   assert_true(index_entry_decode(out, size, &back));
-  assert_true(back.offset == entry.offset && back.length == 8000 && back.size == 8000 &&
+  assert_true(back.offset == entry.offset && back.length == 8000 && back.size == 16000 &&
               back.checksum == entry.checksum);
   for (uint32_t n = 0; n < size; n++) {
     assert_false(index_entry_decode(out, n, &back));
@@ -92,10 +92,13 @@ static void test_index_entry__each_field_wrong(void **state) {
   (void)state;
   assert_true(index_accepted(100, 20, 20));
   assert_false(index_accepted(100, 0, 0));
-  assert_false(index_accepted(100, 20, 21)); /* compressed: not known to this version */
+  assert_true(index_accepted(100, 20, 21)); /* compressed */
+  assert_true(index_accepted(100, 1, UINT32_MAX));
+  assert_false(index_accepted(100, 0, 20));
   assert_false(index_accepted(100, 21, 20));
   assert_true(index_accepted(100, UINT32_MAX, UINT32_MAX));
   assert_false(index_accepted(100, 1ull << 32, 1ull << 32));
+  assert_false(index_accepted(100, 20, 1ull << 32));
   assert_true(index_accepted(UINT64_MAX - 20, 20, 20));
   assert_false(index_accepted(UINT64_MAX - 19, 20, 20)); /* wraps round */
 }

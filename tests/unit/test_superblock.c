@@ -72,6 +72,7 @@ static void test_superblock__layout_is_the_table(void **state) {
   sb.compat = 0x11;
   sb.read_only_compat = 0x22;
   sb.incompat = 0x33;
+  sb.compression = 2;
   memcpy(sb.fsid, "sixteen bytes id", 16);
   uint8_t out[SUPERBLOCK_SIZE];
   superblock_encode(&sb, out);
@@ -92,7 +93,8 @@ static void test_superblock__layout_is_the_table(void **state) {
   assert_int_equal(load_u32(out + 104), sb.step_size);
   assert_int_equal(load_u32(out + 108), sb.node_leaves);
   assert_int_equal(load_u32(out + 112), sb.node_children);
-  for (size_t i = 116; i < 504; i++) assert_int_equal(out[i], 0);
+  assert_int_equal(load_u32(out + 116), 2);
+  for (size_t i = 120; i < 504; i++) assert_int_equal(out[i], 0);
   assert_true(load_u64(out + 504) == checksum(0, out, 504));
 }
 
@@ -149,11 +151,35 @@ static void test_superblock__version_and_flags(void **state) {
   assert_int_equal(decoded(&sb, &error), 0);
 }
 
+/* A reader that does not know compression must not come as far as the pages: so the flag goes with the field. */
+static void test_superblock__compression_has_its_flag(void **state) {
+  (void)state;
+  struct wodan_error error;
+  struct superblock sb = planned(GIB, 512);
+  assert_true(sb.compression == 0 && sb.incompat == 0);
+  struct superblock_wish wish = {.device_size = GIB, .sector = 512, .compression = 2};
+  assert_int_equal(superblock_plan(&wish, &sb, &error), 0);
+  assert_true(sb.compression == 2 && sb.incompat == FEATURE_LZ4);
+  assert_int_equal(decoded(&sb, &error), 0);
+  sb.incompat = 0;
+  assert_int_equal(decoded(&sb, &error), WODAN_ECORRUPT);
+  sb.incompat = FEATURE_LZ4 | 2;
+  assert_int_equal(decoded(&sb, &error), WODAN_EVERSION);
+  assert_non_null(strstr(error.message, "0x2)")); /* only what is unknown is told */
+  sb.incompat = FEATURE_LZ4;
+  sb.compression = 0;
+  assert_int_equal(decoded(&sb, &error), WODAN_ECORRUPT);
+  sb.compression = 3;
+  assert_int_equal(decoded(&sb, &error), WODAN_ECORRUPT);
+  wish.compression = 3;
+  assert_int_equal(superblock_plan(&wish, &sb, &error), WODAN_EINVAL);
+}
+
 static void test_superblock__reserved_bytes_must_be_zero(void **state) {
   (void)state;
   struct superblock sb = planned(GIB, 512), back;
   uint8_t out[SUPERBLOCK_SIZE];
-  for (size_t at = 116; at < 504; at++) {
+  for (size_t at = 120; at < 504; at++) {
     superblock_encode(&sb, out);
     out[at] = 1;
     store_u64(out + 504, checksum(0, out, 504));
@@ -506,6 +532,7 @@ int main(void) {
       cmocka_unit_test(test_superblock__truncated_at_each_byte),
       cmocka_unit_test(test_superblock__foreign_bytes_are_no_wodan),
       cmocka_unit_test(test_superblock__version_and_flags),
+      cmocka_unit_test(test_superblock__compression_has_its_flag),
       cmocka_unit_test(test_superblock__reserved_bytes_must_be_zero),
       cmocka_unit_test(test_superblock__units_out_of_range),
       cmocka_unit_test(test_superblock__blocks_out_of_range),

@@ -239,7 +239,7 @@ static size_t page_with(enum kind kind, uint8_t out[2048]) {
     uint8_t value[BRANCH_ENTRY_SIZE_MAX];
     uint32_t size = 5;
     memcpy(value, "value", 5);
-    const struct index_entry index = {.offset = 300 + 100 * i, .length = 100, .size = 100, .checksum = 6};
+    const struct index_entry index = {.offset = 300 + 100 * i, .length = 100, .size = 100 + i, .checksum = 6};
     const struct branch_entry branch = {.flushed_upto = 4, .ptr = {6, 0xabc, 700, 100, 1, {{20 + 2 * i, 2}}}};
     if (kind == INDEX) size = index_entry_encode(&index, value, sizeof value);
     if (kind == BRANCHES) size = branch_entry_encode(&branch, value, sizeof value);

@@ -19,7 +19,8 @@ import tempfile
 
 LINES_MAX = 800
 OS_FOLDERS = ("src/base", "src/dev")
-CODEC_HEADERS = {"xxhash.h": ("src/codec", "src/dev", "src/crash"), "lz4.h": ("src/codec",)}  # simulator and enumerator hash images and contents
+# The simulator and the enumerator hash images and contents.
+CODEC_HEADERS = {"xxhash.h": ("src/codec", "src/dev", "src/crash"), "lz4.h": ("src/codec",), "lz4hc.h": ("src/codec",)}
 STANDARD = {
     name + ".h"
     for name in (

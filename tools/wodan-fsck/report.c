@@ -164,7 +164,7 @@ struct figure {
   const char *name;
   uint64_t value;
 };
-enum { FIGURES = 15 };
+enum { FIGURES = 17 };
 
 static void figures_of(const struct wodan_check_report *r, struct figure out[FIGURES]) {
   const struct figure figures[FIGURES] = {
@@ -181,6 +181,8 @@ static void figures_of(const struct wodan_check_report *r, struct figure out[FIG
       {"runs", r->runs},
       {"leaves", r->leaves},
       {"pages", r->pages},
+      {"page_bytes", r->page_bytes},
+      {"page_stored_bytes", r->page_stored_bytes},
       {"records", r->records},
       {"journal_records", r->journal_records},
   };

@@ -178,6 +178,14 @@ static void add_delays(struct json *json, const struct wodan_stats *stats) {
   delays_add(json, "engine_delays", stats);
 }
 
+/* Of pages written or read, before compression and as they stand on the device. */
+static void add_pages(struct json *json, const struct bench_result *result) {
+  const struct wodan_stats *stats = &result->stats;
+  bool writes = result->workload->writes;
+  json_number(json, "page_bytes", writes ? stats->leaf_page_bytes : stats->pages_read_bytes);
+  json_number(json, "page_stored_bytes", writes ? stats->leaf_page_stored_bytes : stats->pages_read_stored_bytes);
+}
+
 static void describe(struct json *json, const struct bench_result *result) {
   json_open(json, NULL, '{');
   json_text(json, "workload", result->workload->name);
@@ -196,6 +204,7 @@ static void describe(struct json *json, const struct bench_result *result) {
   json_real(json, "write_amplification", result->write_amplification);
   json_real(json, "space_amplification", result->space_amplification);
   json_number(json, "peak_rss_bytes", result->peak_rss);
+  add_pages(json, result);
   if (result->workload->writes) add_delays(json, &result->stats);
   json_close(json, '}');
 }

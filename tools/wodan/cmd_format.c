@@ -47,7 +47,9 @@ static const struct options_verb verb = {
              {"node-leaves", 0, "N", OPTIONS_COUNT32, offsetof(struct format_options, format.node_leaves), 4, 65536,
               "Most leaves of a bottom node before it splits, 4 to 65536"},
              {"node-children", 0, "N", OPTIONS_COUNT32, offsetof(struct format_options, format.node_children), 4, 256,
-              "Most children of an inner node before it splits, 4 to 256"}},
+              "Most children of an inner node before it splits, 4 to 256"},
+             {"compression", 0, "HOW", OPTIONS_COMPRESSION, offsetof(struct format_options, format.compression), 0, 0,
+              "Of leaves, with LZ4: off (default), fast or high"}},
     .operands = {OPTIONS_IMAGE},
 };
 

@@ -25,6 +25,11 @@ static const struct options_verb verb = {
 
 /* ---- what only an open tells ------------------------------------------------------------------------------------ */
 
+static const char *compression_text(uint32_t how) {
+  static const char *const names[] = {"unknown", "off", "fast", "high"};
+  return names[how <= WODAN_COMPRESSION_HIGH ? how : 0];
+}
+
 static void add_text_size(struct json *json, const char *name, uint64_t bytes) {
   char text[24];
   report_size_text(text, bytes);
@@ -62,6 +67,7 @@ static void add_image(struct json *json, const struct wodan_summary *s, const st
   json_number(json, "leaf_size", s->leaf_size);
   json_number(json, "node_leaves", s->node_leaves);
   json_number(json, "node_children", s->node_children);
+  json_text(json, "compression", compression_text(s->compression));
   json_number(json, "memtable_size", s->memtable_size);
   json_number(json, "journal_size", s->journal_blocks * s->block_size);
   json_number(json, "journal_block_size", s->journal_block_size);
@@ -203,6 +209,7 @@ static void print_rest(const struct wodan_summary *s) {
   print_settings(s);
   printf("\nSuperblock:\n  %-24s %s\n  %-24s compat 0x%" PRIx64 ", read-only 0x%" PRIx64 ", incompat 0x%" PRIx64 "\n",
          "state", superblock_text(s->superblock_state), "features", s->compat, s->read_only_compat, s->incompat);
+  printf("  %-24s %s\n", "compression of leaves", compression_text(s->compression));
   printf("  %-24s 0 superblock, 1 to %" PRIu64 " journal, %" PRIu64 " to %" PRIu64 " data, %" PRIu64 " copy\n",
          "blocks", s->data_first - 1, s->data_first, s->data_end - 1, s->data_end);
   printf("\nRoots:\n");

@@ -99,6 +99,7 @@ static void describe(struct json *json, const struct wodan_path_step *step) {
     json_number(json, "page_block", step->page_block);
     json_number(json, "page_offset", step->page_offset);
     json_number(json, "page_size", step->page_size);
+    json_number(json, "page_stored", step->page_stored);
     json_number(json, "page_records", step->page_count);
   }
   if (step->probe == WODAN_PROBE_FOUND) {

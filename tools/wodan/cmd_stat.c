@@ -37,6 +37,8 @@ static const struct options_verb verb = {
   X(device_reads) X(device_read_bytes) X(device_writes) X(device_write_bytes) \
   X(device_barriers) X(device_flushes) X(device_discards) X(device_discard_bytes) \
   X(journal_write_bytes) X(run_write_bytes) X(leaf_write_bytes) X(node_write_bytes) \
+  X(leaf_pages) X(leaf_pages_packed) X(leaf_pages_passed) X(leaf_page_bytes) X(leaf_page_stored_bytes) \
+  X(pages_read) X(pages_read_bytes) X(pages_read_stored_bytes) \
   X(put_delay_max) X(put_work_max)
 /* clang-format on */
 

@@ -14,7 +14,8 @@
 
 int image_open(struct image *image, const struct options *options, bool writable) {
   *image = (struct image){.options = options, .db = NULL};
-  struct wodan_open_options open = {.size = sizeof open, .memory_budget = options->cache};
+  struct wodan_open_options open = {
+      .size = sizeof open, .memory_budget = options->cache, .compression = options->compression};
   if (!writable) open.flags |= WODAN_OPEN_READ_ONLY;
   if (options->older_root) open.flags |= WODAN_OPEN_OLDER_ROOT;
   if (options->direct) open.flags |= WODAN_OPEN_DIRECT;

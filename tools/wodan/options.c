@@ -35,6 +35,9 @@ static const struct {
     {OPTIONS_INLINE,
      {"inline", 0, NULL, OPTIONS_FLAG, AT(work_inline), 0, 0,
       "Do maintenance in the thread that writes, none in the background"}},
+    {OPTIONS_COMPRESS,
+     {"compression", 0, "HOW", OPTIONS_COMPRESSION, AT(compression), 0, 0,
+      "Of what is written now: off, fast or high, at most as at format (the default)"}},
     {OPTIONS_NO_AUTO_CHECKPOINT,
      {"no-auto-checkpoint", 0, NULL, OPTIONS_FLAG, AT(no_auto_checkpoint), 0, 0,
       "Stop with exit code 5 where a checkpoint must free space first, instead of writing it on the way"}},
@@ -82,6 +85,14 @@ static bool parse_number(const char *text, bool suffixes, uint64_t *number) {
   return *at == '\0';
 }
 
+/* "off", "fast", "high"; WODAN_COMPRESSION_DEFAULT: none of them. */
+static uint32_t parse_compression(const char *text) {
+  static const char *const names[] = {"off", "fast", "high"};
+  for (uint32_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (strcmp(text, names[i]) == 0) return WODAN_COMPRESSION_OFF + i;
+  return WODAN_COMPRESSION_DEFAULT;
+}
+
 /* A value of the kind of `row` into the verb's struct; what: its name in messages. */
 static void store(const struct argp_state *state, const struct options_row *row, const char *what, const char *text) {
   char *place = ((struct parsing *)state->input)->options + row->at;
@@ -92,6 +103,10 @@ static void store(const struct argp_state *state, const struct options_row *row,
     *(bool *)(void *)place = true;
   } else if (row->kind == OPTIONS_TEXT) {
     *(const char **)(void *)place = text;
+  } else if (row->kind == OPTIONS_COMPRESSION) {
+    *(uint32_t *)(void *)place = parse_compression(text);
+    if (parse_compression(text) == WODAN_COMPRESSION_DEFAULT)
+      argp_error(state, "%s: '%s' is none of off, fast, high", what, text);
   } else if (!parse_number(text, size, &number)) {
     argp_error(state, "%s: '%s' is not a %s", what, text, size ? "size (bytes, or with suffix K, M, G, T)" : "number");
   } else if (number < row->least) {

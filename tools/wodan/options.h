@@ -19,6 +19,7 @@ struct options {
   bool work_inline;        /* verbs that write: no background thread */
   bool no_auto_checkpoint; /* verbs that put */
   bool hex, base64;        /* keys and values on the command line are encoded */
+  uint32_t compression;    /* verbs that write: enum wodan_compression */
   uint64_t cache;          /* memory budget in bytes, 0: the library's */
   uint64_t generation;     /* verbs that look: 0, or the root to be taken for the newest */
 };
@@ -33,21 +34,23 @@ enum options_shared {
   OPTIONS_NO_AUTO_CHECKPOINT = 32,
   OPTIONS_ENCODING = 64, /* --hex and --base64 */
   OPTIONS_ROOT = 128,
+  OPTIONS_COMPRESS = 256,
   /* of every verb that opens a database; looks at an image; reads; writes; puts */
   OPTIONS_OPEN = OPTIONS_JSON | OPTIONS_DIRECT | OPTIONS_CACHE,
   OPTIONS_LOOK = OPTIONS_JSON | OPTIONS_DIRECT | OPTIONS_ROOT,
   OPTIONS_READ = OPTIONS_OPEN | OPTIONS_OLDER_ROOT,
-  OPTIONS_WRITE = OPTIONS_OPEN | OPTIONS_INLINE,
+  OPTIONS_WRITE = OPTIONS_OPEN | OPTIONS_INLINE | OPTIONS_COMPRESS,
   OPTIONS_PUT = OPTIONS_WRITE | OPTIONS_NO_AUTO_CHECKPOINT,
 };
 
 enum options_kind {
-  OPTIONS_FLAG,    /* bool */
-  OPTIONS_TEXT,    /* const char * */
-  OPTIONS_COUNT,   /* uint64_t, decimal */
-  OPTIONS_COUNT32, /* uint32_t */
-  OPTIONS_SIZE,    /* uint64_t, bytes or with suffix K, M, G, T (powers of 1024) */
-  OPTIONS_SIZE32,  /* uint32_t */
+  OPTIONS_FLAG,        /* bool */
+  OPTIONS_TEXT,        /* const char * */
+  OPTIONS_COUNT,       /* uint64_t, decimal */
+  OPTIONS_COUNT32,     /* uint32_t */
+  OPTIONS_SIZE,        /* uint64_t, bytes or with suffix K, M, G, T (powers of 1024) */
+  OPTIONS_SIZE32,      /* uint32_t */
+  OPTIONS_COMPRESSION, /* uint32_t, enum wodan_compression: off, fast or high */
 };
 
 /* An option --name. */

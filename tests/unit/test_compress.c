@@ -1,0 +1,200 @@
+/* LZ4 as the codec has it: what comes back, the rule of when it is worth it, its memory, and blocks nobody wrote. Random
+ * bytes come from a seed that a failure names; WODAN_SEED replays it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include "codec/compress.h"
+#include "support/random.h"
+
+enum { PAGE_MAX = 16384 };
+static const enum compression LEVELS[] = {COMPRESSION_FAST, COMPRESSION_HIGH};
+
+static uint64_t start_seed(void) {
+  const char *text = getenv("WODAN_SEED");
+  return text ? strtoull(text, NULL, 0) : 20261129;
+}
+
+/* Words of a small vocabulary, with `noise` of 256 bytes random: 0 packs well, 256 not at all. */
+static void fill(uint8_t *out, size_t size, unsigned noise, uint64_t *random) {
+  static const char WORDS[] = "{\"name\": \"user\", \"balance\": 0, \"active\": true, \"tags\": [\"alpha\", \"beta\"]}";
+  for (size_t i = 0; i < size; i++)
+    out[i] = random_below(random, 256) < noise ? (uint8_t)random_next(random)
+                                               : (uint8_t)WORDS[(i + i / 700) % (sizeof WORDS - 1)];
+}
+
+/* Memory of exactly so many bytes, so that a sanitizer sees the first one behind them. */
+static uint8_t *exact(const uint8_t *bytes, size_t size) {
+  uint8_t *copy = malloc(size ? size : 1);
+  assert_non_null(copy);
+  if (bytes) memcpy(copy, bytes, size);
+  return copy;
+}
+
+/* ---- there and back ---------------------------------------------------------------------------------------------- */
+
+static size_t pack_and_back(struct compressor *compressor, enum compression how, const uint8_t *bytes, size_t size) {
+  const uint8_t *packed = NULL;
+  size_t length = compressor_pack(compressor, how, bytes, size, &packed);
+  if (!length) return 0;
+  assert_true(length * 100 <= size * 88);
+  uint8_t *stored = exact(packed, length), *out = exact(NULL, size);
+  assert_true(compress_unpack(stored, length, out, size));
+  assert_memory_equal(out, bytes, size);
+  free(stored);
+  free(out);
+  return length;
+}
+
+static void test_compress__every_page_comes_back(void **state) {
+  (void)state;
+  uint64_t seed = start_seed(), random = seed;
+  static uint8_t bytes[PAGE_MAX];
+  size_t packed[2] = {0}, whole[2] = {0}, total[2] = {0};
+  for (unsigned l = 0; l < 2; l++) {
+    struct mem mem;
+    mem_init(&mem, NULL);
+    struct compressor *compressor = compressor_create(&mem, LEVELS[l], PAGE_MAX);
+    assert_non_null(compressor);
+    for (unsigned i = 0; i < 400; i++) {
+      size_t size = i < 40 ? i : 1 + (size_t)random_below(&random, PAGE_MAX);
+      fill(bytes, size, (unsigned)random_below(&random, 300), &random);
+      size_t length = pack_and_back(compressor, LEVELS[l], bytes, size);
+      total[l]++;
+      if (length) packed[l] += length, whole[l] += size;
+    }
+    compressor_free(compressor);
+    assert_int_equal(mem_used(&mem), 0);
+  }
+  print_message("seed %llu: fast %zu of %zu bytes, high %zu of %zu\n", (unsigned long long)seed, packed[0], whole[0],
+                packed[1], whole[1]);
+  assert_true(whole[0] > 400000 && packed[0] < whole[0] / 10 * 8);
+}
+
+/* A state that is reset and not cleared must not look back into the page before, nor be taken for one of the other way. */
+static void test_compress__pages_do_not_depend_on_each_other(void **state) {
+  (void)state;
+  uint64_t random = start_seed();
+  static uint8_t bytes[2][4096];
+  for (unsigned l = 0; l < 2; l++) {
+    struct mem mem;
+    mem_init(&mem, NULL);
+    struct compressor *used = compressor_create(&mem, COMPRESSION_HIGH, 4096), *fresh;
+    for (unsigned i = 0; i < 60; i++) {
+      const uint8_t *packed, *again;
+      fill(bytes[i % 2], 4096, i % 5 == 4 ? 256 : 20, &random); /* now and then one that does not pack */
+      size_t length = compressor_pack(used, LEVELS[l], bytes[i % 2], 4096, &packed);
+      assert_non_null(fresh = compressor_create(&mem, LEVELS[l], 4096));
+      assert_int_equal(compressor_pack(fresh, LEVELS[l], bytes[i % 2], 4096, &again), length);
+      if (length) assert_memory_equal(packed, again, length);
+      if (i % 7 == 3)
+        compressor_pack(used, LEVELS[1 - l], bytes[(i + 1) % 2], 4096, &packed); /* the other way between */
+      assert_int_equal(length != 0, i % 5 != 4);
+      compressor_free(fresh);
+    }
+    compressor_free(used);
+    assert_int_equal(mem_used(&mem), 0);
+  }
+}
+
+/* The page that just gains enough packs, the one with a byte more of noise does not. */
+static void test_compress__what_gains_too_little_stays(void **state) {
+  (void)state;
+  static uint8_t bytes[2048];
+  uint64_t random = start_seed();
+  for (unsigned l = 0; l < 2; l++) {
+    struct mem mem;
+    mem_init(&mem, NULL);
+    struct compressor *compressor = compressor_create(&mem, LEVELS[l], sizeof bytes);
+    size_t longest = 0, noise = 0;
+    for (; noise <= sizeof bytes; noise++) { /* so many random bytes, then one byte over and over */
+      memset(bytes, 'x', sizeof bytes);
+      for (size_t i = 0; i < noise; i++) bytes[i] = (uint8_t)random_next(&random);
+      size_t length = pack_and_back(compressor, LEVELS[l], bytes, sizeof bytes);
+      if (!length) break;
+      if (length > longest) longest = length;
+    }
+    assert_true(noise < sizeof bytes);
+    assert_int_equal(longest, sizeof bytes - (sizeof bytes * 12 + 99) / 100); /* reached, to the byte */
+    const uint8_t *packed;
+    assert_int_equal(compressor_pack(compressor, LEVELS[l], bytes, 0, &packed), 0);
+    compressor_free(compressor);
+  }
+}
+
+static void test_compress__takes_the_memory_it_tells_and_no_more(void **state) {
+  (void)state;
+  assert_int_equal(compressor_memory(COMPRESSION_OFF, PAGE_MAX), 0);
+  for (unsigned l = 0; l < 2; l++)
+    for (size_t page = 512; page <= PAGE_MAX; page *= 2) {
+      struct mem mem;
+      mem_init(&mem, NULL);
+      mem.limit = compressor_memory(LEVELS[l], page) - 1;
+      assert_null(compressor_create(&mem, LEVELS[l], page));
+      mem.limit++;
+      struct compressor *compressor = compressor_create(&mem, LEVELS[l], page);
+      assert_non_null(compressor);
+      assert_int_equal(mem_used(&mem), mem.limit);
+      static uint8_t bytes[2 * PAGE_MAX];
+      const uint8_t *packed;
+      assert_true(compressor_pack(compressor, LEVELS[l], bytes, page, &packed) > 0); /* none left, none needed */
+      assert_int_equal(compressor_pack(compressor, LEVELS[l], bytes, page + 1, &packed),
+                       0); /* more than it was made for */
+      compressor_free(compressor);
+    }
+}
+
+/* ---- bytes nobody packed ------------------------------------------------------------------------------------------ */
+
+/* Whatever comes out has the size asked for; a sanitizer watches both ends. Returns whether something did. */
+static bool try_unpack(const uint8_t *bytes, size_t length, size_t size) {
+  uint8_t *stored = exact(bytes, length), *out = exact(NULL, size);
+  bool good = compress_unpack(stored, length, out, size);
+  free(stored);
+  free(out);
+  return good;
+}
+
+static void test_compress__hostile_blocks_stay_inside(void **state) {
+  (void)state;
+  uint64_t seed = start_seed(), random = seed;
+  static uint8_t bytes[2048];
+  struct mem mem;
+  const uint8_t *packed;
+  mem_init(&mem, NULL);
+  struct compressor *compressor = compressor_create(&mem, COMPRESSION_FAST, sizeof bytes);
+  fill(bytes, sizeof bytes, 30, &random);
+  size_t length = compressor_pack(compressor, COMPRESSION_FAST, bytes, sizeof bytes, &packed), good = 0;
+  assert_true(length > 100);
+  uint8_t *block = exact(packed, length);
+  for (size_t bit = 0; bit < length * 8; bit++) {
+    block[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    good += try_unpack(block, length, sizeof bytes);
+    block[bit / 8] ^= (uint8_t)(1u << bit % 8);
+  }
+  print_message("seed %llu: %zu of %zu flips still unpack to the size\n", (unsigned long long)seed, good, length * 8);
+  assert_true(good < length * 8);
+  for (size_t cut = 0; cut < length; cut++) assert_false(try_unpack(block, cut, sizeof bytes));
+  for (size_t size = 0; size < sizeof bytes + 64; size++) /* a size that lies */
+    assert_int_equal(try_unpack(block, length, size), size == sizeof bytes);
+  for (unsigned i = 0; i < 4000; i++) {
+    size_t n = (size_t)random_below(&random, 300);
+    for (size_t at = 0; at < n; at++) bytes[at] = (uint8_t)(random_next(&random) >> (i % 8));
+    try_unpack(bytes, n, (size_t)random_below(&random, 3000));
+  }
+  free(block);
+  compressor_free(compressor);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_compress__every_page_comes_back),
+      cmocka_unit_test(test_compress__pages_do_not_depend_on_each_other),
+      cmocka_unit_test(test_compress__what_gains_too_little_stays),
+      cmocka_unit_test(test_compress__takes_the_memory_it_tells_and_no_more),
+      cmocka_unit_test(test_compress__hostile_blocks_stay_inside),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
