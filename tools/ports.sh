@@ -65,7 +65,7 @@ fetch() {
     -o "Dir::Etc::SourceList=$folder/sources.list" -o "Dir::Etc::SourceParts=-" -o "APT::Architecture=$arch"
     -o "APT::Architectures=$arch" -o "APT::Sandbox::User=$(id -un)")
   apt-get "${options[@]}" update
-  (cd "$folder/debs" && apt-get "${options[@]}" download libcmocka-dev libcmocka0 libxxhash-dev libxxhash0
+  (cd "$folder/debs" && apt-get "${options[@]}" download libcmocka-dev libcmocka0 libxxhash-dev libxxhash0 \
     liblz4-dev liblz4-1)
   for deb in "$folder"/debs/*.deb; do dpkg-deb -x "$deb" "$OUT/$arch/unpacked"; done
   mv "$OUT/$arch/unpacked" "$OUT/$arch/sysroot"
