@@ -41,7 +41,8 @@ LIBS = "-lcmocka -lxxhash -llz4 -lpthread"
 CALM = {"WODAN_CRASH_BUDGET": "16", "WODAN_CRASH_ROUNDS": "2"}
 GUARDS_A_FILE = 256
 NOBODY = -2  # the number of no guard
-ELSEWHERE = ("test_text_formats", "test_paced_device")  # about tools/ and bench/
+# Of tools/ and bench/; or linked in a way of their own.
+ELSEWHERE = ("test_text_formats", "test_json", "test_mirage", "test_paced_device", "test_api_faults")
 # Some seconds: tried last.
 SLOW = ("test_format_hostile", "test_inspect_damage", "test_faults", "test_engine_memory", "test_engine_space",
         "test_tree_faults", "test_power_cut")
@@ -227,10 +228,11 @@ class Build:
                 write(f"{self.folder}/{path}", texts.get(path) or read(path))
         sources = sorted(p for p in self.paths(f"{self.folder}/src") if p.endswith(".c"))
         support = sorted(p for p in self.paths(f"{TOP}/tests/support") if p.endswith(".c"))
-        lines = [f"flags = {FLAGS} -I{TOP}/include -I{self.folder}/src -I{TOP}/tests -include {self.folder}/guards.h",
+        lines = [f"flags = {FLAGS} -I{TOP}/include -I{self.folder}/src -I{TOP}/tests -I{TOP}/fuzz -include {self.folder}/guards.h",
                  "rule cc", f"  command = {self.cc} $flags -MMD -MF $out.d -c $in -o $out", "  depfile = $out.d",
                  "rule ar", "  command = rm -f $out && ar rcs $out $in",
                  "rule link", f"  command = {self.cc} -o $out $in {LIBS}"]
+        support.append(f"{TOP}/fuzz/support/image_walk.c") # which puts checksums right
         objects = []
         for path in [f"{self.folder}/guards.c", *sources, *support]:
             objects.append("o/" + re.sub(r"[^\w.]", "_", os.path.relpath(path, self.folder)) + ".o")
@@ -245,7 +247,7 @@ class Build:
         return [os.path.join(place, name) for place, _, names in os.walk(folder) for name in names]
 
     def make(self, tests, jobs):
-        subprocess.run(["ninja", "-C", self.folder, "-j", str(jobs), "--quiet", *tests], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["ninja", "-C", self.folder, "-j", str(jobs), "--quiet", *tests], check=True)
 
     def make_step(self, step, test):
         """A program with a step's sources in front of the library; None: it does not compile."""

@@ -78,7 +78,7 @@ static int read_filter(struct run_check *run) {
   struct wodan_error failure = {.block = WODAN_NO_BLOCK};
   const struct section *filter = object_section(&run->reader.header, SECTION_FILTER);
   if (!filter) return 0;
-  uint32_t lines = filter_lines(run->reader.header.record_count);       /* guard: bounds */
+  uint32_t lines = filter_lines(run->reader.header.record_count);
   if (!lines || filter->length != (uint64_t)lines * FILTER_LINE_SIZE) { /* guard: bounds */
     run_found(run, FOUND_FILTER_DAMAGED, filter->offset, "its size is not what the count of records asks for");
     return 0;
