@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Removes what the engine's safety stands on, one at a time, and shows that a test notices.
 
-Usage: tools/mutants.py                      what CI runs: the steps, and a slice of the guards that changes by the day
+Usage: tools/mutants.py                      the steps, and a slice of the guards that changes by the day (CI: always the same one)
        tools/mutants.py --all                every step and every guard (half an hour; see --seconds, --results)
        tools/mutants.py --only REGEX         those whose name matches, as "page.c" or "checksum"
   --seconds N     starts no further mutant after N seconds; tells how many are left

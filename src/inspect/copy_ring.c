@@ -101,7 +101,7 @@ static void change_operations(struct ring_copy *ring, const struct journal_block
   const struct journal_block *last = &ring->last;
   bool follows = block->fragment > 0 && block->sequence == last->sequence + 1 && block->previous == last->hash &&
                  last->kind == JOURNAL_RECORD && last->fragments == block->fragments &&
-                 last->fragment + 1 == block->fragment; /* guard: checksum */
+                 last->fragment + 1 == block->fragment; /* no guard: else it is copied as lost */
   if (block->fragment == 0)
     *ops = (struct operations){.next = begins_record(ring, block) ? OP_RANGE : OP_LOST, .left = RANGE_SIZE};
   else if (!follows)

@@ -121,6 +121,7 @@ static void cut(const struct rig *rig) {
   struct sim *sim = sim_of(&rig->store, &options);
   if (repair_sim(sim, &told, &report, &error) < 0) fail_msg("repair: %s", error.message);
   assert_int_equal(sim_violations(sim), 0);
+  assert_memory_equal(sim_medium(sim), sim_content(sim), rig->store.size); /* what was done is durable on return */
   judge_bytes(&watch, sim_medium(sim));
   assert_true(watch.states > 2);
   print_message("  %llu states\n", (unsigned long long)watch.states);
