@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <wodan/wodan.h>
-#include "format/record.h"
 #include "support/image.h"
 #include "support/kept_device.h"
 #include "support/meter.h"
@@ -32,32 +31,7 @@ static void judge_whole(struct kept_bytes *kept) {
   if (status < 0 || report.damages + report.warnings || !report.complete)
     FUZZ_FAIL("what was made is not whole: %llu damages, %llu warnings, %s", (unsigned long long)report.damages,
               (unsigned long long)report.warnings, error.message);
-  struct superblock sb;
-  if (superblock_decode(kept->data, &sb, NULL) == 0 && sb.device_blocks != report.blocks)
-    return; /* grown: not opened yet */
-  struct wodan_open_options options = {.flags = WODAN_OPEN_READ_ONLY | WODAN_OPEN_INLINE};
-  struct wodan_db *db;
-  device = kept_plug(kept, SECTOR, 1);
-  status = wodan_open(device, &options, &db, &error);
-  if (status < 0) {
-    wodan_device_close(device);
-    if (status == WODAN_EBUDGET || status == WODAN_EVERSION) return;
-    FUZZ_FAIL("what was made does not open: %s", error.message);
-  }
-  struct wodan_cursor *cursor;
-  uint8_t before[TREE_KEY_MAX];
-  struct wodan_slice previous = {before, 0};
-  FUZZ_CHECK(wodan_cursor_open(db, NULL, &cursor) == 0);
-  for (status = wodan_cursor_first(cursor); status == 0; status = wodan_cursor_next(cursor)) {
-    struct wodan_slice key = wodan_cursor_key(cursor);
-    if (key_compare(previous, key) >= 0) FUZZ_FAIL("what was made gives keys that do not ascend");
-    memcpy(before, key.data, key.size);
-    previous.size = key.size;
-  }
-  wodan_last_error(db, &error);
-  if (status < 0) FUZZ_FAIL("what was made cannot be read: %s", error.message);
-  wodan_cursor_close(cursor);
-  wodan_close(db, NULL);
+  image_expect_readable(kept);
 }
 
 static void salvage(struct kept_bytes *kept) {
