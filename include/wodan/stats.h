@@ -91,6 +91,13 @@ struct wodan_stats {
   uint64_t leaf_pages_passed;                       /* part of both: compressed ones taken over as they were stored */
   uint64_t leaf_page_bytes, leaf_page_stored_bytes; /* of the pages; of what stands on the device for them */
   uint64_t pages_read, pages_read_bytes, pages_read_stored_bytes; /* the same of pages read */
+  /* discards, bytes of blocks: freed = waiting + saved + done + refused, and one that is under way, where wodan_trim took
+   * nothing that did not wait; all 0 where nothing is to be discarded */
+  uint64_t discard_freed;   /* became free since the open */
+  uint64_t discard_waiting; /* of it now */
+  uint64_t discard_saved;   /* used again before it was discarded */
+  uint64_t discard_done;    /* discarded */
+  uint64_t discard_refused; /* by the device */
 };
 
 /* Fill *info / *stats up to their size field (0: the whole struct). 0 or WODAN_EINVAL. Any thread. */
