@@ -137,10 +137,11 @@ static void test_crash_run__all_sequences_of_three_on_every_geometry(void **stat
   assert_int_equal(report.workloads_cut, 0);
   assert_int_equal(report.windows_sampled, 0);
   assert_true(report.distinct > LEAST && report.states > report.distinct);
-  print_message("%llu windows, %llu states, %llu distinct, %llu process deaths, %llu closed\n",
+  assert_true(report.discards > WORKLOADS / 4);
+  print_message("%llu windows, %llu states, %llu distinct, %llu process deaths, %llu closed, %llu discards\n",
                 (unsigned long long)report.windows, (unsigned long long)report.states,
                 (unsigned long long)report.distinct, (unsigned long long)report.kills,
-                (unsigned long long)report.closed);
+                (unsigned long long)report.closed, (unsigned long long)report.discards);
 }
 
 /* Threads share the work but change no verdict and no count. */

@@ -211,7 +211,7 @@ static void open_flipping(struct load *load, uint64_t nth, uint64_t bit, bool *s
   struct flipping *f = calloc(1, sizeof *f);
   struct wodan_open_options options = {.flags = WODAN_OPEN_INLINE,
                                        .memory_budget = 640 << 10,
-                                       .hooks = {.context = &load->rig.random, .random = rig_random}};
+                                       .hooks = {.context = &load->rig, .random = rig_random}};
   struct wodan_error error;
   rig_close(&load->rig);
   *f = (struct flipping){.inner = sim_plug(load->rig.sim), .nth = nth, .bit = bit, .struck = struck};

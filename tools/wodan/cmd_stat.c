@@ -39,6 +39,7 @@ static const struct options_verb verb = {
   X(journal_write_bytes) X(run_write_bytes) X(leaf_write_bytes) X(node_write_bytes) \
   X(leaf_pages) X(leaf_pages_packed) X(leaf_pages_passed) X(leaf_page_bytes) X(leaf_page_stored_bytes) \
   X(pages_read) X(pages_read_bytes) X(pages_read_stored_bytes) \
+  X(discard_freed) X(discard_waiting) X(discard_saved) X(discard_done) X(discard_refused) \
   X(put_delay_max) X(put_work_max)
 /* clang-format on */
 
