@@ -121,7 +121,7 @@ enum wodan_trim_flags {
 };
 
 struct wodan_trim_report {
-  uint32_t size;     /* in: sizeof(struct wodan_trim_report); 0 is taken as the whole struct */
+  uint32_t size; /* in: sizeof(struct wodan_trim_report); 0 is taken as the whole struct */
   uint32_t reserved;
   uint64_t discards; /* requests made, or that would be made */
   uint64_t bytes;    /* discarded, or that would be */
@@ -133,7 +133,8 @@ struct wodan_trim_options {
   uint32_t size;    /* sizeof(struct wodan_trim_options); 0 is taken as the whole struct */
   uint32_t flags;   /* enum wodan_trim_flags */
   uint64_t minimum; /* bytes: shorter free stretches are left out; 0: none */
-  uint64_t maximum; /* bytes of one discard at most, at least a block and what the device discards at a time; 0: 64 MiB */
+  uint64_t
+      maximum; /* bytes of one discard at most, at least a block and what the device discards at a time; 0: 64 MiB */
   void *context;
   /* Called after each discard without a lock held: show it, wait, or end it with something other than 0. NULL: not called. */
   int (*progress)(void *context, const struct wodan_trim_report *report);

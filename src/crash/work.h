@@ -72,8 +72,8 @@ struct work {
   bool busy;
   struct content found; /* of an open */
   struct discard_watch watch;
-  char why[480];        /* of a failure of the workload itself */
-  bool no_memory;       /* it is one of memory */
+  char why[480];  /* of a failure of the workload itself */
+  bool no_memory; /* it is one of memory */
 };
 
 /* A formatted image of the geometry, the same each time; the caller's sim_image_release. `options` as of the device. */

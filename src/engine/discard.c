@@ -31,8 +31,7 @@ int engine_discard_begin(struct wodan_db *db, const struct wodan_open_options *o
 static int send(struct wodan_db *db, const struct extent *extent, uint64_t *done) {
   uint64_t block = db->io.bounds.block_size;
   int status = device_discard(&db->device, extent->first * block, extent->count * block, done);
-  if (status == WODAN_ENOTSUP)
-    engine_log(db, WODAN_LOG_INFO, "the device does not discard; it is not asked any more");
+  if (status == WODAN_ENOTSUP) engine_log(db, WODAN_LOG_INFO, "the device does not discard; it is not asked any more");
   space_discard_done(db->space, *done / block, status == WODAN_ENOTSUP);
   return status;
 }

@@ -33,7 +33,8 @@ enum {
   OPERATIONS = 100,     /* a second */
   LOOK_UNITS = 1 << 16, /* in one call */
 };
-static const uint64_t SECOND = 1000000000, TURN = 10000000000, STEP = 2000000000, RATE = 512 << 20, DISCARD_BYTES = 64 << 20;
+static const uint64_t SECOND = 1000000000, TURN = 10000000000, STEP = 2000000000, RATE = 512 << 20,
+                      DISCARD_BYTES = 64 << 20;
 
 static uint64_t least_of(uint64_t a, uint64_t b) { return a < b ? a : b; }
 static uint64_t most_of(uint64_t a, uint64_t b) { return a > b ? a : b; }
@@ -169,9 +170,7 @@ void discards_taken(struct space *space, uint64_t first, uint64_t end) {
 
 /* ---- what is due ------------------------------------------------------------------------------------------------------ */
 
-static bool may_round(const struct discards *d) {
-  return d->policy == DISCARD_EAGER ? d->again : d->turn > d->round;
-}
+static bool may_round(const struct discards *d) { return d->policy == DISCARD_EAGER ? d->again : d->turn > d->round; }
 
 static bool quiet(const struct discards *d, const struct discard_unit *unit, uint32_t turns) {
   return d->policy == DISCARD_EAGER || d->turn - unit->turn >= turns;
@@ -254,7 +253,8 @@ static void tick(struct discards *d, uint64_t now) {
 }
 
 static void spend(struct discards *d, uint64_t blocks) {
-  double cost = (double)(blocks * d->block_size) / (double)d->rate * (double)SECOND, least = (double)(SECOND / OPERATIONS);
+  double cost = (double)(blocks * d->block_size) / (double)d->rate * (double)SECOND,
+         least = (double)(SECOND / OPERATIONS);
   if (cost < least) cost = least;
   d->credit -= cost < 1e18 ? (int64_t)cost : (int64_t)1e18;
 }

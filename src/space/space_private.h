@@ -15,22 +15,22 @@ struct discard_unit {
 
 struct discards {
   enum discard_policy policy;
-  uint64_t grain;         /* blocks; a discard starts and ends at a multiple of it. 0: the device does not discard */
-  uint64_t unit;          /* blocks, a multiple of grain */
-  uint64_t least;         /* blocks of a discard in a unit that is not free as a whole */
-  uint64_t most;          /* blocks of one discard */
-  uint64_t block_size;    /* bytes */
-  struct bitmap waiting;  /* blocks that became free and were not discarded: all of them free. policy OFF: none */
+  uint64_t grain;        /* blocks; a discard starts and ends at a multiple of it. 0: the device does not discard */
+  uint64_t unit;         /* blocks, a multiple of grain */
+  uint64_t least;        /* blocks of a discard in a unit that is not free as a whole */
+  uint64_t most;         /* blocks of one discard */
+  uint64_t block_size;   /* bytes */
+  struct bitmap waiting; /* blocks that became free and were not discarded: all of them free. policy OFF: none */
   struct discard_unit *units;
   uint64_t unit_count;
-  uint64_t hand;          /* block the round has come to; the size of the data area: the round is over */
-  uint32_t turn, round;   /* now; in which the round began */
-  bool again;             /* something became free since the round began */
-  uint64_t clock, time;   /* as last told; how far it went forward in all, ns */
-  int64_t credit;         /* ns of discarding that may be done at once */
-  uint64_t rate;          /* bytes a second */
-  struct extent held;     /* being discarded: used in the free map, yet counted as free. count 0: none */
-  uint64_t held_waiting;  /* blocks of it that waited */
+  uint64_t hand;         /* block the round has come to; the size of the data area: the round is over */
+  uint32_t turn, round;  /* now; in which the round began */
+  bool again;            /* something became free since the round began */
+  uint64_t clock, time;  /* as last told; how far it went forward in all, ns */
+  int64_t credit;        /* ns of discarding that may be done at once */
+  uint64_t rate;         /* bytes a second */
+  struct extent held;    /* being discarded: used in the free map, yet counted as free. count 0: none */
+  uint64_t held_waiting; /* blocks of it that waited */
   struct discard_counts counts;
 };
 

@@ -15,9 +15,9 @@ struct rig {
   struct wodan_db *db;
   uint64_t random; /* of the hooks; goes on across mounts */
   uint32_t block;
-  uint32_t nodes;  /* entries of a node, for format; 0: the usual numbers */
-  bool background; /* maintenance has its thread; else the order of all operations is always the same */
-  uint32_t discard; /* enum wodan_discard; 0: BATCHED, which never comes to it unless the clock goes */
+  uint32_t nodes;       /* entries of a node, for format; 0: the usual numbers */
+  bool background;      /* maintenance has its thread; else the order of all operations is always the same */
+  uint32_t discard;     /* enum wodan_discard; 0: BATCHED, which never comes to it unless the clock goes */
   uint64_t clock, step; /* ns; each look at the clock moves it by `step` */
 };
 

@@ -278,10 +278,14 @@ static void test_discards__that_fail_fail_nothing_else(void **state) {
     bool fails;
     uint64_t argument, skip, times;
     bool trims; /* wodan_trim answers 0 */
-  } ways[] = {{UINT32_MAX, 0, false, 0, 0, 0, false}, {4 * BLOCK, 0, false, 0, 0, 0, true},
-              {0, 0, true, 1, 0, 0, false},           {0, 0, true, 0, 0, 0, true},
-              {0, 0, true, 0, 2, 1, true},            {0, 0, true, 1, 5, 0, false},
-              {BLOCK, 2 * BLOCK, true, 0, 7, 3, true}, {4 * BLOCK, 2 * BLOCK, false, 0, 0, 0, true}};
+  } ways[] = {{UINT32_MAX, 0, false, 0, 0, 0, false},
+              {4 * BLOCK, 0, false, 0, 0, 0, true},
+              {0, 0, true, 1, 0, 0, false},
+              {0, 0, true, 0, 0, 0, true},
+              {0, 0, true, 0, 2, 1, true},
+              {0, 0, true, 1, 5, 0, false},
+              {BLOCK, 2 * BLOCK, true, 0, 7, 3, true},
+              {4 * BLOCK, 2 * BLOCK, false, 0, 0, 0, true}};
   for (size_t way = 0; way < sizeof ways / sizeof *ways; way++) {
     struct sim_options options = {.seed = 3,
                                   .discard_granularity = ways[way].granularity,
@@ -377,7 +381,8 @@ static void test_discards__and_power_cuts_between_free_discard_and_reuse(void **
         sim_image_choose(&image, rig.sim, choice, size);
         assert_int_equal(sim_load(rig.sim, &image), 0);
         sim_image_release(&image);
-        if (rig_try_open(&rig, 0, &error) < 0) fail_msg("cut at %llu: %s", (unsigned long long)mutations[d], error.message);
+        if (rig_try_open(&rig, 0, &error) < 0)
+          fail_msg("cut at %llu: %s", (unsigned long long)mutations[d], error.message);
         expect_at_least(&rig, durable, mutations[d] + behind);
         put_ok(&rig, "after", "the cut", true);
         rig_close(&rig);
@@ -434,7 +439,8 @@ static int stop_at_third(void *context, const struct wodan_trim_report *report) 
 /* A handle that only reads discards nothing and may look; a look tells what a trim then does, whatever the bounds. */
 static void test_discards__a_dry_run_equals_the_trim_and_writes_nothing(void **state) {
   (void)state;
-  static const struct wodan_trim_options bounds[] = {{.minimum = 0}, {.minimum = 3 * BLOCK + 1}, {.maximum = 1}, {.maximum = 5 * BLOCK, .minimum = 2 * BLOCK}};
+  static const struct wodan_trim_options bounds[] = {
+      {.minimum = 0}, {.minimum = 3 * BLOCK + 1}, {.maximum = 1}, {.maximum = 5 * BLOCK, .minimum = 2 * BLOCK}};
   struct sim_options options = {.seed = 1, .discard = SIM_DISCARD_RANDOM};
   struct rig rig;
   struct watched watched;
@@ -476,7 +482,7 @@ static void test_discards__a_dry_run_equals_the_trim_and_writes_nothing(void **s
 struct slow {
   struct wodan_device base;
   struct wodan_device *inner;
-  _Atomic int going; /* discards on their way */
+  _Atomic int going;    /* discards on their way */
   _Atomic uint64_t met; /* writes that came meanwhile */
 };
 

@@ -151,8 +151,7 @@ static void run_one(const struct cut_scenario *scenario, const struct cut_option
                   scenario->name, (unsigned long long)result.windows, (unsigned long long)result.states,
                   (unsigned long long)result.images, (unsigned long long)result.kills, (unsigned long long)result.older,
                   (unsigned long long)result.deep, (unsigned long long)result.discards,
-                  (unsigned long long)result.skipped, result.fall, result.rise,
-                  now() - start);
+                  (unsigned long long)result.skipped, result.fall, result.rise, now() - start);
   if (!good) fail_msg("%s", result.failure);
   totals->images += result.images;
   totals->deep += result.deep;

@@ -60,7 +60,8 @@ static bool next(struct world *w, struct extent *extent) { return space_discard_
 
 static void expect_none(struct world *w) {
   struct extent extent;
-  if (next(w, &extent)) fail_msg("blocks %llu + %llu are due", (unsigned long long)extent.first, (unsigned long long)extent.count);
+  if (next(w, &extent))
+    fail_msg("blocks %llu + %llu are due", (unsigned long long)extent.first, (unsigned long long)extent.count);
 }
 
 static void expect_next(struct world *w, uint64_t first, uint64_t count) {
@@ -405,7 +406,8 @@ static void test_discard__an_allocation_waits_for_what_is_held(void **state) {
 #ifdef WODAN_NO_THREADS
   skip();
 #endif
-  struct world w = start_at(FIRST, DISCARD_EAGER, 64 * BLOCK, 0); /* so that a quarter of what is free is not the bound */
+  struct world w =
+      start_at(FIRST, DISCARD_EAGER, 64 * BLOCK, 0); /* so that a quarter of what is free is not the bound */
   struct racer racer = {.space = w.space, .status = 1};
   struct extent held;
   pthread_t thread;
@@ -516,9 +518,8 @@ static void random_life(uint64_t seed, enum discard_policy policy, uint64_t grai
     uint64_t what = random_below(&random, 8);
     uint32_t n;
     struct extent extents[BLOCK_PTR_EXTENTS_MAX];
-    if (what < 3 &&
-        space_allocate_sparing(w.space, (enum space_kind)random_below(&random, SPACE_KINDS),
-                               1 + random_below(&random, 90), 0, extents, &n, NULL) == 0)
+    if (what < 3 && space_allocate_sparing(w.space, (enum space_kind)random_below(&random, SPACE_KINDS),
+                                           1 + random_below(&random, 90), 0, extents, &n, NULL) == 0)
       for (uint32_t e = 0; e < n; e++) {
         for (uint64_t b = 0; b < extents[e].count; b++) {
           assert_int_not_equal(map[extents[e].first - FIRST + b], TAKEN);
