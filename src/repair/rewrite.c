@@ -504,7 +504,8 @@ static int replace(struct rewrite *rewrite, const struct spot *lost, const char 
     tables[0] = volume->roots[lost->root + 1].table;
     empty.tables = tables;
   }
-  tell(rewrite, WODAN_REPAIR_NODE, &lost->ptr, &span, "a node is given up, with all below it");
+  tell(rewrite, WODAN_REPAIR_NODE, &lost->ptr, &span,
+       "a node is given up, with all below it: salvage into a new image (-o) may save some of that");
   return write_empty(rewrite, &empty, lost->place.level, out, error);
 }
 
