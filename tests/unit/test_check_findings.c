@@ -426,6 +426,33 @@ static void test_check__counters_beyond_reach(void **state) {
   craft_end(&c);
 }
 
+static int overwrite_behind_the_check(void *context, uint64_t done, uint64_t total) {
+  struct craft *c = context;
+  if (done < total || c->journal.epoch.number > 1) return 0;
+  c->journal.epoch.number = UINT64_C(1) << 62;
+  craft_journal_record(c, CHECKPOINT_SEQUENCE + 1, "key", 3);
+  c->store.writes = 0;
+  return 0;
+}
+
+/* Between its check and its own reading of the journal a device may change its mind. */
+static void test_check__repair_looks_at_the_counters_itself(void **state) {
+  (void)state;
+  struct craft c;
+  struct wodan_repair_report report;
+  craft_with_run(&c, NULL);
+  c.store.bytes[SIZE - SUPERBLOCK_SIZE] ^= 1;
+  const struct wodan_repair_options options = {.hooks = {.random = store_random},
+                                               .context = &c,
+                                               .allowed = WODAN_REPAIR_LOSSY,
+                                               .progress = overwrite_behind_the_check};
+  struct wodan_device *device = store_open(&c.store);
+  assert_int_equal(wodan_repair(device, &options, &report, NULL), WODAN_ECORRUPT);
+  assert_true(c.store.writes == 0 && c.journal.epoch.number > 1);
+  wodan_device_close(device);
+  craft_end(&c);
+}
+
 static uint8_t *journal_bytes(struct craft *c, uint64_t sequence) {
   return c->store.bytes + SECTOR + sequence % c->journal.blocks * c->journal.block_size;
 }
@@ -562,6 +589,7 @@ int main(void) {
       cmocka_unit_test(test_check__previous_root_of_a_later_generation),
       cmocka_unit_test(test_check__ring_read_as_a_whole_is_a_note),
       cmocka_unit_test(test_check__counters_beyond_reach),
+      cmocka_unit_test(test_check__repair_looks_at_the_counters_itself),
       cmocka_unit_test(test_check__torn_newest_record_is_a_note),
       cmocka_unit_test(test_check__misplaced_journal_block_is_a_note),
       cmocka_unit_test(test_check__rotten_acknowledged_record_is_damage_and_the_tree_is_still_checked),

@@ -6,7 +6,7 @@
  * Order: open, index, then pages in any order.
  *
  * See: tests/unit/test_check_findings.c, test_repair.c. */
-#include "check/run_reader.h"
+#include "run/run_reader.h"
 
 #include <string.h>
 #include "format/record.h"
@@ -47,7 +47,12 @@ bool run_reader_entry(const struct run_reader *reader, uint32_t at, struct index
   uint64_t first = reader->pages->offset, end = first + reader->pages->length;
   return record.kind == RECORD_PUT && record.sequence == 0 &&
          index_entry_decode(record.value.data, record.value.size, entry) && entry->offset >= first &&
-         entry->offset <= end && entry->length <= end - entry->offset && entry->size <= reader->page_size;
+         entry->offset <= end && entry->length <= end - entry->offset &&
+         entry->size <= reader->page_size; /* guard: bounds */
+}
+
+bool run_reader_next_entry(const struct run_reader *reader, uint32_t at, uint64_t offset, struct index_entry *entry) {
+  return run_reader_entry(reader, at, entry) && entry->offset == offset; /* guard: bounds */
 }
 
 /* Where what is stored of the page is read to; NULL: no memory. */
