@@ -55,6 +55,8 @@ static int read_header(struct run_check *run, bool *usable) {
   *usable = false;
   if (run_reader_open(reader, &check->io, check->superblock.page_size, run->ptr, &failure) < 0)
     return run_failed(run, &failure, FOUND_RUN_HEADER, 0);
+  reader->window = check->window.data;
+  reader->window_size = check->window.capacity;
   uint32_t known = 2u + (object_section(&reader->header, SECTION_FILTER) != NULL);
   if (!reader->pages || reader->header.section_count != known) { /* guard: bounds */
     run_found(run, FOUND_RUN_SECTIONS, 0, "it has other sections than pages, index and filter");
