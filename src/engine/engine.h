@@ -1,7 +1,7 @@
 /* Engine: one open database. The parts: open.c (mount and close), recovery.c (what mount reads), format.c (new volumes),
  * memory.c (the budget), write_path.c (commits, journal, group commit), admission.c (what a write may have to wait for), maintain.c (drain, sweep,
  * structure), background.c (who does that, and when), checkpoint.c (the numbered steps), read_path.c (views, lookups),
- * cursor.c, gaps.c (what cursors may jump over), stats.c.
+ * discard.c, cursor.c, gaps.c (what cursors may jump over), stats.c.
  *
  * Locks, outermost first:
  *   tree    maintenance, one at a time: drains, sweeps, structure, checkpoints; held over device I/O; guards [t].
@@ -23,7 +23,7 @@
 #include "journal/journal.h"
 #include "memtable/memtable.h"
 #include "run/run_pieces.h"
-#include "space/space.h"
+#include "space/discard.h"
 #include "tree/policy.h"
 #include "tree/sweep.h"
 #include "tree/tally.h"
@@ -235,6 +235,14 @@ void engine_keep_room(struct wodan_db *db);
  * 0: until done; *more: work is left. */
 int engine_compact(struct wodan_db *db, const struct wodan_slice *lower, const struct wodan_slice *upper,
                    uint64_t budget, bool *more, struct wodan_error *error);
+
+/* ---- discards (discard.c); caller holds neither tree nor write ---------------------------------------------------- */
+
+int engine_discard_begin(struct wodan_db *db, const struct wodan_open_options *options, struct wodan_error *error);
+/* What is due, a few at a time. */
+void engine_discard(struct wodan_db *db);
+int engine_trim(struct wodan_db *db, const struct wodan_trim_options *options, struct wodan_trim_report *report,
+                struct wodan_error *error);
 
 /* ---- background (background.c) ------------------------------------------------------------------------------------ */
 
