@@ -8,7 +8,8 @@
  *  - a frame in a slot is not claimed, and its `slot` names that slot;
  *  - only an unclaimed frame without pins is claimed, by one compare-and-swap; a reader that pins a claimed frame backs
  *    off, and one that pinned in time checks the slot again, so it never sees a frame that serves another slot;
- *  - a frame's bytes change only while it is claimed.
+ *  - a frame's bytes change only while it is claimed, and its number of fills with them: who has pinned an unclaimed frame and
+ *    finds the number it knows has the bytes it knows, in whatever slot they are or were.
  *
  * Order: eviction empties the slot after the claim and before the frame is filled; publishing takes the claim off
  * before the slot is set. Slots are emptied only under the lock, so after cache_drop nobody touches them any more.
@@ -30,10 +31,11 @@ enum {
 
 struct frame {
   _Atomic uint64_t word;
-  cache_slot *slot;   /* NULL: in none. Written by the claim's holder, or under the lock */
-  struct frame *next; /* on the free list */
+  cache_slot *slot;      /* NULL: in none. Written by the claim's holder, or under the lock */
+  struct frame *next;    /* on the free list */
+  uint32_t number, fill; /* which frame; how often it was filled. Changed by the claim's holder */
   _Atomic bool referenced;
-  uint8_t unused[FRAME_HEAD - 8 - 2 * sizeof(void *) - 1];
+  uint8_t unused[FRAME_HEAD - 8 - 2 * sizeof(void *) - 8 - 1];
   uint8_t data[];
 };
 _Static_assert(offsetof(struct frame, data) == FRAME_HEAD, "the page header shares the frame's first cache line");
@@ -152,6 +154,27 @@ void cache_unpin(struct frame *frame) {
   (void)before;
 }
 
+bool cache_place(const struct frame *frame, struct cache_place *place) {
+  *place = (struct cache_place){.frame = frame->number, .fill = frame->fill};
+  return frame->fill <= CACHE_FILLS_MOST;
+}
+
+struct frame *cache_pin_at(struct cache *cache, struct cache_place place) {
+  struct frame *frame = frame_at(cache, place.frame);
+  uint64_t before = atomic_fetch_add_explicit(&frame->word, ONE_HIT + 1, memory_order_acquire);
+  if ((before & CLAIMED) || frame->fill != place.fill) {
+    atomic_fetch_sub_explicit(&frame->word, ONE_HIT + 1, memory_order_release);
+    return NULL;
+  }
+  if (!atomic_load_explicit(&frame->referenced, memory_order_relaxed))
+    atomic_store_explicit(&frame->referenced, true, memory_order_relaxed);
+  return frame;
+}
+
+void cache_prefetch_at(const struct cache *cache, struct cache_place place) {
+  __builtin_prefetch(frame_at(cache, place.frame));
+}
+
 const uint8_t *cache_data(const struct frame *frame) { return frame->data; }
 uint8_t *cache_fill(struct frame *frame) { return frame->data; }
 
@@ -178,8 +201,10 @@ static struct frame *take_new(struct cache *cache, size_t limit) {
     cache->slabs_count++;
     cache->room += slab_frames(cache, slab);
   }
-  struct frame *frame = frame_at(cache, cache->taken++);
+  struct frame *frame = frame_at(cache, cache->taken);
   atomic_init(&frame->word, CLAIMED);
+  frame->number = (uint32_t)cache->taken++;
+  frame->fill = 0;
   frame->slot = NULL;
   frame->next = NULL;
   atomic_init(&frame->referenced, false);
@@ -219,6 +244,7 @@ struct frame *cache_reserve(struct cache *cache) {
   lock_leave(&cache->lock);
   if (!frame) return NULL;
   frame->next = NULL;
+  if (frame->fill <= CACHE_FILLS_MOST) frame->fill++; /* beyond that it is found by its slot only */
   assert(!frame->slot);
   atomic_store_explicit(&frame->referenced, false, memory_order_relaxed);
   atomic_fetch_add_explicit(&frame->word, 1, memory_order_relaxed);

@@ -42,9 +42,9 @@ void engine_publish(struct wodan_db *db, struct node *root, struct tree_edit *ed
   lock_acquire(&db->write);
   rwlock_write(&db->state);
   db->node = root;
+  if (drained) db->drained = drained;
   rwlock_write_leave(&db->state);
   if (drained) {
-    db->drained = drained;
     db->frozen_drained = true;
     engine_promise(db);
   }

@@ -48,6 +48,7 @@ static void release(struct wodan_db *db) {
   journal_release(&db->journal);
   run_shelf_free(db->shelf);
   gaps_free(db->gaps);
+  locations_free(db->locations);
   cache_free(db->cache);
   compressor_free(db->env.compressor);
   space_free(db->space);
@@ -105,6 +106,7 @@ int engine_open(struct wodan_device *raw, const struct wodan_open_options *optio
   db->hooks = options->hooks;
   db->read_only = options->flags & WODAN_OPEN_READ_ONLY;
   db->no_auto_checkpoint = options->flags & WODAN_OPEN_NO_AUTO_CHECKPOINT;
+  db->no_locations = options->flags & WODAN_OPEN_NO_LOCATIONS;
   db->last_error.block = WODAN_NO_BLOCK;
   int status = open_locks(db, error);
   if (status == 0) status = device_init(&db->device, raw, error);
