@@ -24,7 +24,10 @@ enum {
   CACHE_LINE = 64,
   FRAME_HEAD = 44, /* data starts 20 bytes before a line ends: a page's header shares the line of the pins */
   SLAB_SIZE = 2 << 20,
+  INVERSE_BITS = 40, /* the error, index * per_slab, stays below 2^40 where the product is used */
+  INVERSE_MOST = 1 << 24,
 };
+_Static_assert(SLAB_SIZE / CACHE_LINE <= 1 << 15, "what a slab holds at most");
 #define CLAIMED  (UINT64_C(1) << 31)
 #define LOW_HALF UINT64_C(0xffffffff)
 #define ONE_HIT  (UINT64_C(1) << 32)
@@ -44,10 +47,11 @@ struct cache {
   struct mem *mem;
   struct lock lock;
   size_t frame_size;
-  size_t stride;   /* bytes from frame to frame, whole cache lines */
-  size_t limit;    /* frames in ordinary slabs */
-  size_t extra;    /* frames in the last slab, for when all others are pinned */
-  size_t per_slab; /* frames */
+  size_t stride;    /* bytes from frame to frame, whole cache lines */
+  size_t limit;     /* frames in ordinary slabs */
+  size_t extra;     /* frames in the last slab, for when all others are pinned */
+  size_t per_slab;  /* frames */
+  uint64_t inverse; /* 2^40 / per_slab, rounded up: a division takes as long as a quarter of a lookup's instructions */
   size_t slabs_max, slabs_count;
   uint8_t **slabs; /* the last one possible holds the extra frames */
   size_t taken;    /* frames handed out at least once: the first ones */
@@ -73,8 +77,12 @@ static size_t slab_bytes(const struct cache *cache, size_t index) {
 
 /* Frame `index` of those taken. Extra frames come behind the limit. */
 static struct frame *frame_at(const struct cache *cache, size_t index) {
-  size_t slab = index < cache->limit ? index / cache->per_slab : cache->slabs_max - 1;
-  size_t at = index < cache->limit ? index % cache->per_slab : index - cache->limit;
+  size_t slab = index < INVERSE_MOST ? (size_t)(index * cache->inverse >> INVERSE_BITS) : index / cache->per_slab;
+  size_t at = index - slab * cache->per_slab;
+  if (index >= cache->limit) {
+    slab = cache->slabs_max - 1;
+    at = index - cache->limit;
+  }
   return (struct frame *)(void *)(cache->slabs[slab] + at * cache->stride);
 }
 
@@ -87,6 +95,7 @@ static bool plan(struct cache *cache, size_t frame_size, size_t frames) {
   cache->limit = frames < CACHE_FRAMES_MIN ? CACHE_FRAMES_MIN : frames;
   cache->extra = cache->limit < CACHE_FRAMES_EXTRA ? cache->limit : CACHE_FRAMES_EXTRA;
   cache->per_slab = cache->stride < SLAB_SIZE ? SLAB_SIZE / cache->stride : 1;
+  cache->inverse = (UINT64_C(1) << INVERSE_BITS) / cache->per_slab + 1;
   cache->slabs_max = (cache->limit - 1) / cache->per_slab + 2;
   return cache->limit <= most / cache->stride;
 }

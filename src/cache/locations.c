@@ -26,8 +26,11 @@ _Static_assert(PLACES * sizeof(struct place) == LINE_SIZE, "a line is a cache li
 
 struct locations {
   struct mem *mem;
-  uint64_t lines; /* power of two */
-  size_t piece_lines, pieces;
+  _Atomic uint64_t lines; /* power of two: those in use, so that small data lie close together */
+  uint64_t lines_most;
+  _Atomic uint64_t filled; /* places, about */
+  unsigned piece_shift;    /* a piece has 1 << piece_shift lines */
+  size_t pieces;
   struct place *_Atomic piece[];
 };
 
@@ -36,7 +39,7 @@ static uint64_t floor_power(uint64_t n) { return UINT64_C(1) << (63 - __builtin_
 static size_t table_size(size_t pieces) { return sizeof(struct locations) + pieces * sizeof(struct place * _Atomic); }
 
 struct locations *locations_create(struct mem *mem, uint64_t bytes) {
-  enum { LINES_LEAST = 16 };
+  enum { LINES_LEAST = 16, LINES_FIRST = 1024 };
   if (bytes < LINES_LEAST * LINE_SIZE + table_size(1)) return NULL;
   uint64_t lines = floor_power((bytes - table_size(1)) / LINE_SIZE);
   uint64_t piece_lines = lines < PIECE_SIZE / LINE_SIZE ? lines : PIECE_SIZE / LINE_SIZE, pieces = lines / piece_lines;
@@ -47,13 +50,14 @@ struct locations *locations_create(struct mem *mem, uint64_t bytes) {
   struct locations *locations = mem_zalloc(mem, table_size((size_t)pieces));
   if (!locations) return NULL;
   locations->mem = mem;
-  locations->lines = lines;
-  locations->piece_lines = (size_t)piece_lines;
+  locations->lines_most = lines;
+  locations->lines = lines < LINES_FIRST ? lines : LINES_FIRST;
+  locations->piece_shift = (unsigned)__builtin_ctzll(piece_lines);
   locations->pieces = (size_t)pieces;
   return locations;
 }
 
-static size_t piece_size(const struct locations *locations) { return locations->piece_lines * LINE_SIZE; }
+static size_t piece_size(const struct locations *locations) { return (size_t)LINE_SIZE << locations->piece_shift; }
 
 void locations_free(struct locations *locations) {
   if (!locations) return;
@@ -62,11 +66,14 @@ void locations_free(struct locations *locations) {
   mem_free(locations->mem, locations, table_size(locations->pieces));
 }
 
+static struct place *line_at(const struct locations *locations, uint64_t line) {
+  struct place *piece = atomic_load_explicit(&locations->piece[line >> locations->piece_shift], memory_order_acquire);
+  return piece ? piece + (line & ((UINT64_C(1) << locations->piece_shift) - 1)) * PLACES : NULL;
+}
+
 /* The low bits choose the line; the highest two the place in it that is tried first. */
 static struct place *line_of(const struct locations *locations, uint64_t hash) {
-  uint64_t line = hash & (locations->lines - 1);
-  struct place *piece = atomic_load_explicit(&locations->piece[line / locations->piece_lines], memory_order_acquire);
-  return piece ? piece + line % locations->piece_lines * PLACES : NULL;
+  return line_at(locations, hash & (atomic_load_explicit(&locations->lines, memory_order_relaxed) - 1));
 }
 
 void locations_prefetch(const struct locations *locations, uint64_t hash) {
@@ -76,41 +83,55 @@ void locations_prefetch(const struct locations *locations, uint64_t hash) {
 
 bool locations_find(const struct locations *locations, uint64_t hash, uint64_t name, struct location *location) {
   const struct place *line = line_of(locations, hash);
-  for (unsigned i = 0; line && i < PLACES; i++) {
-    uint64_t word = atomic_load_explicit(&line[i].location, memory_order_acquire);
+  uint64_t words[PLACES];
+  unsigned found = 0; /* a bit a place: which of them it is is a coin tossed twice, not for a branch to guess */
+  if (!line) return false;
+  for (unsigned i = 0; i < PLACES; i++) {
+    words[i] = atomic_load_explicit(&line[i].location, memory_order_acquire);
     uint64_t check = atomic_load_explicit(&line[i].check, memory_order_acquire);
-    if ((word ^ check) != name || word == 0) continue;
-    location->offset = (uint32_t)(word & (LOCATION_OFFSETS - 1));
-    location->place.fill = (uint32_t)(word >> OFFSET_BITS & CACHE_FILLS_MOST);
-    location->place.frame = (uint32_t)(word >> (OFFSET_BITS + FILL_BITS));
-    return true;
+    found |= (unsigned)((words[i] ^ check) == name && words[i] != 0) << i;
   }
-  return false;
+  if (found == 0) return false;
+  uint64_t word = words[__builtin_ctz(found)];
+  location->offset = (uint32_t)(word & (LOCATION_OFFSETS - 1));
+  location->place.fill = (uint32_t)(word >> OFFSET_BITS & CACHE_FILLS_MOST);
+  location->place.frame = (uint32_t)(word >> (OFFSET_BITS + FILL_BITS));
+  return true;
 }
 
-/* The piece that the line is in, for the first time: two threads may try at once. */
-static struct place *add_piece(struct locations *locations, uint64_t hash) {
+/* The piece that a line is in, for the first time: two threads may try at once. False: no memory. */
+static bool add_piece(struct locations *locations, uint64_t line) {
   size_t size = piece_size(locations);
   size_t alignment = size == PIECE_SIZE ? PIECE_SIZE : LINE_SIZE;
   struct place *piece = mem_alloc_aligned(locations->mem, size, alignment), *none = NULL;
-  if (!piece) return NULL;
+  if (!piece) return false;
   if (size == PIECE_SIZE) mem_advise_huge(piece, size);
   memset(piece, 0, size);
-  uint64_t line = hash & (locations->lines - 1);
-  if (!atomic_compare_exchange_strong(&locations->piece[line / locations->piece_lines], &none, piece))
+  if (!atomic_compare_exchange_strong(&locations->piece[line >> locations->piece_shift], &none, piece))
     mem_free(locations->mem, piece, size);
-  return line_of(locations, hash);
+  return true;
+}
+
+/* Three quarters of the places are filled: twice as many lines. Half of what is kept is not found any more, and will be kept
+ * again when it is looked up. */
+static void count_filled(struct locations *locations) {
+  uint64_t filled = atomic_fetch_add_explicit(&locations->filled, 1, memory_order_relaxed);
+  uint64_t lines = atomic_load_explicit(&locations->lines, memory_order_relaxed);
+  if (lines < locations->lines_most && filled > lines * PLACES / 4 * 3)
+    atomic_compare_exchange_strong_explicit(&locations->lines, &lines, 2 * lines, memory_order_relaxed,
+                                            memory_order_relaxed);
 }
 
 void locations_keep(struct locations *locations, uint64_t hash, uint64_t name, const struct location *location) {
-  struct place *line = line_of(locations, hash);
-  if (!line) line = add_piece(locations, hash);
-  if (!line || location->place.frame >> (64 - OFFSET_BITS - FILL_BITS)) return;
+  if (location->place.frame >> (64 - OFFSET_BITS - FILL_BITS)) return;
   assert(location->offset < LOCATION_OFFSETS && location->place.fill > 0 && location->place.fill <= CACHE_FILLS_MOST);
+  uint64_t number = hash & (atomic_load_explicit(&locations->lines, memory_order_relaxed) - 1);
+  struct place *line = line_at(locations, number);
+  if (!line && (!add_piece(locations, number) || !(line = line_at(locations, number)))) return;
   unsigned at = (unsigned)(hash >> 62);
-  if (atomic_load_explicit(&line[at].location, memory_order_relaxed))
-    for (unsigned i = 0; i < PLACES; i++)
-      if (!atomic_load_explicit(&line[i].location, memory_order_relaxed)) at = i;
+  for (unsigned i = 0; i < PLACES && atomic_load_explicit(&line[at].location, memory_order_relaxed); i++)
+    if (!atomic_load_explicit(&line[i].location, memory_order_relaxed)) at = i;
+  if (!atomic_load_explicit(&line[at].location, memory_order_relaxed)) count_filled(locations);
   uint64_t word = (uint64_t)location->place.frame << (OFFSET_BITS + FILL_BITS) |
                   (uint64_t)location->place.fill << OFFSET_BITS | location->offset;
   atomic_store_explicit(&line[at].location, word, memory_order_release);

@@ -18,7 +18,7 @@ static int open_sources(struct wodan_cursor *cursor, struct wodan_error *error) 
   struct iterator **sources = mem_array(mem, capacity, sizeof(struct iterator *));
   if (!sources) return status_nomem(error);
   int status = 0;
-  rwlock_read(&cursor->db->state);
+  striped_read(&cursor->db->state);
   struct memtable *tables[2] = {view->active, view->frozen};
   for (int i = 0; i < 2 && status == 0; i++) {
     if (!tables[i] || memtable_count(tables[i]) == 0) continue;
@@ -29,7 +29,7 @@ static int open_sources(struct wodan_cursor *cursor, struct wodan_error *error) 
     else
       status = status_nomem(error);
   }
-  rwlock_read_leave(&cursor->db->state);
+  striped_read_leave(&cursor->db->state);
   if (status == 0) status = node_sources(view->node, sources + n, error);
   if (status == 0) {
     cursor->merge = merge_open(mem, sources, n + node_source_count(view->node));
@@ -55,8 +55,8 @@ int cursor_init(struct wodan_cursor *cursor, struct wodan_db *db, const struct w
 
 static void tell_moves(struct wodan_cursor *cursor) {
   if (cursor->moves == 0) return;
-  count(&cursor->db->counters.cursor_moves, cursor->moves);
-  count(&cursor->db->counters.user_bytes_read, cursor->moved_bytes);
+  striped_add(&cursor->db->reading, READ_MOVES, cursor->moves);
+  striped_add(&cursor->db->reading, READ_BYTES, cursor->moved_bytes);
   cursor->moves = 0;
   cursor->moved_bytes = 0;
 }
@@ -146,10 +146,10 @@ static void remember_gap(struct wodan_cursor *cursor, bool back, struct wodan_sl
     if (key.data) range.lower = key;
     if (in_table(it)) range.upper = it->record.key;
   }
-  if (!cursor->shared) rwlock_read(&db->state);
+  if (!cursor->shared) striped_read(&db->state);
   if (atomic_load_explicit(&db->sequence, memory_order_relaxed) == cursor->view.sequence)
     gaps_add(db->gaps, &range, cursor->view.sequence, back);
-  if (!cursor->shared) rwlock_read_leave(&db->state);
+  if (!cursor->shared) striped_read_leave(&db->state);
 }
 
 static int move_visible(struct wodan_cursor *cursor, enum cursor_move move, struct wodan_slice key,
@@ -214,13 +214,13 @@ bool cursor_glide(struct wodan_cursor *cursor, bool back) {
 int cursor_move(struct wodan_cursor *cursor, enum cursor_move move, struct wodan_slice key, struct wodan_error *error) {
   bool steps = move == CURSOR_NEXT || move == CURSOR_PREV;
   if (steps && !cursor->valid) return WODAN_DONE;
-  if (cursor->shared) rwlock_read(&cursor->db->state);
+  if (cursor->shared) striped_read(&cursor->db->state);
   int status = steps && cursor->glide.on ? leave_stretch(cursor, error) : 0;
   cursor->glide.on = false;
   if (status == 0) status = move_visible(cursor, move, key, error);
   cursor->valid = status == 0 && in_table(cursor->merge);
   if (steps && cursor->valid) try_stretch(cursor, move == CURSOR_PREV);
-  if (cursor->shared) rwlock_read_leave(&cursor->db->state);
+  if (cursor->shared) striped_read_leave(&cursor->db->state);
   if (status < 0 || !cursor->valid) {
     tell_moves(cursor);
     return status < 0 ? status : WODAN_DONE;

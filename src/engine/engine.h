@@ -15,7 +15,7 @@
 #define ENGINE_ENGINE_H
 
 #include <wodan/wodan.h>
-#include "base/thread.h"
+#include "base/striped.h"
 #include "cache/locations.h"
 #include "codec/compress.h"
 #include "engine/gaps.h"
@@ -46,9 +46,17 @@ struct drain {
   uint64_t left; /* bytes of records */
 };
 
+/* Counters that readers change. */
+enum reading {
+  READ_GETS,
+  READ_MISSES, /* gets that found nothing, or failed */
+  READ_MOVES,  /* of cursors */
+  READ_BYTES,  /* keys and values given to the user */
+  READ_PINS,   /* views, cursors, pinned values: what keeps the database open */
+};
+
 struct engine_counters {
-  _Atomic uint64_t gets, gets_found, puts, deletes, batches, syncs, checkpoints, cursor_moves;
-  _Atomic uint64_t user_bytes_written, user_bytes_read;
+  _Atomic uint64_t puts, deletes, batches, syncs, checkpoints, user_bytes_written;
   _Atomic uint64_t run_bytes, leaf_bytes, node_bytes;
   struct run_counters pages;
   _Atomic uint64_t put_delays[WODAN_DELAY_BUCKETS], put_delay_max, put_work_max;
@@ -76,7 +84,7 @@ struct wodan_db {
   struct lock gate, tree; /* who waits for tree holds gate, so that the next in line is not passed */
   struct lock write;
   struct condition synced; /* with write: sync_running fell */
-  struct rwlock state;
+  struct striped_lock state;
   struct lock views_lock, error_lock;
   struct wodan_error last_error;
 
@@ -126,7 +134,7 @@ struct wodan_db {
   uint64_t idle_at;          /* [w] sequence at which it last began what can wait */
 
   struct wodan_view *oldest_view, *newest_view; /* under views_lock */
-  _Atomic uint64_t pins;                        /* views, cursors, pinned values */
+  struct striped_counters reading;              /* enum reading */
   _Atomic uint64_t batches;                     /* not freed yet */
   struct engine_counters counters;
 };

@@ -40,10 +40,10 @@ void engine_publish(struct wodan_db *db, struct node *root, struct tree_edit *ed
     space_defer(db->space, ptr->extents, ptr->extent_count, ptr->generation);
   }
   lock_acquire(&db->write);
-  rwlock_write(&db->state);
+  striped_write(&db->state);
   db->node = root;
   if (drained) db->drained = drained;
-  rwlock_write_leave(&db->state);
+  striped_write_leave(&db->state);
   if (drained) {
     db->frozen_drained = true;
     engine_promise(db);

@@ -211,7 +211,7 @@ static int pinned(struct wodan_db *db, uint64_t bytes, const char *what, struct 
     return status_set(error, WODAN_EPINNED, 0, WODAN_NO_BLOCK,
                       "open views hold memory: %llu bytes of %s; the oldest view is of sequence %llu",
                       (unsigned long long)bytes, what, (unsigned long long)sequence);
-  if (atomic_load(&db->pins))
+  if (striped_sum(&db->reading, READ_PINS))
     return status_set(error, WODAN_EPINNED, 0, WODAN_NO_BLOCK, "pinned values hold memory: %llu bytes of %s",
                       (unsigned long long)bytes, what);
   return 0;

@@ -34,7 +34,7 @@ static void set_up(struct wodan_db *db) {
 
 static int open_locks(struct wodan_db *db, struct wodan_error *error) {
   int failed = lock_init(&db->gate) | lock_init(&db->tree) | lock_init(&db->write) | lock_init(&db->views_lock) |
-               lock_init(&db->error_lock) | rwlock_init(&db->state) | condition_init(&db->synced) |
+               lock_init(&db->error_lock) | striped_init(&db->state) | condition_init(&db->synced) |
                condition_init(&db->work) | condition_init(&db->progress);
   return failed ? status_nomem(error) : 0;
 }
@@ -57,7 +57,7 @@ static void release(struct wodan_db *db) {
   lock_release(&db->write);
   lock_release(&db->views_lock);
   lock_release(&db->error_lock);
-  rwlock_release(&db->state);
+  striped_release(&db->state);
   condition_release(&db->synced);
   condition_release(&db->work);
   condition_release(&db->progress);
@@ -148,7 +148,7 @@ int engine_close(struct wodan_db *db, struct wodan_error *error) {
   struct wodan_error unasked;
   if (!error) error = &unasked; /* what fails below is kept as the cause */
   lock_acquire(&db->write);
-  uint64_t pins = atomic_load(&db->pins) + atomic_load(&db->batches);
+  uint64_t pins = striped_sum(&db->reading, READ_PINS) + atomic_load(&db->batches);
   if (pins) {
     lock_leave(&db->write);
     status_set(error, WODAN_EBUSY, 0, WODAN_NO_BLOCK, "%llu views, cursors, batches or pinned values are still open",

@@ -32,11 +32,11 @@ void engine_view_init(struct wodan_db *db, struct wodan_view *view, const struct
     if (view->frozen) memtable_ref(view->frozen);
     node_ref(view->node);
   } else {
-    rwlock_read(&db->state);
+    striped_read(&db->state);
     capture(db, view);
-    rwlock_read_leave(&db->state);
+    striped_read_leave(&db->state);
   }
-  count(&db->pins, 1);
+  striped_add(&db->reading, READ_PINS, 1);
   lock_acquire(&db->views_lock);
   view->newer = NULL;
   view->older = db->newest_view;
@@ -56,7 +56,7 @@ void engine_view_release(struct wodan_view *view) {
   node_unref(view->node);
 }
 
-void engine_unpin(struct wodan_db *db) { atomic_fetch_sub(&db->pins, 1); }
+void engine_unpin(struct wodan_db *db) { striped_take(&db->reading, READ_PINS, 1); }
 
 /* ---- lookups ---------------------------------------------------------------------------------------------------- */
 
@@ -103,13 +103,13 @@ int engine_get(struct wodan_db *db, struct wodan_view *view, struct wodan_slice 
   engine_locate_begin(db, hash);
   *pin = NULL;
   *table = NULL;
-  rwlock_read(&db->state);
+  striped_read(&db->state);
   struct moment at = moment_of(db, view);
   int status = look_in_tables(&at, key, hash, &record, table);
   if (status == WODAN_ENOTFOUND && engine_locate(db, hash, at.drained, &where))
     status = look_at_location(db, &where, key, &record, pin);
   if (status == WODAN_ENOTFOUND) node_ref(at.node);
-  rwlock_read_leave(&db->state);
+  striped_read_leave(&db->state);
   if (status == WODAN_ENOTFOUND) {
     status = node_get(at.node, key, &record, pin, error);
     if (status == 0) engine_keep_location(db, hash, at.drained, &record, *pin);
@@ -188,11 +188,11 @@ void engine_get_many(struct wodan_db *db, struct wodan_view *view, struct engine
     lookups[i].hash = memtable_hash(lookups[i].in_tree.key);
     engine_locate_begin(db, lookups[i].hash);
   }
-  rwlock_read(&db->state);
+  striped_read(&db->state);
   struct moment at = moment_of(db, view);
   size_t left_count = look_around(db, &at, lookups, count, left);
   if (left_count) node_ref(at.node);
-  rwlock_read_leave(&db->state);
+  striped_read_leave(&db->state);
   if (left_count) {
     look_in_tree(db, &at, left, left_count, error);
     node_unref(at.node);
