@@ -15,6 +15,7 @@
 #include <assert.h>
 #include <string.h>
 
+enum { LINES_LEAST = 16, LINES_FIRST = 1024 };
 enum { PLACES = 4, LINE_SIZE = 64, PIECE_SIZE = 2 << 20, OFFSET_BITS = 14, FILL_BITS = 26 };
 _Static_assert(LOCATION_OFFSETS == 1 << OFFSET_BITS, "what a word holds");
 _Static_assert(CACHE_FILLS_MOST == (1 << FILL_BITS) - 1, "what a word holds");
@@ -28,8 +29,7 @@ struct locations {
   struct mem *mem;
   _Atomic uint64_t lines; /* power of two: those in use, so that small data lie close together */
   uint64_t lines_most;
-  _Atomic uint64_t filled; /* places, about */
-  unsigned piece_shift;    /* a piece has 1 << piece_shift lines */
+  unsigned piece_shift; /* a piece has 1 << piece_shift lines */
   size_t pieces;
   struct place *_Atomic piece[];
 };
@@ -39,7 +39,6 @@ static uint64_t floor_power(uint64_t n) { return UINT64_C(1) << (63 - __builtin_
 static size_t table_size(size_t pieces) { return sizeof(struct locations) + pieces * sizeof(struct place * _Atomic); }
 
 struct locations *locations_create(struct mem *mem, uint64_t bytes) {
-  enum { LINES_LEAST = 16, LINES_FIRST = 1024 };
   if (bytes < LINES_LEAST * LINE_SIZE + table_size(1)) return NULL;
   uint64_t lines = floor_power((bytes - table_size(1)) / LINE_SIZE);
   uint64_t piece_lines = lines < PIECE_SIZE / LINE_SIZE ? lines : PIECE_SIZE / LINE_SIZE, pieces = lines / piece_lines;
@@ -55,6 +54,13 @@ struct locations *locations_create(struct mem *mem, uint64_t bytes) {
   locations->piece_shift = (unsigned)__builtin_ctzll(piece_lines);
   locations->pieces = (size_t)pieces;
   return locations;
+}
+
+void locations_expect(struct locations *locations, uint64_t count) {
+  uint64_t lines = LINES_FIRST;
+  while (lines < locations->lines_most && lines * PLACES < 2 * count) lines *= 2;
+  if (lines > locations->lines_most) lines = locations->lines_most;
+  atomic_store_explicit(&locations->lines, lines, memory_order_relaxed);
 }
 
 static size_t piece_size(const struct locations *locations) { return (size_t)LINE_SIZE << locations->piece_shift; }
@@ -112,16 +118,6 @@ static bool add_piece(struct locations *locations, uint64_t line) {
   return true;
 }
 
-/* Three quarters of the places are filled: twice as many lines. Half of what is kept is not found any more, and will be kept
- * again when it is looked up. */
-static void count_filled(struct locations *locations) {
-  uint64_t filled = atomic_fetch_add_explicit(&locations->filled, 1, memory_order_relaxed);
-  uint64_t lines = atomic_load_explicit(&locations->lines, memory_order_relaxed);
-  if (lines < locations->lines_most && filled > lines * PLACES / 4 * 3)
-    atomic_compare_exchange_strong_explicit(&locations->lines, &lines, 2 * lines, memory_order_relaxed,
-                                            memory_order_relaxed);
-}
-
 void locations_keep(struct locations *locations, uint64_t hash, uint64_t name, const struct location *location) {
   if (location->place.frame >> (64 - OFFSET_BITS - FILL_BITS)) return;
   assert(location->offset < LOCATION_OFFSETS && location->place.fill > 0 && location->place.fill <= CACHE_FILLS_MOST);
@@ -131,7 +127,6 @@ void locations_keep(struct locations *locations, uint64_t hash, uint64_t name, c
   unsigned at = (unsigned)(hash >> 62);
   for (unsigned i = 0; i < PLACES && atomic_load_explicit(&line[at].location, memory_order_relaxed); i++)
     if (!atomic_load_explicit(&line[i].location, memory_order_relaxed)) at = i;
-  if (!atomic_load_explicit(&line[at].location, memory_order_relaxed)) count_filled(locations);
   uint64_t word = (uint64_t)location->place.frame << (OFFSET_BITS + FILL_BITS) |
                   (uint64_t)location->place.fill << OFFSET_BITS | location->offset;
   atomic_store_explicit(&line[at].location, word, memory_order_release);

@@ -20,6 +20,10 @@ enum { LOCATION_OFFSETS = 1 << 14 };
 struct locations *locations_create(struct mem *mem, uint64_t bytes);
 void locations_free(struct locations *locations); /* NULL is allowed */
 
+/* About how many locations there will be: what is kept is found no more, and what is kept from now on lies no further apart than
+ * need be. For when all names are new. */
+void locations_expect(struct locations *locations, uint64_t count);
+
 /* name: where it stands depends on `hash` alone, which is part of the name. */
 void locations_prefetch(const struct locations *locations, uint64_t hash);
 bool locations_find(const struct locations *locations, uint64_t hash, uint64_t name, struct location *location);

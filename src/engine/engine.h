@@ -322,6 +322,8 @@ void engine_get_many(struct wodan_db *db, struct wodan_view *view, struct engine
 
 /* ---- lookups by location (locate.c), step by step so that several overlap their cache misses ---------------------- */
 
+/* The tree has got new records. Caller holds state for writing, or nobody else has the database yet. */
+void engine_locate_anew(struct wodan_db *db);
 void engine_locate_begin(struct wodan_db *db, uint64_t hash); /* asks for what engine_locate will touch */
 /* Where the newest record at a moment is, as memtable_hash of its key and `drained` tell; false: not known. */
 bool engine_locate(struct wodan_db *db, uint64_t hash, uint64_t drained, struct location *location);

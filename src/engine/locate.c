@@ -13,6 +13,11 @@
 /* Different for every two moments and the same hash, as the factor is odd. */
 static uint64_t name_of(uint64_t hash, uint64_t drained) { return hash ^ drained * UINT64_C(0x9e3779b97f4a7c15); }
 
+void engine_locate_anew(struct wodan_db *db) {
+  const struct node_sums *sums = &db->node->sums;
+  if (db->locations) locations_expect(db->locations, (sums->leaf_bytes + sums->run_bytes) / USUAL_RECORD);
+}
+
 void engine_locate_begin(struct wodan_db *db, uint64_t hash) {
   if (db->locations) locations_prefetch(db->locations, hash);
 }

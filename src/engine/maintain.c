@@ -42,7 +42,10 @@ void engine_publish(struct wodan_db *db, struct node *root, struct tree_edit *ed
   lock_acquire(&db->write);
   striped_write(&db->state);
   db->node = root;
-  if (drained) db->drained = drained;
+  if (drained) {
+    db->drained = drained;
+    engine_locate_anew(db);
+  }
   striped_write_leave(&db->state);
   if (drained) {
     db->frozen_drained = true;
