@@ -226,10 +226,12 @@ class Build:
         count = (len(texts) + 1) * GUARDS_A_FILE
         write(f"{self.folder}/guards.h", GUARDS_H)
         write(f"{self.folder}/guards.c", GUARDS_C % count)
-        for place, _, names in os.walk(os.path.join(TOP, "src")):
-            for name in names:
-                path = os.path.relpath(os.path.join(place, name), TOP)
-                write(f"{self.folder}/{path}", texts.get(path) or read(path))
+        there = {os.path.relpath(path, TOP) for path in self.paths(os.path.join(TOP, "src"))}
+        for path in self.paths(f"{self.folder}/src"):
+            if os.path.relpath(path, self.folder) not in there:
+                os.remove(path)  # moved since the folder was made
+        for path in there:
+            write(f"{self.folder}/{path}", texts.get(path) or read(path))
         sources = sorted(p for p in self.paths(f"{self.folder}/src") if p.endswith(".c"))
         support = sorted(p for p in self.paths(f"{TOP}/tests/support") if p.endswith(".c"))
         lines = [f"flags = {FLAGS} -I{TOP}/include -I{self.folder}/src -I{TOP}/tests -I{TOP}/fuzz -include {self.folder}/guards.h",

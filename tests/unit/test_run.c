@@ -1,6 +1,7 @@
 /* Runs: built and read back through a memory device, with blocks from 512 bytes up; life, memory, threads. */
 #include <pthread.h>
 #include "run_world.h"
+#include "support/sanitized.h"
 
 /* ---- building and reading ------------------------------------------------------------------------------------ */
 
@@ -538,5 +539,6 @@ int main(void) {
       cmocka_unit_test(test_run__every_allocation_may_fail),
       cmocka_unit_test(test_run__many_threads_load_read_and_evict),
   };
+  if (RACES_WATCHED) cmocka_set_test_filter("*__many_threads_*");
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
