@@ -58,6 +58,9 @@ enum wodan_open_flags {
                                         means that no checkpoint would help */
   WODAN_OPEN_INLINE = 16, /* no background thread: writers do the maintenance themselves, in slices of at most 1 MiB a
                              commit. Builds without threads always do */
+  WODAN_OPEN_NO_LOCATIONS =
+      32, /* does not keep in memory where single records are, and so looks every key up in the tree:
+                                   the same answers, later; for tests, and where every byte should be for pages */
 };
 
 struct wodan_open_options {

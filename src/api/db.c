@@ -95,7 +95,7 @@ int wodan_open(struct wodan_device *device, const struct wodan_open_options *opt
   int status = take_options(&ours, sizeof ours, options, options ? options->size : 0, error);
   if (status < 0) return status;
   const uint32_t known = WODAN_OPEN_READ_ONLY | WODAN_OPEN_OLDER_ROOT | WODAN_OPEN_DIRECT |
-                         WODAN_OPEN_NO_AUTO_CHECKPOINT | WODAN_OPEN_INLINE;
+                         WODAN_OPEN_NO_AUTO_CHECKPOINT | WODAN_OPEN_INLINE | WODAN_OPEN_NO_LOCATIONS;
   if (ours.flags & ~known)
     return status_set(error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "the open flags 0x%x are not known",
                       (unsigned)(ours.flags & ~known));

@@ -40,11 +40,14 @@ void engine_publish(struct wodan_db *db, struct node *root, struct tree_edit *ed
     space_defer(db->space, ptr->extents, ptr->extent_count, ptr->generation);
   }
   lock_acquire(&db->write);
-  rwlock_write(&db->state);
+  striped_write(&db->state);
   db->node = root;
-  rwlock_write_leave(&db->state);
   if (drained) {
     db->drained = drained;
+    engine_locate_anew(db);
+  }
+  striped_write_leave(&db->state);
+  if (drained) {
     db->frozen_drained = true;
     engine_promise(db);
   }

@@ -81,16 +81,17 @@ static void view_stats(struct wodan_db *db, struct wodan_stats *stats) {
 
 void engine_stats(struct wodan_db *db, struct wodan_stats *stats) {
   const struct engine_counters *c = &db->counters;
-  stats->gets = get(&c->gets);
-  stats->gets_found = get(&c->gets_found);
+  uint64_t misses = striped_sum(&db->reading, READ_MISSES); /* before gets, which count first: never more than those */
+  stats->gets = striped_sum(&db->reading, READ_GETS);
+  stats->gets_found = stats->gets - misses;
   stats->puts = get(&c->puts);
   stats->deletes = get(&c->deletes);
   stats->batches = get(&c->batches);
   stats->syncs = get(&c->syncs);
   stats->checkpoints = get(&c->checkpoints);
-  stats->cursor_moves = get(&c->cursor_moves);
+  stats->cursor_moves = striped_sum(&db->reading, READ_MOVES);
   stats->user_bytes_written = get(&c->user_bytes_written);
-  stats->user_bytes_read = get(&c->user_bytes_read);
+  stats->user_bytes_read = striped_sum(&db->reading, READ_BYTES);
   stats->run_write_bytes = get(&c->run_bytes);
   stats->leaf_write_bytes = get(&c->leaf_bytes);
   stats->node_write_bytes = get(&c->node_bytes);
@@ -101,7 +102,7 @@ void engine_stats(struct wodan_db *db, struct wodan_stats *stats) {
   delay_stats(c, stats);
   view_stats(db, stats);
   stats->maintenance_bytes = get(&db->worked);
-  stats->pinned_views = atomic_load(&db->pins);
+  stats->pinned_views = striped_sum(&db->reading, READ_PINS);
   stats->memory_budget = db->memory_budget;
   stats->memory_used = atomic_load(&db->mem.used);
   stats->memory_peak = atomic_load(&db->mem.peak);
