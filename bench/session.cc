@@ -73,6 +73,12 @@ void Session::warm() {
   uint64_t count = 0;
   for (bool more = reader->first(&record); more; more = reader->next(&record)) count++;
   if (count < records_.count()) bench_die("%s: only %llu records are there", kind_.title, (unsigned long long)count);
+  for (uint64_t rank = 0; rank < records_.count(); rank++) {
+    char key[Records::key_size];
+    Bytes value;
+    records_.key(rank, key);
+    if (!reader->get({key, sizeof key}, &value)) bench_die("%s: a record is missing", kind_.title);
+  }
 }
 
 void Session::fill() {

@@ -91,6 +91,13 @@ struct wodan_stats {
   uint64_t leaf_pages_passed;                       /* part of both: compressed ones taken over as they were stored */
   uint64_t leaf_page_bytes, leaf_page_stored_bytes; /* of the pages; of what stands on the device for them */
   uint64_t pages_read, pages_read_bytes, pages_read_stored_bytes; /* the same of pages read */
+  /* discards, bytes of blocks: freed = waiting + saved + done + refused, and one that is under way, where wodan_trim took
+   * nothing that did not wait; all 0 where nothing is to be discarded */
+  uint64_t discard_freed;   /* became free since the open */
+  uint64_t discard_waiting; /* of it now */
+  uint64_t discard_saved;   /* used again before it was discarded */
+  uint64_t discard_done;    /* discarded */
+  uint64_t discard_refused; /* by the device */
 };
 
 /* The whole numbers of struct wodan_stats but the histogram, by name: for who prints or exports them all. */
@@ -107,6 +114,7 @@ struct wodan_stats {
   X(journal_write_bytes) X(run_write_bytes) X(leaf_write_bytes) X(node_write_bytes) \
   X(leaf_pages) X(leaf_pages_packed) X(leaf_pages_passed) X(leaf_page_bytes) X(leaf_page_stored_bytes) \
   X(pages_read) X(pages_read_bytes) X(pages_read_stored_bytes) \
+  X(discard_freed) X(discard_waiting) X(discard_saved) X(discard_done) X(discard_refused) \
   X(put_delay_max) X(put_work_max)
 /* clang-format on */
 

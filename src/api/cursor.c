@@ -32,8 +32,14 @@ static int move(struct wodan_cursor *cursor, enum cursor_move how, struct wodan_
 
 int wodan_cursor_first(struct wodan_cursor *cursor) { return move(cursor, CURSOR_FIRST, (struct wodan_slice){0}); }
 int wodan_cursor_last(struct wodan_cursor *cursor) { return move(cursor, CURSOR_LAST, (struct wodan_slice){0}); }
-int wodan_cursor_next(struct wodan_cursor *cursor) { return move(cursor, CURSOR_NEXT, (struct wodan_slice){0}); }
-int wodan_cursor_prev(struct wodan_cursor *cursor) { return move(cursor, CURSOR_PREV, (struct wodan_slice){0}); }
+
+int wodan_cursor_next(struct wodan_cursor *cursor) {
+  return cursor && cursor_glide(cursor, false) ? 0 : move(cursor, CURSOR_NEXT, (struct wodan_slice){0});
+}
+
+int wodan_cursor_prev(struct wodan_cursor *cursor) {
+  return cursor && cursor_glide(cursor, true) ? 0 : move(cursor, CURSOR_PREV, (struct wodan_slice){0});
+}
 
 /* Any key may be sought: an empty one stands before all, one beyond the limit is longer than every stored key. */
 static int seek(struct wodan_cursor *cursor, enum cursor_move how, struct wodan_slice key) {
@@ -57,11 +63,9 @@ int wodan_cursor_seek_back(struct wodan_cursor *cursor, struct wodan_slice key) 
 }
 
 struct wodan_slice wodan_cursor_key(const struct wodan_cursor *cursor) {
-  if (!cursor || !cursor->valid) return (struct wodan_slice){0};
-  struct wodan_slice key = cursor->merge->record.key;
-  return (struct wodan_slice){(const uint8_t *)key.data + TABLE_ID_SIZE, key.size - TABLE_ID_SIZE};
+  return cursor && cursor->valid ? cursor->key : (struct wodan_slice){0};
 }
 
 struct wodan_slice wodan_cursor_value(const struct wodan_cursor *cursor) {
-  return cursor && cursor->valid ? cursor->merge->record.value : (struct wodan_slice){0};
+  return cursor && cursor->valid ? cursor->value : (struct wodan_slice){0};
 }

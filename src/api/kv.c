@@ -6,14 +6,14 @@ static int lookup(struct wodan_db *db, struct wodan_view *view, struct wodan_sli
                   struct frame **pin, struct memtable **table, struct wodan_error *error) {
   struct api_key buffer;
   struct wodan_slice tree_key;
-  count(&db->counters.gets, 1);
+  striped_add(&db->reading, READ_GETS, 1);
   int status = api_key(db, key, &buffer, &tree_key, error);
   if (status == 0) status = api_view(db, view, error);
   if (status == 0) status = engine_get(db, view, tree_key, value, pin, table, error);
-  if (status == 0) {
-    count(&db->counters.gets_found, 1);
-    count(&db->counters.user_bytes_read, value->size);
-  }
+  if (status == 0)
+    striped_add(&db->reading, READ_BYTES, value->size);
+  else
+    striped_add(&db->reading, READ_MISSES, 1);
   return status;
 }
 
@@ -69,7 +69,7 @@ int wodan_get_pinned(struct wodan_db *db, struct wodan_view *view, struct wodan_
   if (status < 0) return api_result(db, status, &error);
   pinned->owner[0] = pin;
   pinned->owner[1] = table;
-  count(&db->pins, 1);
+  striped_add(&db->reading, READ_PINS, 1);
   return 0;
 }
 
@@ -77,7 +77,7 @@ void wodan_unpin(struct wodan_db *db, struct wodan_pinned *pinned) {
   if (!db || !pinned || (!pinned->owner[0] && !pinned->owner[1])) return;
   let_go(pinned->owner[0], pinned->owner[1]);
   *pinned = (struct wodan_pinned){0};
-  atomic_fetch_sub(&db->pins, 1);
+  striped_take(&db->reading, READ_PINS, 1);
 }
 
 /* ---- several at once -------------------------------------------------------------------------------------------- */
@@ -122,10 +122,10 @@ static int pass_give(struct wodan_db *db, const struct pass *pass, struct wodan_
     bytes += lookup->value.size;
     found++;
   }
-  count(&db->pins, found);
-  count(&db->counters.gets, pass->count);
-  count(&db->counters.gets_found, found);
-  count(&db->counters.user_bytes_read, bytes);
+  striped_add(&db->reading, READ_PINS, found);
+  striped_add(&db->reading, READ_GETS, pass->count);
+  striped_add(&db->reading, READ_MISSES, pass->count - found);
+  striped_add(&db->reading, READ_BYTES, bytes);
   return failure;
 }
 
@@ -153,7 +153,7 @@ void wodan_unpin_many(struct wodan_db *db, struct wodan_pinned *pinned, size_t c
     pinned[i] = (struct wodan_pinned){0};
     held++;
   }
-  if (held) atomic_fetch_sub(&db->pins, held);
+  if (held) striped_take(&db->reading, READ_PINS, held);
 }
 
 /* ---- one operation ---------------------------------------------------------------------------------------------- */

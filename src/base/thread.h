@@ -56,6 +56,7 @@ static inline int thread_start(struct thread *t, void *(*run)(void *), void *con
   return -1;
 }
 static inline void thread_join(struct thread *t) { (void)t; }
+static inline uint64_t thread_number(void) { return 0; }
 #else
 #include <pthread.h>
 #include <time.h>
@@ -116,6 +117,8 @@ static inline int thread_start(struct thread *t, void *(*run)(void *), void *con
   return pthread_create(&t->id, NULL, run, context);
 }
 static inline void thread_join(struct thread *t) { pthread_join(t->id, NULL); }
+/* A number of the calling thread that no other has at the same time. */
+static inline uint64_t thread_number(void) { return (uint64_t)(uintptr_t)pthread_self(); }
 #endif
 
 #endif

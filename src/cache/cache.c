@@ -8,7 +8,8 @@
  *  - a frame in a slot is not claimed, and its `slot` names that slot;
  *  - only an unclaimed frame without pins is claimed, by one compare-and-swap; a reader that pins a claimed frame backs
  *    off, and one that pinned in time checks the slot again, so it never sees a frame that serves another slot;
- *  - a frame's bytes change only while it is claimed.
+ *  - a frame's bytes change only while it is claimed, and its number of fills with them: who has pinned an unclaimed frame and
+ *    finds the number it knows has the bytes it knows, in whatever slot they are or were.
  *
  * Order: eviction empties the slot after the claim and before the frame is filled; publishing takes the claim off
  * before the slot is set. Slots are emptied only under the lock, so after cache_drop nobody touches them any more.
@@ -23,17 +24,21 @@ enum {
   CACHE_LINE = 64,
   FRAME_HEAD = 44, /* data starts 20 bytes before a line ends: a page's header shares the line of the pins */
   SLAB_SIZE = 2 << 20,
+  INVERSE_BITS = 40, /* the error, index * per_slab, stays below 2^40 where the product is used */
+  INVERSE_MOST = 1 << 24,
 };
+_Static_assert(SLAB_SIZE / CACHE_LINE <= 1 << 15, "what a slab holds at most");
 #define CLAIMED  (UINT64_C(1) << 31)
 #define LOW_HALF UINT64_C(0xffffffff)
 #define ONE_HIT  (UINT64_C(1) << 32)
 
 struct frame {
   _Atomic uint64_t word;
-  cache_slot *slot;   /* NULL: in none. Written by the claim's holder, or under the lock */
-  struct frame *next; /* on the free list */
+  cache_slot *slot;      /* NULL: in none. Written by the claim's holder, or under the lock */
+  struct frame *next;    /* on the free list */
+  uint32_t number, fill; /* which frame; how often it was filled. Changed by the claim's holder */
   _Atomic bool referenced;
-  uint8_t unused[FRAME_HEAD - 8 - 2 * sizeof(void *) - 1];
+  uint8_t unused[FRAME_HEAD - 8 - 2 * sizeof(void *) - 8 - 1];
   uint8_t data[];
 };
 _Static_assert(offsetof(struct frame, data) == FRAME_HEAD, "the page header shares the frame's first cache line");
@@ -42,10 +47,11 @@ struct cache {
   struct mem *mem;
   struct lock lock;
   size_t frame_size;
-  size_t stride;   /* bytes from frame to frame, whole cache lines */
-  size_t limit;    /* frames in ordinary slabs */
-  size_t extra;    /* frames in the last slab, for when all others are pinned */
-  size_t per_slab; /* frames */
+  size_t stride;    /* bytes from frame to frame, whole cache lines */
+  size_t limit;     /* frames in ordinary slabs */
+  size_t extra;     /* frames in the last slab, for when all others are pinned */
+  size_t per_slab;  /* frames */
+  uint64_t inverse; /* 2^40 / per_slab, rounded up: a division takes as long as a quarter of a lookup's instructions */
   size_t slabs_max, slabs_count;
   uint8_t **slabs; /* the last one possible holds the extra frames */
   size_t taken;    /* frames handed out at least once: the first ones */
@@ -71,8 +77,12 @@ static size_t slab_bytes(const struct cache *cache, size_t index) {
 
 /* Frame `index` of those taken. Extra frames come behind the limit. */
 static struct frame *frame_at(const struct cache *cache, size_t index) {
-  size_t slab = index < cache->limit ? index / cache->per_slab : cache->slabs_max - 1;
-  size_t at = index < cache->limit ? index % cache->per_slab : index - cache->limit;
+  size_t slab = index < INVERSE_MOST ? (size_t)(index * cache->inverse >> INVERSE_BITS) : index / cache->per_slab;
+  size_t at = index - slab * cache->per_slab;
+  if (index >= cache->limit) {
+    slab = cache->slabs_max - 1;
+    at = index - cache->limit;
+  }
   return (struct frame *)(void *)(cache->slabs[slab] + at * cache->stride);
 }
 
@@ -85,6 +95,7 @@ static bool plan(struct cache *cache, size_t frame_size, size_t frames) {
   cache->limit = frames < CACHE_FRAMES_MIN ? CACHE_FRAMES_MIN : frames;
   cache->extra = cache->limit < CACHE_FRAMES_EXTRA ? cache->limit : CACHE_FRAMES_EXTRA;
   cache->per_slab = cache->stride < SLAB_SIZE ? SLAB_SIZE / cache->stride : 1;
+  cache->inverse = (UINT64_C(1) << INVERSE_BITS) / cache->per_slab + 1;
   cache->slabs_max = (cache->limit - 1) / cache->per_slab + 2;
   return cache->limit <= most / cache->stride;
 }
@@ -152,6 +163,27 @@ void cache_unpin(struct frame *frame) {
   (void)before;
 }
 
+bool cache_place(const struct frame *frame, struct cache_place *place) {
+  *place = (struct cache_place){.frame = frame->number, .fill = frame->fill};
+  return frame->fill <= CACHE_FILLS_MOST;
+}
+
+struct frame *cache_pin_at(struct cache *cache, struct cache_place place) {
+  struct frame *frame = frame_at(cache, place.frame);
+  uint64_t before = atomic_fetch_add_explicit(&frame->word, ONE_HIT + 1, memory_order_acquire);
+  if ((before & CLAIMED) || frame->fill != place.fill) {
+    atomic_fetch_sub_explicit(&frame->word, ONE_HIT + 1, memory_order_release);
+    return NULL;
+  }
+  if (!atomic_load_explicit(&frame->referenced, memory_order_relaxed))
+    atomic_store_explicit(&frame->referenced, true, memory_order_relaxed);
+  return frame;
+}
+
+void cache_prefetch_at(const struct cache *cache, struct cache_place place) {
+  __builtin_prefetch(frame_at(cache, place.frame));
+}
+
 const uint8_t *cache_data(const struct frame *frame) { return frame->data; }
 uint8_t *cache_fill(struct frame *frame) { return frame->data; }
 
@@ -178,8 +210,10 @@ static struct frame *take_new(struct cache *cache, size_t limit) {
     cache->slabs_count++;
     cache->room += slab_frames(cache, slab);
   }
-  struct frame *frame = frame_at(cache, cache->taken++);
+  struct frame *frame = frame_at(cache, cache->taken);
   atomic_init(&frame->word, CLAIMED);
+  frame->number = (uint32_t)cache->taken++;
+  frame->fill = 0;
   frame->slot = NULL;
   frame->next = NULL;
   atomic_init(&frame->referenced, false);
@@ -219,6 +253,7 @@ struct frame *cache_reserve(struct cache *cache) {
   lock_leave(&cache->lock);
   if (!frame) return NULL;
   frame->next = NULL;
+  if (frame->fill <= CACHE_FILLS_MOST) frame->fill++; /* beyond that it is found by its slot only */
   assert(!frame->slot);
   atomic_store_explicit(&frame->referenced, false, memory_order_relaxed);
   atomic_fetch_add_explicit(&frame->word, 1, memory_order_relaxed);

@@ -7,6 +7,7 @@
 #define CACHE_CACHE_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include "base/mem.h"
 
 struct cache;
@@ -27,6 +28,17 @@ void cache_free(struct cache *cache); /* nothing pinned, no slot in use */
 struct frame *cache_pin(struct cache *cache, cache_slot *slot);
 void cache_unpin(struct frame *frame);
 const uint8_t *cache_data(const struct frame *frame);
+
+/* Where a pinned frame is, and its how manieth contents that are; and the frame there, pinned, while those are in it. False: so
+ * often filled that its contents cannot be counted any more. */
+struct cache_place {
+  uint32_t frame, fill;
+};
+enum { CACHE_FILLS_MOST = (1 << 26) - 1 };
+bool cache_place(const struct frame *frame, struct cache_place *place);
+struct frame *cache_pin_at(struct cache *cache, struct cache_place place);
+/* Asks for what cache_pin_at touches, a page's header included. */
+void cache_prefetch_at(const struct cache *cache, struct cache_place place);
 
 /* A frame to fill, pinned, in no slot; evicts when needed. NULL: no memory or everything is pinned. */
 struct frame *cache_reserve(struct cache *cache);

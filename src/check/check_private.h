@@ -54,7 +54,7 @@ struct check {
   uint64_t volume_blocks; /* of the newest root, or of the superblock */
   struct check_space space;
   const struct node_place *range; /* of the object being looked at; NULL: none */
-  struct check_buffer page, key, bound, window;
+  struct check_buffer page, key, bound;
   uint64_t done, total, told; /* progress, in blocks */
 };
 

@@ -304,11 +304,11 @@ int engine_freeze(struct wodan_db *db, struct wodan_error *error) {
   assert(!db->frozen.table);
   struct memtable *fresh = memtable_create_within(&db->mem, &db->tables_mem, NULL);
   if (!fresh) return status_nomem(error);
-  rwlock_write(&db->state);
+  striped_write(&db->state);
   db->frozen = db->active;
   memset(&db->active, 0, sizeof db->active);
   db->active.table = fresh;
-  rwlock_write_leave(&db->state);
+  striped_write_leave(&db->state);
   db->frozen_drained = false;
   atomic_fetch_add_explicit(&db->owed, memtable_bytes(db->frozen.table), memory_order_relaxed);
   return 0;

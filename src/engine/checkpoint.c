@@ -84,9 +84,9 @@ static int write_record(struct wodan_db *db, const struct block_ptr *root, struc
 /* Its memory takes a while to free, so that is left for when write is free. */
 static struct memtable *release_frozen(struct wodan_db *db) {
   struct memtable *old = db->frozen.table;
-  rwlock_write(&db->state);
+  striped_write(&db->state);
   memset(&db->frozen, 0, sizeof db->frozen);
-  rwlock_write_leave(&db->state);
+  striped_write_leave(&db->state);
   db->frozen_drained = false;
   db->releasing = true;
   return old;
@@ -99,7 +99,7 @@ static struct memtable *told_durable(struct wodan_db *db, const struct block_ptr
   db->root = *root;
   db->previous_generation = db->checkpoint_generation;
   db->checkpoint_generation = generation;
-  space_checkpoint_durable(db->space, generation, NULL, NULL);
+  space_checkpoint_durable(db->space, generation);
   db->nodes_old = db->nodes_now;
   db->nodes_now = 0;
   if (db->drained > db->durable) db->durable = db->drained;
@@ -164,7 +164,7 @@ int engine_checkpoint_tree(struct wodan_db *db, struct wodan_error *error) {
 static void unfreeze(struct wodan_db *db, const struct table_slot *aside) {
   struct memtable *fresh = NULL;
   lock_acquire(&db->write);
-  rwlock_write(&db->state);
+  striped_write(&db->state);
   if (db->frozen.table && memtable_count(db->active.table) == 0) {
     fresh = db->active.table;
     db->active = db->frozen;
@@ -175,7 +175,7 @@ static void unfreeze(struct wodan_db *db, const struct table_slot *aside) {
     db->frozen_drained = true;
     aside = NULL;
   }
-  rwlock_write_leave(&db->state);
+  striped_write_leave(&db->state);
   lock_leave(&db->write);
   if (fresh) memtable_unref(fresh);
   if (aside) memtable_unref(aside->table);
@@ -188,9 +188,9 @@ static int drain_both(struct wodan_db *db, struct wodan_error *error) {
   lock_acquire(&db->write);
   assert(db->frozen_drained);
   struct table_slot aside = db->frozen;
-  rwlock_write(&db->state);
+  striped_write(&db->state);
   memset(&db->frozen, 0, sizeof db->frozen);
-  rwlock_write_leave(&db->state);
+  striped_write_leave(&db->state);
   int status = engine_freeze(db, error);
   uint64_t durable = db->durable;
   lock_leave(&db->write);
@@ -259,5 +259,6 @@ int engine_checkpoint(struct wodan_db *db, uint64_t *generation, struct wodan_er
   if (status == 0) db->lag = 0;
   lock_leave(&db->write);
   engine_tree_leave(db);
+  engine_discard(db);
   return status;
 }

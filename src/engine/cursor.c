@@ -18,7 +18,7 @@ static int open_sources(struct wodan_cursor *cursor, struct wodan_error *error) 
   struct iterator **sources = mem_array(mem, capacity, sizeof(struct iterator *));
   if (!sources) return status_nomem(error);
   int status = 0;
-  rwlock_read(&cursor->db->state);
+  striped_read(&cursor->db->state);
   struct memtable *tables[2] = {view->active, view->frozen};
   for (int i = 0; i < 2 && status == 0; i++) {
     if (!tables[i] || memtable_count(tables[i]) == 0) continue;
@@ -29,7 +29,7 @@ static int open_sources(struct wodan_cursor *cursor, struct wodan_error *error) 
     else
       status = status_nomem(error);
   }
-  rwlock_read_leave(&cursor->db->state);
+  striped_read_leave(&cursor->db->state);
   if (status == 0) status = node_sources(view->node, sources + n, error);
   if (status == 0) {
     cursor->merge = merge_open(mem, sources, n + node_source_count(view->node));
@@ -55,8 +55,8 @@ int cursor_init(struct wodan_cursor *cursor, struct wodan_db *db, const struct w
 
 static void tell_moves(struct wodan_cursor *cursor) {
   if (cursor->moves == 0) return;
-  count(&cursor->db->counters.cursor_moves, cursor->moves);
-  count(&cursor->db->counters.user_bytes_read, cursor->moved_bytes);
+  striped_add(&cursor->db->reading, READ_MOVES, cursor->moves);
+  striped_add(&cursor->db->reading, READ_BYTES, cursor->moved_bytes);
   cursor->moves = 0;
   cursor->moved_bytes = 0;
 }
@@ -146,10 +146,10 @@ static void remember_gap(struct wodan_cursor *cursor, bool back, struct wodan_sl
     if (key.data) range.lower = key;
     if (in_table(it)) range.upper = it->record.key;
   }
-  if (!cursor->shared) rwlock_read(&db->state);
+  if (!cursor->shared) striped_read(&db->state);
   if (atomic_load_explicit(&db->sequence, memory_order_relaxed) == cursor->view.sequence)
     gaps_add(db->gaps, &range, cursor->view.sequence, back);
-  if (!cursor->shared) rwlock_read_leave(&db->state);
+  if (!cursor->shared) striped_read_leave(&db->state);
 }
 
 static int move_visible(struct wodan_cursor *cursor, enum cursor_move move, struct wodan_slice key,
@@ -164,18 +164,67 @@ static int move_visible(struct wodan_cursor *cursor, enum cursor_move move, stru
   return 0;
 }
 
-int cursor_move(struct wodan_cursor *cursor, enum cursor_move move, struct wodan_slice key, struct wodan_error *error) {
-  if ((move == CURSOR_NEXT || move == CURSOR_PREV) && !cursor->valid) return WODAN_DONE;
-  if (cursor->shared) rwlock_read(&cursor->db->state);
-  int status = move_visible(cursor, move, key, error);
-  if (cursor->shared) rwlock_read_leave(&cursor->db->state);
-  cursor->valid = status == 0 && in_table(cursor->merge);
-  if (cursor->valid) {
-    const struct record *record = &cursor->merge->record;
-    cursor->moves++;
-    cursor->moved_bytes += record->key.size - TABLE_ID_SIZE + record->value.size;
+/* ---- stretches ---------------------------------------------------------------------------------------------------- */
+
+static void show(struct wodan_cursor *cursor, struct wodan_slice key, struct wodan_slice value) {
+  cursor->key = (struct wodan_slice){(const uint8_t *)key.data + TABLE_ID_SIZE, key.size - TABLE_ID_SIZE};
+  cursor->value = value;
+  cursor->moved_bytes += cursor->key.size + value.size;
+  if (++cursor->moves >= MOVES_TOLD) tell_moves(cursor);
+}
+
+/* Only behind a move on or back. */
+static void try_stretch(struct wodan_cursor *cursor, bool back) {
+  enum { PAUSE_MOST = 64 };
+  struct glide *glide = &cursor->glide;
+  if (glide->wait > 0) {
+    glide->wait--;
+    return;
   }
-  if (!cursor->valid || cursor->moves >= MOVES_TOLD) tell_moves(cursor);
-  if (status < 0) return status;
-  return cursor->valid ? 0 : WODAN_DONE;
+  glide->back = back;
+  glide->on = iterator_stretch(cursor->merge, back, &glide->stretch);
+  if (glide->on) {
+    glide->pause = 0;
+    return;
+  }
+  glide->wait = glide->pause;
+  glide->pause = glide->pause < PAUSE_MOST ? 2 * glide->pause + 1 : PAUSE_MOST;
+}
+
+/* The iterators to where the cursor has got to. */
+static int leave_stretch(struct wodan_cursor *cursor, struct wodan_error *error) {
+  cursor->glide.on = false;
+  return iterator_settle(cursor->merge, cursor->glide.stretch.at, error);
+}
+
+bool cursor_glide(struct wodan_cursor *cursor, bool back) {
+  struct stretch *stretch = &cursor->glide.stretch;
+  if (!cursor->glide.on || cursor->glide.back != back || stretch->at == stretch->last) return false;
+  struct page_record record = page_record(&stretch->page, back ? stretch->at - 1 : stretch->at + 1);
+  size_t prefix = stretch->page.prefix_size;
+  if (record.kind != RECORD_PUT || prefix + record.suffix.size > stretch->key_capacity) return false;
+  page_copy_suffix(&stretch->page, record.suffix, stretch->key + prefix);
+  stretch->at = back ? stretch->at - 1 : stretch->at + 1;
+  show(cursor, (struct wodan_slice){stretch->key, prefix + record.suffix.size}, record.value);
+  return true;
+}
+
+/* ---- all together ------------------------------------------------------------------------------------------------ */
+
+int cursor_move(struct wodan_cursor *cursor, enum cursor_move move, struct wodan_slice key, struct wodan_error *error) {
+  bool steps = move == CURSOR_NEXT || move == CURSOR_PREV;
+  if (steps && !cursor->valid) return WODAN_DONE;
+  if (cursor->shared) striped_read(&cursor->db->state);
+  int status = steps && cursor->glide.on ? leave_stretch(cursor, error) : 0;
+  cursor->glide.on = false;
+  if (status == 0) status = move_visible(cursor, move, key, error);
+  cursor->valid = status == 0 && in_table(cursor->merge);
+  if (steps && cursor->valid) try_stretch(cursor, move == CURSOR_PREV);
+  if (cursor->shared) striped_read_leave(&cursor->db->state);
+  if (status < 0 || !cursor->valid) {
+    tell_moves(cursor);
+    return status < 0 ? status : WODAN_DONE;
+  }
+  show(cursor, cursor->merge->record.key, cursor->merge->record.value);
+  return 0;
 }

@@ -3,6 +3,14 @@
 #define ENGINE_CURSOR_H
 
 #include "engine/engine.h"
+#include "iter/iterator.h"
+
+/* While a stretch lasts, records are read from its page, and no iterator moves. */
+struct glide {
+  struct stretch stretch; /* `at` goes up to `last` */
+  bool on, back;
+  uint32_t wait, pause; /* moves before the next try, for one that failed costs; how many after the next failure */
+};
 
 struct wodan_cursor {
   struct wodan_db *db;
@@ -10,6 +18,8 @@ struct wodan_cursor {
   struct iterator *merge;
   bool shared; /* a source is a memtable that writers fill, or may fill again: moves take the state lock */
   bool valid;
+  struct wodan_slice key, value; /* what is shown while valid; the key without its table */
+  struct glide glide;
   uint32_t moves; /* not told to the database's counters yet: each telling is an atomic step on a line that all share */
   uint64_t moved_bytes; /* the same */
 };
@@ -18,6 +28,9 @@ struct wodan_cursor {
 int cursor_init(struct wodan_cursor *cursor, struct wodan_db *db, const struct wodan_view *view,
                 struct wodan_error *error);
 void cursor_release(struct wodan_cursor *cursor);
+
+/* One move on or back inside a stretch; false: nothing happened, and cursor_move has to do it. */
+bool cursor_glide(struct wodan_cursor *cursor, bool back);
 
 enum cursor_move { CURSOR_FIRST, CURSOR_LAST, CURSOR_SEEK, CURSOR_SEEK_BACK, CURSOR_NEXT, CURSOR_PREV };
 /* key: a tree key, for the seeks. 0, WODAN_DONE or a failure. */

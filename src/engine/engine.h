@@ -1,7 +1,7 @@
 /* Engine: one open database. The parts: open.c (mount and close), recovery.c (what mount reads), format.c (new volumes),
- * memory.c (the budget), write_path.c (commits, journal, group commit), admission.c (what a write may have to wait for), maintain.c (drain, sweep,
+ * memory.c (the budget), locate.c (lookups that know where the record is), write_path.c (commits, journal, group commit), admission.c (what a write may have to wait for), maintain.c (drain, sweep,
  * structure), background.c (who does that, and when), checkpoint.c (the numbered steps), read_path.c (views, lookups),
- * cursor.c, gaps.c (what cursors may jump over), stats.c.
+ * discard.c, cursor.c, gaps.c (what cursors may jump over), stats.c.
  *
  * Locks, outermost first:
  *   tree    maintenance, one at a time: drains, sweeps, structure, checkpoints; held over device I/O; guards [t].
@@ -15,15 +15,15 @@
 #define ENGINE_ENGINE_H
 
 #include <wodan/wodan.h>
-#include "base/thread.h"
-#include "cache/cache.h"
+#include "base/striped.h"
+#include "cache/locations.h"
 #include "codec/compress.h"
 #include "engine/gaps.h"
 #include "format/superblock.h"
 #include "journal/journal.h"
 #include "memtable/memtable.h"
 #include "run/run_pieces.h"
-#include "space/space.h"
+#include "space/discard.h"
 #include "tree/policy.h"
 #include "tree/sweep.h"
 #include "tree/tally.h"
@@ -46,9 +46,17 @@ struct drain {
   uint64_t left; /* bytes of records */
 };
 
+/* Counters that readers change. */
+enum reading {
+  READ_GETS,
+  READ_MISSES, /* gets that found nothing, or failed */
+  READ_MOVES,  /* of cursors */
+  READ_BYTES,  /* keys and values given to the user */
+  READ_PINS,   /* views, cursors, pinned values: what keeps the database open */
+};
+
 struct engine_counters {
-  _Atomic uint64_t gets, gets_found, puts, deletes, batches, syncs, checkpoints, cursor_moves;
-  _Atomic uint64_t user_bytes_written, user_bytes_read;
+  _Atomic uint64_t puts, deletes, batches, syncs, checkpoints, user_bytes_written;
   _Atomic uint64_t run_bytes, leaf_bytes, node_bytes;
   struct run_counters pages;
   _Atomic uint64_t put_delays[WODAN_DELAY_BUCKETS], put_delay_max, put_work_max;
@@ -64,18 +72,19 @@ struct wodan_db {
   struct block_io io;
   struct run_env env;
   struct cache *cache;
+  struct locations *locations; /* NULL: none are kept */
   struct run_shelf *shelf;
   struct space *space;
   struct gaps *gaps;
   struct journal journal; /* [w] */
-  bool read_only, no_auto_checkpoint;
+  bool read_only, no_auto_checkpoint, no_locations;
   enum compression compression; /* of the leaves it writes while there is room: at most what was chosen at format */
   uint64_t memory_budget, memory_needed;
 
   struct lock gate, tree; /* who waits for tree holds gate, so that the next in line is not passed */
   struct lock write;
   struct condition synced; /* with write: sync_running fell */
-  struct rwlock state;
+  struct striped_lock state;
   struct lock views_lock, error_lock;
   struct wodan_error last_error;
 
@@ -85,7 +94,7 @@ struct wodan_db {
 
   bool frozen_drained;           /* [t] [w] the frozen memtable's records are in the tree */
   bool releasing;                /* [w] there is no frozen memtable any more, but its memory is not free yet */
-  uint64_t drained;              /* [t] [w] last sequence contained in the tree */
+  uint64_t drained;              /* [s] [t] [w] last sequence contained in the tree */
   bool tree_changed;             /* [t] the tree differs from the last checkpoint's */
   _Atomic bool wrote;            /* this epoch has written */
   bool sync_running;             /* [w] */
@@ -125,7 +134,7 @@ struct wodan_db {
   uint64_t idle_at;          /* [w] sequence at which it last began what can wait */
 
   struct wodan_view *oldest_view, *newest_view; /* under views_lock */
-  _Atomic uint64_t pins;                        /* views, cursors, pinned values */
+  struct striped_counters reading;              /* enum reading */
   _Atomic uint64_t batches;                     /* not freed yet */
   struct engine_counters counters;
 };
@@ -236,6 +245,14 @@ void engine_keep_room(struct wodan_db *db);
 int engine_compact(struct wodan_db *db, const struct wodan_slice *lower, const struct wodan_slice *upper,
                    uint64_t budget, bool *more, struct wodan_error *error);
 
+/* ---- discards (discard.c); caller holds neither tree nor write ---------------------------------------------------- */
+
+int engine_discard_begin(struct wodan_db *db, const struct wodan_open_options *options, struct wodan_error *error);
+/* What is due, a few at a time. */
+void engine_discard(struct wodan_db *db);
+int engine_trim(struct wodan_db *db, const struct wodan_trim_options *options, struct wodan_trim_report *report,
+                struct wodan_error *error);
+
 /* ---- background (background.c) ------------------------------------------------------------------------------------ */
 
 void engine_background_start(struct wodan_db *db);
@@ -300,6 +317,7 @@ struct wodan_view {
   struct memtable *active, *frozen; /* references; frozen may be NULL */
   struct node *node;
   uint64_t sequence;
+  uint64_t drained; /* last sequence contained in node */
 };
 
 /* source NULL: of now; else a view of the same moment. The view stays where it is until it is released. */
@@ -317,11 +335,29 @@ int engine_get(struct wodan_db *db, struct wodan_view *view, struct wodan_slice 
  * NODE_MANY. `error` tells the last failure. */
 struct engine_lookup {
   struct node_lookup in_tree; /* key in, status in and out */
+  uint64_t hash;              /* of the key */
+  struct location location;
   struct wodan_slice value;
   struct memtable *table;
 };
 void engine_get_many(struct wodan_db *db, struct wodan_view *view, struct engine_lookup *lookups, size_t count,
                      struct wodan_error *error);
+
+/* ---- lookups by location (locate.c), step by step so that several overlap their cache misses ---------------------- */
+
+/* The tree has got new records. Caller holds state for writing, or nobody else has the database yet. */
+void engine_locate_anew(struct wodan_db *db);
+void engine_locate_begin(struct wodan_db *db, uint64_t hash); /* asks for what engine_locate will touch */
+/* Where the newest record at a moment is, as memtable_hash of its key and `drained` tell; false: not known. */
+bool engine_locate(struct wodan_db *db, uint64_t hash, uint64_t drained, struct location *location);
+/* The page, pinned; NULL: it is not there any more. */
+struct frame *engine_locate_page(struct wodan_db *db, const struct location *location);
+/* false: the record there has another key; the frame is let go of. */
+bool engine_locate_take(struct frame *frame, const struct location *location, struct wodan_slice key,
+                        struct record *record);
+/* The tree's answer, in a frame of it. */
+void engine_keep_location(struct wodan_db *db, uint64_t hash, uint64_t drained, const struct record *record,
+                          const struct frame *frame);
 
 void engine_stats(struct wodan_db *db, struct wodan_stats *stats);
 void engine_info(struct wodan_db *db, struct wodan_info *info);

@@ -40,11 +40,14 @@ void engine_publish(struct wodan_db *db, struct node *root, struct tree_edit *ed
     space_defer(db->space, ptr->extents, ptr->extent_count, ptr->generation);
   }
   lock_acquire(&db->write);
-  rwlock_write(&db->state);
+  striped_write(&db->state);
   db->node = root;
-  rwlock_write_leave(&db->state);
   if (drained) {
     db->drained = drained;
+    engine_locate_anew(db);
+  }
+  striped_write_leave(&db->state);
+  if (drained) {
     db->frozen_drained = true;
     engine_promise(db);
   }
@@ -398,6 +401,7 @@ int engine_compact(struct wodan_db *db, const struct wodan_slice *lower, const s
   policy.upper = *upper;
   if (status == 0) status = tend_all(db, &policy, engine_spare_blocks(db), budget ? budget : UINT64_MAX, &idle, error);
   engine_tree_leave(db);
+  engine_discard(db);
   *more = status == 0 && !idle;
   return status;
 }

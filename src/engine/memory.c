@@ -29,7 +29,11 @@ enum {
   CHUNK_LEAST = 64 << 10,
   CHUNK_MOST = 512 << 10,
   RECORD_LEAST = 14, /* encoded bytes */
+  VIEWS = 4,         /* memtables that views may hold beyond the least, where the budget has room */
+  READERS = 16,      /* times CURSORS cursors, the same */
 };
+
+static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 /* ---- the parts -------------------------------------------------------------------------------------------------- */
 
@@ -112,7 +116,11 @@ static uint64_t shelf_least(const struct superblock *sb) {
   return bodies * (pages * PAGE + BODY) + 4ull * sb->page_size;
 }
 
-static uint64_t shelf_most(const struct superblock *sb) { return sb->device_blocks * sb->block_size; }
+/* Indexes are about a hundredth of what lies on a device, filters a byte and a quarter a record in a buffered run. */
+static uint64_t shelf_most(const struct superblock *sb) { return sb->device_blocks * sb->block_size / 16; }
+
+/* A record takes 16 bytes; the fullest device has live records on most of its blocks. */
+static uint64_t locations_most(const struct superblock *sb) { return sb->device_blocks * sb->block_size / 4; }
 
 /* Half of the pages a sweep, CURSORS cursors and some lookups stand in; the cache adds as many when all are pinned. */
 static size_t frames_least(const struct superblock *sb) {
@@ -124,13 +132,15 @@ static size_t tree_key_max(const struct superblock *sb) { return sb->page_size /
 
 static uint64_t fixed_memory(const struct superblock *sb) {
   return sizeof(struct wodan_db) + journal_memory(sb->journal_block_size, superblock_ring_blocks(sb)) +
-         space_memory(sb->device_blocks) + gaps_memory(tree_key_max(sb)) + 4096;
+         space_memory(sb->device_blocks) + space_discard_memory(sb->device_blocks, sb->block_size) +
+         gaps_memory(tree_key_max(sb)) + 4096;
 }
 
 /* ---- the plan --------------------------------------------------------------------------------------------------- */
 
 /* What is above the least goes, in this order of shares, to memtables that views hold, the skeleton, cursors, larger
- * writes and filters of larger runs, indexes and filters in memory; the rest are pages. */
+ * writes and filters of larger runs, indexes and filters in memory, and locations: each no more than it can use. The rest are
+ * pages. */
 static int share_out(struct wodan_db *db, uint64_t rest) {
   const struct superblock *sb = &db->superblock;
   uint64_t skeleton = skeleton_for(sb, leaves_most(sb)), keys_most = sb->memtable_size / RECORD_LEAST * RUNS_INNER;
@@ -138,18 +148,22 @@ static int share_out(struct wodan_db *db, uint64_t rest) {
   if (chunk > CHUNK_MOST) chunk = CHUNK_MOST;
   if (keys > keys_most) keys = keys_most;
   uint64_t left = rest - (work_memory(sb, chunk, keys) - work_memory(sb, chunk_least(sb), keys_least(sb)));
-  mem_init_part(&db->tables_mem, &db->mem, tables_least(sb) + rest / 8);
-  mem_init_part(&db->skeleton_mem, &db->mem, skeleton + rest / 16);
-  mem_init_part(&db->readers_mem, &db->mem, readers_least(sb) + rest / 16);
-  left -= rest / 8 + 2 * (rest / 16);
-  uint64_t shelf = shelf_least(sb) + rest / 4, most = shelf_most(sb);
-  if (shelf > most) shelf = most > shelf_least(sb) ? most : shelf_least(sb);
+  uint64_t tables = least(rest / 8, VIEWS * table_memory(sb)), nodes = least(rest / 16, skeleton);
+  uint64_t readers = least(rest / 16, READERS * readers_least(sb));
+  mem_init_part(&db->tables_mem, &db->mem, tables_least(sb) + tables);
+  mem_init_part(&db->skeleton_mem, &db->mem, skeleton + nodes);
+  mem_init_part(&db->readers_mem, &db->mem, readers_least(sb) + readers);
+  left -= tables + nodes + readers;
+  uint64_t shelf = shelf_least(sb) + least(rest / 4, shelf_most(sb)), locations = 0;
   left -= shelf - shelf_least(sb);
+  if (!db->no_locations) locations = least(rest / 16, locations_most(sb));
+  left -= locations;
   db->env.chunk_size = (uint32_t)chunk;
   db->env.filter_keys = keys;
   db->shelf = run_shelf_create(&db->mem, shelf);
   size_t frames = cache_frames_within(sb->page_size, cache_memory(sb->page_size, frames_least(sb)) + left);
   db->cache = cache_create(&db->mem, sb->page_size, frames);
+  if (!db->no_locations) db->locations = locations_create(&db->mem, locations);
   db->gaps = gaps_create(&db->mem, tree_key_max(sb));
   enum compression how = compression_most(db);
   if (how != COMPRESSION_OFF) db->env.compressor = compressor_create(&db->mem, how, sb->page_size);
@@ -198,7 +212,7 @@ static int pinned(struct wodan_db *db, uint64_t bytes, const char *what, struct 
     return status_set(error, WODAN_EPINNED, 0, WODAN_NO_BLOCK,
                       "open views hold memory: %llu bytes of %s; the oldest view is of sequence %llu",
                       (unsigned long long)bytes, what, (unsigned long long)sequence);
-  if (atomic_load(&db->pins))
+  if (striped_sum(&db->reading, READ_PINS))
     return status_set(error, WODAN_EPINNED, 0, WODAN_NO_BLOCK, "pinned values hold memory: %llu bytes of %s",
                       (unsigned long long)bytes, what);
   return 0;

@@ -34,7 +34,7 @@ static void set_up(struct wodan_db *db) {
 
 static int open_locks(struct wodan_db *db, struct wodan_error *error) {
   int failed = lock_init(&db->gate) | lock_init(&db->tree) | lock_init(&db->write) | lock_init(&db->views_lock) |
-               lock_init(&db->error_lock) | rwlock_init(&db->state) | condition_init(&db->synced) |
+               lock_init(&db->error_lock) | striped_init(&db->state) | condition_init(&db->synced) |
                condition_init(&db->work) | condition_init(&db->progress);
   return failed ? status_nomem(error) : 0;
 }
@@ -48,6 +48,7 @@ static void release(struct wodan_db *db) {
   journal_release(&db->journal);
   run_shelf_free(db->shelf);
   gaps_free(db->gaps);
+  locations_free(db->locations);
   cache_free(db->cache);
   compressor_free(db->env.compressor);
   space_free(db->space);
@@ -56,7 +57,7 @@ static void release(struct wodan_db *db) {
   lock_release(&db->write);
   lock_release(&db->views_lock);
   lock_release(&db->error_lock);
-  rwlock_release(&db->state);
+  striped_release(&db->state);
   condition_release(&db->synced);
   condition_release(&db->work);
   condition_release(&db->progress);
@@ -91,6 +92,8 @@ static int open_volume(struct wodan_db *db, const struct wodan_open_options *opt
   if (!db->active.table) return status_nomem(error);
   status = journal_init(&db->journal, &setup, error);
   if (status == 0) status = engine_recover(db, options->flags, error);
+  if (status == 0) status = engine_discard_begin(db, options, error);
+  if (status == 0) engine_locate_anew(db);
   return engine_open_refused(db, status, error);
 }
 
@@ -105,6 +108,7 @@ int engine_open(struct wodan_device *raw, const struct wodan_open_options *optio
   db->hooks = options->hooks;
   db->read_only = options->flags & WODAN_OPEN_READ_ONLY;
   db->no_auto_checkpoint = options->flags & WODAN_OPEN_NO_AUTO_CHECKPOINT;
+  db->no_locations = options->flags & WODAN_OPEN_NO_LOCATIONS;
   db->last_error.block = WODAN_NO_BLOCK;
   int status = open_locks(db, error);
   if (status == 0) status = device_init(&db->device, raw, error);
@@ -146,7 +150,7 @@ int engine_close(struct wodan_db *db, struct wodan_error *error) {
   struct wodan_error unasked;
   if (!error) error = &unasked; /* what fails below is kept as the cause */
   lock_acquire(&db->write);
-  uint64_t pins = atomic_load(&db->pins) + atomic_load(&db->batches);
+  uint64_t pins = striped_sum(&db->reading, READ_PINS) + atomic_load(&db->batches);
   if (pins) {
     lock_leave(&db->write);
     status_set(error, WODAN_EBUSY, 0, WODAN_NO_BLOCK, "%llu views, cursors, batches or pinned values are still open",
@@ -161,6 +165,7 @@ int engine_close(struct wodan_db *db, struct wodan_error *error) {
   engine_background_stop(db);
   int status = 0;
   if (!db->read_only) status = engine_failed(db) ? engine_writable(db, error) : settle(db, error);
+  engine_discard(db); /* what waits longer is forgotten */
   struct wodan_device *raw = db->device.raw;
   release(db);
   int closed = wodan_device_close(raw);

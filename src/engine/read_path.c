@@ -13,6 +13,7 @@ static void capture(struct wodan_db *db, struct wodan_view *view) {
   view->active = db->active.table;
   view->frozen = db->frozen.table;
   view->node = db->node;
+  view->drained = db->drained;
   view->sequence = atomic_load_explicit(&db->sequence, memory_order_relaxed);
   memtable_ref(view->active);
   if (view->frozen) memtable_ref(view->frozen);
@@ -26,15 +27,16 @@ void engine_view_init(struct wodan_db *db, struct wodan_view *view, const struct
     view->frozen = source->frozen;
     view->node = source->node;
     view->sequence = source->sequence;
+    view->drained = source->drained;
     memtable_ref(view->active);
     if (view->frozen) memtable_ref(view->frozen);
     node_ref(view->node);
   } else {
-    rwlock_read(&db->state);
+    striped_read(&db->state);
     capture(db, view);
-    rwlock_read_leave(&db->state);
+    striped_read_leave(&db->state);
   }
-  count(&db->pins, 1);
+  striped_add(&db->reading, READ_PINS, 1);
   lock_acquire(&db->views_lock);
   view->newer = NULL;
   view->older = db->newest_view;
@@ -54,49 +56,71 @@ void engine_view_release(struct wodan_view *view) {
   node_unref(view->node);
 }
 
-void engine_unpin(struct wodan_db *db) { atomic_fetch_sub(&db->pins, 1); }
+void engine_unpin(struct wodan_db *db) { striped_take(&db->reading, READ_PINS, 1); }
 
-/* In memory, newest first. WODAN_ENOTFOUND: ask the tree. On success *table gets a reference. */
-static int look_in_memory(struct memtable *active, struct memtable *frozen, struct wodan_slice key, uint64_t sequence,
-                          struct record *record, struct memtable **table) {
-  struct memtable *tables[2] = {active, frozen};
+/* ---- lookups ---------------------------------------------------------------------------------------------------- */
+
+/* What lookups look at: fields of a view. */
+struct moment {
+  struct memtable *tables[2];
+  struct node *node;
+  uint64_t sequence, drained;
+};
+
+/* Caller holds state. */
+static struct moment moment_of(const struct wodan_db *db, const struct wodan_view *view) {
+  if (view) return (struct moment){{view->active, view->frozen}, view->node, view->sequence, view->drained};
+  return (struct moment){{db->active.table, db->frozen.table}, db->node, UINT64_MAX, db->drained};
+}
+
+/* In memtables, newest first. WODAN_ENOTFOUND: ask the tree. On success *table gets a reference. */
+static int look_in_tables(const struct moment *at, struct wodan_slice key, uint64_t hash, struct record *record,
+                          struct memtable **table) {
   for (int i = 0; i < 2; i++) {
-    if (!tables[i] || memtable_get(tables[i], key, sequence, record) != 0) continue;
+    if (!at->tables[i] || memtable_get(at->tables[i], key, hash, at->sequence, record) != 0) continue;
     if (record->kind == RECORD_DELETE) return 0;
-    *table = tables[i];
+    *table = at->tables[i];
     memtable_ref(*table);
     return 0;
   }
   return WODAN_ENOTFOUND;
 }
 
+/* The tree's answer without the tree. WODAN_ENOTFOUND: ask it. */
+static int look_at_location(struct wodan_db *db, const struct location *where, struct wodan_slice key,
+                            struct record *record, struct frame **pin) {
+  struct frame *frame = engine_locate_page(db, where);
+  if (!frame || !engine_locate_take(frame, where, key, record)) return WODAN_ENOTFOUND;
+  *pin = frame;
+  return 0;
+}
+
 int engine_get(struct wodan_db *db, struct wodan_view *view, struct wodan_slice key, struct wodan_slice *value,
                struct frame **pin, struct memtable **table, struct wodan_error *error) {
   struct record record;
-  struct node *node = NULL;
-  int status;
+  struct location where;
+  uint64_t hash = memtable_hash(key);
+  engine_locate_begin(db, hash);
   *pin = NULL;
   *table = NULL;
-  rwlock_read(&db->state);
-  if (view) {
-    status = look_in_memory(view->active, view->frozen, key, view->sequence, &record, table);
-    node = view->node;
-  } else {
-    status = look_in_memory(db->active.table, db->frozen.table, key, UINT64_MAX, &record, table);
-    node = db->node;
-  }
-  if (status == WODAN_ENOTFOUND) node_ref(node);
-  rwlock_read_leave(&db->state);
+  striped_read(&db->state);
+  struct moment at = moment_of(db, view);
+  int status = look_in_tables(&at, key, hash, &record, table);
+  if (status == WODAN_ENOTFOUND && engine_locate(db, hash, at.drained, &where))
+    status = look_at_location(db, &where, key, &record, pin);
+  if (status == WODAN_ENOTFOUND) node_ref(at.node);
+  striped_read_leave(&db->state);
   if (status == WODAN_ENOTFOUND) {
-    status = node_get(node, key, &record, pin, error);
-    if (status == 0 && record.kind == RECORD_DELETE) {
-      cache_unpin(*pin);
-      *pin = NULL;
-    }
-    node_unref(node);
+    status = node_get(at.node, key, &record, pin, error);
+    if (status == 0) engine_keep_location(db, hash, at.drained, &record, *pin);
+    node_unref(at.node);
   }
   if (status < 0) return status;
-  if (record.kind == RECORD_DELETE) return WODAN_ENOTFOUND;
+  if (record.kind == RECORD_DELETE) {
+    if (*pin) cache_unpin(*pin);
+    *pin = NULL;
+    return WODAN_ENOTFOUND;
+  }
   *value = record.value;
   return 0;
 }
@@ -114,27 +138,64 @@ static void settle_lookup(struct engine_lookup *lookup) {
   lookup->value = found->record.value;
 }
 
-void engine_get_many(struct wodan_db *db, struct wodan_view *view, struct engine_lookup *lookups, size_t count,
-                     struct wodan_error *error) {
-  struct node_lookup *left[NODE_MANY];
+/* Those of whom the memtables know nothing, step by step: where they are, their pages, their records. Puts those that are
+ * left for the tree into `left`; returns how many. Caller holds state. */
+static size_t look_around(struct wodan_db *db, const struct moment *at, struct engine_lookup *lookups, size_t count,
+                          struct engine_lookup **left) {
+  bool known[NODE_MANY];
   size_t left_count = 0;
-  rwlock_read(&db->state);
-  struct memtable *active = view ? view->active : db->active.table, *frozen = view ? view->frozen : db->frozen.table;
-  struct node *node = view ? view->node : db->node;
-  uint64_t sequence = view ? view->sequence : UINT64_MAX;
   for (size_t i = 0; i < count; i++) {
     struct node_lookup *lookup = &lookups[i].in_tree;
-    lookup->pin = NULL;
-    lookups[i].table = NULL;
+    known[i] = false;
     if (lookup->status) continue;
-    lookup->status = look_in_memory(active, frozen, lookup->key, sequence, &lookup->record, &lookups[i].table);
-    if (lookup->status == WODAN_ENOTFOUND) left[left_count++] = lookup;
+    lookup->status = look_in_tables(at, lookup->key, lookups[i].hash, &lookup->record, &lookups[i].table);
+    if (lookup->status == WODAN_ENOTFOUND)
+      known[i] = engine_locate(db, lookups[i].hash, at->drained, &lookups[i].location);
+    if (lookup->status == WODAN_ENOTFOUND && !known[i]) left[left_count++] = &lookups[i];
   }
-  if (left_count) node_ref(node);
-  rwlock_read_leave(&db->state);
+  for (size_t i = 0; i < count; i++)
+    if (known[i]) lookups[i].in_tree.pin = engine_locate_page(db, &lookups[i].location);
+  for (size_t i = 0; i < count; i++) {
+    struct node_lookup *lookup = &lookups[i].in_tree;
+    if (!known[i]) continue;
+    if (lookup->pin && engine_locate_take(lookup->pin, &lookups[i].location, lookup->key, &lookup->record)) {
+      lookup->status = 0;
+    } else {
+      lookup->pin = NULL;
+      left[left_count++] = &lookups[i];
+    }
+  }
+  return left_count;
+}
+
+static void look_in_tree(struct wodan_db *db, const struct moment *at, struct engine_lookup *const *left, size_t count,
+                         struct wodan_error *error) {
+  struct node_lookup *lookups[NODE_MANY];
+  for (size_t i = 0; i < count; i++) lookups[i] = &left[i]->in_tree;
+  node_get_many(at->node, lookups, count, error);
+  for (size_t i = 0; i < count; i++)
+    if (lookups[i]->status == 0)
+      engine_keep_location(db, left[i]->hash, at->drained, &lookups[i]->record, lookups[i]->pin);
+}
+
+void engine_get_many(struct wodan_db *db, struct wodan_view *view, struct engine_lookup *lookups, size_t count,
+                     struct wodan_error *error) {
+  struct engine_lookup *left[NODE_MANY];
+  for (size_t i = 0; i < count; i++) {
+    lookups[i].in_tree.pin = NULL;
+    lookups[i].table = NULL;
+    if (lookups[i].in_tree.status) continue;
+    lookups[i].hash = memtable_hash(lookups[i].in_tree.key);
+    engine_locate_begin(db, lookups[i].hash);
+  }
+  striped_read(&db->state);
+  struct moment at = moment_of(db, view);
+  size_t left_count = look_around(db, &at, lookups, count, left);
+  if (left_count) node_ref(at.node);
+  striped_read_leave(&db->state);
   if (left_count) {
-    node_get_many(node, left, left_count, error);
-    node_unref(node);
+    look_in_tree(db, &at, left, left_count, error);
+    node_unref(at.node);
   }
   for (size_t i = 0; i < count; i++) settle_lookup(&lookups[i]);
 }

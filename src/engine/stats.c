@@ -53,6 +53,16 @@ static void state_stats(struct wodan_db *db, struct wodan_stats *stats) {
   lock_leave(&db->write);
 }
 
+static void discard_stats(struct wodan_db *db, struct wodan_stats *stats) {
+  uint64_t block = db->io.bounds.block_size;
+  struct discard_counts counts = space_discard_counts(db->space);
+  stats->discard_freed = counts.freed * block;
+  stats->discard_waiting = counts.waiting * block;
+  stats->discard_saved = counts.saved * block;
+  stats->discard_done = counts.discarded * block;
+  stats->discard_refused = counts.refused * block;
+}
+
 static void delay_stats(const struct engine_counters *c, struct wodan_stats *stats) {
   for (unsigned i = 0; i < WODAN_DELAY_BUCKETS; i++) stats->put_delays[i] = get(&c->put_delays[i]);
   stats->put_delay_max = get(&c->put_delay_max);
@@ -71,26 +81,28 @@ static void view_stats(struct wodan_db *db, struct wodan_stats *stats) {
 
 void engine_stats(struct wodan_db *db, struct wodan_stats *stats) {
   const struct engine_counters *c = &db->counters;
-  stats->gets = get(&c->gets);
-  stats->gets_found = get(&c->gets_found);
+  uint64_t misses = striped_sum(&db->reading, READ_MISSES); /* before gets, which count first: never more than those */
+  stats->gets = striped_sum(&db->reading, READ_GETS);
+  stats->gets_found = stats->gets - misses;
   stats->puts = get(&c->puts);
   stats->deletes = get(&c->deletes);
   stats->batches = get(&c->batches);
   stats->syncs = get(&c->syncs);
   stats->checkpoints = get(&c->checkpoints);
-  stats->cursor_moves = get(&c->cursor_moves);
+  stats->cursor_moves = striped_sum(&db->reading, READ_MOVES);
   stats->user_bytes_written = get(&c->user_bytes_written);
-  stats->user_bytes_read = get(&c->user_bytes_read);
+  stats->user_bytes_read = striped_sum(&db->reading, READ_BYTES);
   stats->run_write_bytes = get(&c->run_bytes);
   stats->leaf_write_bytes = get(&c->leaf_bytes);
   stats->node_write_bytes = get(&c->node_bytes);
   page_stats(&c->pages, stats);
   device_stats(db, stats);
   state_stats(db, stats);
+  discard_stats(db, stats);
   delay_stats(c, stats);
   view_stats(db, stats);
   stats->maintenance_bytes = get(&db->worked);
-  stats->pinned_views = atomic_load(&db->pins);
+  stats->pinned_views = striped_sum(&db->reading, READ_PINS);
   stats->memory_budget = db->memory_budget;
   stats->memory_used = atomic_load(&db->mem.used);
   stats->memory_peak = atomic_load(&db->mem.peak);

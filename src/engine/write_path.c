@@ -106,10 +106,10 @@ static bool journal_has_room(const struct wodan_db *db, const struct operations 
 /* *again: the memtables have no memory left for it, and nothing happened. */
 static int insert(struct wodan_db *db, const struct operations *operations, bool *again, struct wodan_error *error) {
   uint64_t refused = mem_refused(&db->tables_mem);
-  rwlock_write(&db->state);
+  striped_write(&db->state);
   int status = memtable_reserve(db->active.table, operations->count, operations->payload, error);
   if (status == 0) insert_all(db, operations);
-  rwlock_write_leave(&db->state);
+  striped_write_leave(&db->state);
   *again = status == WODAN_ENOMEM && mem_refused(&db->tables_mem) != refused;
   return status;
 }

@@ -14,46 +14,23 @@
 #include <assert.h>
 #include "base/wire.h"
 
-enum { HEAD_SIZE = 4, CACHE_LINE = 64, KIND_BITS = 3, NARROW_SIZE_MAX = 65535 };
+enum { CACHE_LINE = 64, NARROW_SIZE_MAX = 65535 };
 
 /* ---- reading ------------------------------------------------------------------------------------------------- */
 
 static inline uint32_t key_head(const uint8_t *suffix, size_t size) {
-  if (size >= HEAD_SIZE) return __builtin_bswap32(load_u32(suffix));
+  if (size >= PAGE_HEAD_SIZE) return __builtin_bswap32(load_u32(suffix));
   uint32_t head = 0;
   for (size_t i = 0; i < size; i++) head |= (uint32_t)suffix[i] << (24 - 8 * i);
   return head;
 }
 
 static inline uint32_t head_at(const struct page *page, uint32_t index) {
-  return load_u32(page->data + PAGE_HEADER_SIZE + (size_t)index * HEAD_SIZE);
-}
-
-static inline const uint8_t *offsets_of(const struct page *page) {
-  return page->data + PAGE_HEADER_SIZE + (size_t)page->count * HEAD_SIZE;
+  return load_u32(page->data + PAGE_HEADER_SIZE + (size_t)index * PAGE_HEAD_SIZE);
 }
 
 static inline const uint8_t *prefix_of(const struct page *page) {
-  return offsets_of(page) + (size_t)page->count * page->offset_width;
-}
-
-static inline uint32_t offset_at(const struct page *page, uint32_t index) {
-  const uint8_t *offsets = offsets_of(page);
-  return page->offset_width == 2 ? load_u16(offsets + (size_t)index * 2) : load_u32(offsets + (size_t)index * 4);
-}
-
-/* A varint already proven: no bounds. */
-static inline uint64_t varint_trusted(const uint8_t **at) {
-  const uint8_t *p = *at;
-  uint64_t value = *p++;
-  if (value >= 0x80) {
-    value &= 0x7f;
-    unsigned shift = 7;
-    for (; *p >= 0x80; shift += 7) value |= (uint64_t)(*p++ & 0x7f) << shift;
-    value |= (uint64_t)*p++ << shift;
-  }
-  *at = p;
-  return value;
+  return page_offsets(page) + (size_t)page->count * page->offset_width;
 }
 
 struct page page_view(const uint8_t *data) {
@@ -67,20 +44,6 @@ struct page page_view(const uint8_t *data) {
 
 struct wodan_slice page_prefix(const struct page *page) {
   return (struct wodan_slice){.data = prefix_of(page), .size = page->prefix_size};
-}
-
-struct page_record page_record(const struct page *page, uint32_t index) {
-  assert(index < page->count);
-  const uint8_t *at = page->data + offset_at(page, index);
-  struct page_record record;
-  record.suffix.size = (size_t)varint_trusted(&at);
-  uint64_t value = varint_trusted(&at);
-  record.kind = (uint8_t)(value & ((1u << KIND_BITS) - 1));
-  record.value.size = (size_t)(value >> KIND_BITS);
-  record.sequence = page->base_sequence + varint_trusted(&at);
-  record.suffix.data = at;
-  record.value.data = at + record.suffix.size;
-  return record;
 }
 
 size_t page_key(const struct page *page, uint32_t index, uint8_t *out) {
@@ -114,17 +77,17 @@ static inline uint32_t branchless_lower_bound(const uint8_t *heads, uint32_t cou
   const uint8_t *base = heads;
   for (uint32_t left = count; left > 1;) {
     uint32_t half = left / 2;
-    size_t skip = (size_t)half * HEAD_SIZE;
-    base += skip & (0 - (size_t)(load_u32(base + skip - HEAD_SIZE) < head));
+    size_t skip = (size_t)half * PAGE_HEAD_SIZE;
+    base += skip & (0 - (size_t)(load_u32(base + skip - PAGE_HEAD_SIZE) < head));
     left -= half;
   }
-  return (uint32_t)((size_t)(base - heads) / HEAD_SIZE) + (load_u32(base) < head);
+  return (uint32_t)((size_t)(base - heads) / PAGE_HEAD_SIZE) + (load_u32(base) < head);
 }
 
 void page_prefetch(const struct page *page) {
   const uint8_t *heads = page->data + PAGE_HEADER_SIZE;
   __builtin_prefetch(prefix_of(page));
-  for (size_t at = 0; at < (size_t)page->count * HEAD_SIZE; at += CACHE_LINE) __builtin_prefetch(heads + at);
+  for (size_t at = 0; at < (size_t)page->count * PAGE_HEAD_SIZE; at += CACHE_LINE) __builtin_prefetch(heads + at);
 }
 
 void page_prefetch_record(const struct page *page, struct wodan_slice key) {
@@ -132,7 +95,14 @@ void page_prefetch_record(const struct page *page, struct wodan_slice key) {
   uint32_t head = key_head((const uint8_t *)key.data + page->prefix_size, key.size - page->prefix_size);
   uint32_t at = branchless_lower_bound(page->data + PAGE_HEADER_SIZE, page->count, head);
   if (at == page->count) return;
-  const uint8_t *record = page->data + offset_at(page, at);
+  const uint8_t *record = page->data + page_offset(page, at);
+  __builtin_prefetch(record);
+  __builtin_prefetch(record + CACHE_LINE);
+}
+
+void page_prefetch_at(const struct page *page, uint32_t offset) {
+  const uint8_t *record = page->data + offset;
+  __builtin_prefetch(prefix_of(page));
   __builtin_prefetch(record);
   __builtin_prefetch(record + CACHE_LINE);
 }
@@ -175,12 +145,12 @@ static bool record_decode(struct wire_reader *r, uint64_t base_sequence, struct 
   uint64_t value = wire_get_varint(r);
   uint64_t delta = wire_get_varint(r);
   if (delta > UINT64_MAX - base_sequence) return false; /* guard: bounds */
-  record->kind = (uint8_t)(value & ((1u << KIND_BITS) - 1));
+  record->kind = (uint8_t)(value & ((1u << PAGE_KIND_BITS) - 1));
   record->sequence = base_sequence + delta;
   record->suffix.size = (size_t)suffix_size;
-  record->value.size = (size_t)(value >> KIND_BITS);
+  record->value.size = (size_t)(value >> PAGE_KIND_BITS);
   record->suffix.data = wire_get_bytes(r, suffix_size);
-  record->value.data = wire_get_bytes(r, value >> KIND_BITS);
+  record->value.data = wire_get_bytes(r, value >> PAGE_KIND_BITS);
   if (r->failed || record->kind > RECORD_DELETE) return false;     /* guard: bounds */
   return record->kind != RECORD_DELETE || record->value.size == 0; /* guard: bounds */
 }
@@ -192,8 +162,8 @@ static bool header_validate(const uint8_t *data, size_t size, struct page *page)
   uint32_t width = size <= NARROW_SIZE_MAX ? 2 : 4;
   if (page->size != size || page->offset_width != width || data[11] != 0) return false; /* guard: bounds */
   size_t left = size - PAGE_HEADER_SIZE;
-  if (page->count > left / (HEAD_SIZE + width)) return false;                   /* guard: bounds */
-  return page->prefix_size <= left - (size_t)page->count * (HEAD_SIZE + width); /* guard: bounds */
+  if (page->count > left / (PAGE_HEAD_SIZE + width)) return false;                   /* guard: bounds */
+  return page->prefix_size <= left - (size_t)page->count * (PAGE_HEAD_SIZE + width); /* guard: bounds */
 }
 
 bool page_validate(const uint8_t *data, size_t size) {
@@ -204,7 +174,7 @@ bool page_validate(const uint8_t *data, size_t size) {
   struct page_record record, first = {0}, previous = {0};
   bool base_seen = false;
   for (uint32_t i = 0; i < page.count; i++) {
-    if (offset_at(&page, i) != r.at || !record_decode(&r, page.base_sequence, &record))
+    if (page_offset(&page, i) != r.at || !record_decode(&r, page.base_sequence, &record))
       return false;                                                                          /* guard: bounds */
     if (head_at(&page, i) != key_head(record.suffix.data, record.suffix.size)) return false; /* guard: bounds */
     if (i == 0)
@@ -265,7 +235,7 @@ static inline size_t varint_size(uint64_t v) {
   return (bits * 9 + 64) >> 6; /* ceil(bits / 7) for 1..64 */
 }
 
-static uint64_t value_word(size_t value_size, uint8_t kind) { return (uint64_t)value_size << KIND_BITS | kind; }
+static uint64_t value_word(size_t value_size, uint8_t kind) { return (uint64_t)value_size << PAGE_KIND_BITS | kind; }
 
 static size_t shared_prefix(const uint8_t *a, size_t a_size, const uint8_t *b, size_t b_size) {
   size_t limit = a_size < b_size ? a_size : b_size, n = 0;
@@ -302,7 +272,7 @@ static struct shape shape_with(const struct page_builder *builder, const struct 
 
 /* Page size with offsets of `width` bytes. The prefix is stored once instead of count times. */
 static size_t shape_size(const struct shape *shape, size_t width) {
-  return PAGE_HEADER_SIZE + shape->count * (HEAD_SIZE + width) + shape->payload -
+  return PAGE_HEADER_SIZE + shape->count * (PAGE_HEAD_SIZE + width) + shape->payload -
          (shape->count - 1) * shape->prefix_size + shape->suffix_varints + shape->sequence_varints;
 }
 
@@ -359,14 +329,14 @@ void page_builder_finish(struct page_builder *builder, uint8_t *out) {
   wire_put_u8(&w, (uint8_t)width);
   wire_put_u8(&w, 0);
   wire_put_u64(&w, shape->base_sequence);
-  uint8_t *heads = wire_put_room(&w, shape->count * HEAD_SIZE);
+  uint8_t *heads = wire_put_room(&w, shape->count * PAGE_HEAD_SIZE);
   uint8_t *offsets = wire_put_room(&w, shape->count * width);
   if (prefix) wire_put_bytes(&w, builder->bytes, prefix);
   for (size_t i = 0; i < shape->count; i++) {
     const struct entry *entry = &builder->entries[i];
     const uint8_t *suffix = builder->bytes + entry->at + prefix;
     size_t suffix_size = entry->key_size - prefix;
-    store_u32(heads + i * HEAD_SIZE, key_head(suffix, suffix_size));
+    store_u32(heads + i * PAGE_HEAD_SIZE, key_head(suffix, suffix_size));
     if (width == 2)
       store_u16(offsets + i * 2, (uint16_t)w.at);
     else

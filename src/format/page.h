@@ -21,11 +21,13 @@
 #ifndef FORMAT_PAGE_H
 #define FORMAT_PAGE_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include "base/mem.h"
+#include "base/wire.h"
 #include "format/record.h"
 
-enum { PAGE_HEADER_SIZE = 20 };
+enum { PAGE_HEADER_SIZE = 20, PAGE_HEAD_SIZE = 4, PAGE_KIND_BITS = 3 };
 
 /* A view of validated page bytes; cheap to make, owns nothing. */
 struct page {
@@ -46,7 +48,7 @@ struct page_record {
   uint64_t sequence;
   uint8_t kind;
 };
-struct page_record page_record(const struct page *page, uint32_t index);
+static inline struct page_record page_record(const struct page *page, uint32_t index);
 struct wodan_slice page_prefix(const struct page *page);
 /* Writes the whole key of record `index` to out (room for any key), returns its size. */
 size_t page_key(const struct page *page, uint32_t index, uint8_t *out);
@@ -55,8 +57,66 @@ size_t page_key(const struct page *page, uint32_t index, uint8_t *out);
 void page_prefetch(const struct page *page);
 /* Then asks for the record that a search for key compares first. */
 void page_prefetch_record(const struct page *page, struct wodan_slice key);
+/* Asks for the record that starts at the offset, and for the prefix. */
+void page_prefetch_at(const struct page *page, uint32_t offset);
 /* Index of the first record with key >= `key` (count when none); *exact says whether it is equal. */
 uint32_t page_lower_bound(const struct page *page, struct wodan_slice key, bool *exact);
+
+/* ---- decoding, inline because a scan does little else --------------------------------------------------------------- */
+
+static inline const uint8_t *page_offsets(const struct page *page) {
+  return page->data + PAGE_HEADER_SIZE + (size_t)page->count * PAGE_HEAD_SIZE;
+}
+
+static inline uint32_t page_offset(const struct page *page, uint32_t index) {
+  const uint8_t *offsets = page_offsets(page);
+  return page->offset_width == 2 ? load_u16(offsets + (size_t)index * 2) : load_u32(offsets + (size_t)index * 4);
+}
+
+/* A varint already proven: no bounds. */
+static inline uint64_t page_varint(const uint8_t **at) {
+  const uint8_t *p = *at;
+  uint64_t value = *p++;
+  if (value >= 0x80) {
+    value &= 0x7f;
+    unsigned shift = 7;
+    for (; *p >= 0x80; shift += 7) value |= (uint64_t)(*p++ & 0x7f) << shift;
+    value |= (uint64_t)*p++ << shift;
+  }
+  *at = p;
+  return value;
+}
+
+/* The record that starts at `at`, which page_validate has proven. */
+static inline struct page_record page_record_at(const struct page *page, const uint8_t *at) {
+  struct page_record record;
+  record.suffix.size = (size_t)page_varint(&at);
+  uint64_t value = page_varint(&at);
+  record.kind = (uint8_t)(value & ((1u << PAGE_KIND_BITS) - 1));
+  record.value.size = (size_t)(value >> PAGE_KIND_BITS);
+  record.sequence = page->base_sequence + page_varint(&at);
+  record.suffix.data = at;
+  record.value.data = at + record.suffix.size;
+  return record;
+}
+
+static inline struct page_record page_record(const struct page *page, uint32_t index) {
+  assert(index < page->count);
+  return page_record_at(page, page->data + page_offset(page, index));
+}
+
+/* Copies a suffix to where PAGE_COPY_SLACK bytes more than it takes may be written. Most are short: one copy of a fixed size,
+ * where the page has the bytes behind it, beats a call. */
+enum { PAGE_COPY_SLACK = 16 };
+static inline void page_copy_suffix(const struct page *page, struct wodan_slice suffix, uint8_t *out) {
+  const uint8_t *from = suffix.data;
+  if (suffix.size <= PAGE_COPY_SLACK && from + PAGE_COPY_SLACK <= page->data + page->size)
+    memcpy(out, from, PAGE_COPY_SLACK);
+  else
+    memcpy(out, from, suffix.size);
+}
+
+/* ---- building ---------------------------------------------------------------------------------------------------- */
 
 /* Builder: collects records in key order, then writes the page. Copies what it is given. */
 struct page_builder;

@@ -6,9 +6,18 @@
 
 #include <stdbool.h>
 #include "base/status.h"
-#include "format/record.h"
+#include "format/page.h"
 
 struct iterator;
+
+/* What moves in one direction are going to show: the records of a page behind `at`, the one shown, up to `last`, one by one
+ * and none besides; all of the table that the one shown is of. Whoever has it may read them from the page instead of moving. */
+struct stretch {
+  struct page page;
+  uint32_t at, last;
+  uint8_t *key;        /* the iterator's own: starts with the page's prefix, behind which a reader may put suffixes */
+  size_t key_capacity; /* PAGE_COPY_SLACK bytes more are there */
+};
 
 struct iterator_ops {
   int (*first)(struct iterator *it, struct wodan_error *error);
@@ -18,6 +27,10 @@ struct iterator_ops {
   int (*next)(struct iterator *it, struct wodan_error *error);                              /* only while valid */
   int (*prev)(struct iterator *it, struct wodan_error *error);                              /* only while valid */
   void (*close)(struct iterator *it);                                                       /* frees the iterator */
+  /* The next two are for iterators over pages; NULL: never. Only while valid, and `back` where the last move went back. */
+  bool (*stretch)(struct iterator *it, bool back, struct stretch *out); /* false: none, or not worth it */
+  /* As moves up to record `at` of the stretch told last, and no move since; the key's bytes may have been written over. */
+  int (*settle)(struct iterator *it, uint32_t at, struct wodan_error *error);
 };
 
 struct iterator {
@@ -36,6 +49,31 @@ static inline int iterator_seek_back(struct iterator *it, struct wodan_slice key
 }
 static inline int iterator_next(struct iterator *it, struct wodan_error *e) { return it->ops->next(it, e); }
 static inline int iterator_prev(struct iterator *it, struct wodan_error *e) { return it->ops->prev(it, e); }
+static inline bool iterator_stretch(struct iterator *it, bool back, struct stretch *out) {
+  return it->ops->stretch && it->ops->stretch(it, back, out);
+}
+static inline int iterator_settle(struct iterator *it, uint32_t at, struct wodan_error *e) {
+  return it->ops->settle(it, at, e);
+}
+/* With fewer records than this a stretch costs more than it saves. */
+enum { STRETCH_LEAST = 2 };
+/* Forward: leaves what is below the key, which is above the record shown. False: too little. */
+static inline bool stretch_end_below(struct stretch *stretch, struct wodan_slice key) {
+  bool exact;
+  uint32_t bound = page_lower_bound(&stretch->page, key, &exact);
+  assert(bound > stretch->at);
+  if (bound <= stretch->last) stretch->last = bound - 1;
+  return stretch->last >= stretch->at + STRETCH_LEAST;
+}
+/* Back: leaves what is above the key, with `inclusive` the key too. */
+static inline bool stretch_end_above(struct stretch *stretch, struct wodan_slice key, bool inclusive) {
+  bool exact;
+  uint32_t bound = page_lower_bound(&stretch->page, key, &exact);
+  if (exact && !inclusive) bound++;
+  assert(bound <= stretch->at);
+  if (bound > stretch->last) stretch->last = bound;
+  return stretch->last + STRETCH_LEAST <= stretch->at;
+}
 static inline void iterator_close(struct iterator *it) {
   if (it) it->ops->close(it);
 }

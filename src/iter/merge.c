@@ -241,6 +241,43 @@ static int merge_seek_back(struct iterator *base, struct wodan_slice key, struct
   return place(merge_of(base), true, &key, error);
 }
 
+/* ---- one source alone ------------------------------------------------------------------------------------------ */
+
+/* Who comes second has lost to the champion itself, so it waits on the champion's way to the top. NULL: nobody is left. */
+static const struct iterator *runner_up(const struct merge *m) {
+  size_t second = NOBODY;
+  for (size_t node = (m->count + m->slots[0].loser) / 2; node > 0; node /= 2) {
+    size_t other = m->slots[node].loser;
+    if (second == NOBODY || goes_first(m, other, second)) second = other;
+  }
+  return second != NOBODY && m->slots[second].source->valid ? m->slots[second].source : NULL;
+}
+
+static bool merge_stretch(struct iterator *base, bool back, struct stretch *out) {
+  const struct merge *m = merge_of(base);
+  assert(base->valid && back == m->backward);
+  const struct iterator *second = runner_up(m);
+  if (second && key_compare(base->record.key, second->record.key) == 0) return false;
+  if (!iterator_stretch(champion(m), back, out)) return false;
+  if (!second) return true;
+  return back ? stretch_end_above(out, second->record.key, false) : stretch_end_below(out, second->record.key);
+}
+
+static int merge_settle(struct iterator *base, uint32_t at, struct wodan_error *error) {
+  struct merge *m = merge_of(base);
+  struct slot *slot = &m->slots[m->slots[0].loser];
+  int status = iterator_settle(slot->source, at, error);
+  if (status) return merge_fail(m, status);
+  const struct iterator *second = runner_up(m);
+  if (second)
+    lower_skip(m, slot->source->record.key, second->record.key);
+  else
+    m->skip = 0; /* nobody is left whose head would be compared */
+  slot_update(m, slot);
+  merge_yield(m);
+  return 0;
+}
+
 /* ---- life ----------------------------------------------------------------------------------------------------- */
 
 static size_t merge_size(size_t count) { return sizeof(struct merge) + count * sizeof(struct slot); }
@@ -260,6 +297,8 @@ static const struct iterator_ops merge_ops = {
     .next = merge_next,
     .prev = merge_prev,
     .close = merge_close,
+    .stretch = merge_stretch,
+    .settle = merge_settle,
 };
 
 struct iterator *merge_open(struct mem *mem, struct iterator **sources, size_t count) {
@@ -277,30 +316,23 @@ struct iterator *merge_open(struct mem *mem, struct iterator **sources, size_t c
   return &m->base;
 }
 
-/* ---- one source alone ------------------------------------------------------------------------------------------ */
+/* ---- for who merges pages ----------------------------------------------------------------------------------------- */
 
 struct iterator *merge_source(struct iterator *merge) {
   return merge->ops == &merge_ops ? champion(merge_of(merge)) : merge;
 }
 
-/* Who comes second has lost to the champion itself, so it waits on the champion's way to the top. */
 bool merge_alone(struct iterator *merge, struct iterator **source, struct wodan_slice *limit, bool *has_limit) {
   assert(merge->valid);
-  *source = merge;
+  *source = merge_source(merge);
   *has_limit = false;
   if (merge->ops != &merge_ops) return true;
-  const struct merge *m = merge_of(merge);
-  assert(!m->backward);
-  size_t first = m->slots[0].loser, second = NOBODY;
-  for (size_t node = (m->count + first) / 2; node > 0; node /= 2) {
-    size_t other = m->slots[node].loser;
-    if (second == NOBODY || goes_first(m, other, second)) second = other;
-  }
-  *source = m->slots[first].source;
-  if (second == NOBODY || !m->slots[second].source->valid) return true;
-  *limit = m->slots[second].source->record.key;
+  assert(!merge_of(merge)->backward);
+  const struct iterator *second = runner_up(merge_of(merge));
+  if (!second) return true;
+  *limit = second->record.key;
   *has_limit = true;
-  return key_compare(m->base.record.key, *limit) != 0;
+  return key_compare(merge->record.key, *limit) != 0;
 }
 
 void merge_reseat(struct iterator *merge) {

@@ -87,8 +87,6 @@ static bool same_key(const struct map_entry *entry, struct wodan_slice key) {
   return entry->key_size == key.size && (!key.size || memcmp(entry->bytes, key.data, key.size) == 0);
 }
 
-static uint64_t key_hash(struct wodan_slice key) { return checksum(0, key.data, key.size); }
-
 static const struct map_entry *walk_step(const struct memtable *table, struct memtable_walk *walk) {
   struct arena_chunk *chunk = walk->chunk;
   const struct map_entry *entry = arena_walk(&table->entries, &chunk, &walk->at);
@@ -179,7 +177,7 @@ static void filter_grow(struct memtable *table) {
       table->moved = (struct memtable_walk){0};
       return;
     }
-    key_filter_move(&table->filter, key_hash(map_entry_key(entry)));
+    key_filter_move(&table->filter, memtable_hash(map_entry_key(entry)));
   }
 }
 
@@ -195,7 +193,7 @@ void memtable_insert(struct memtable *table, const struct record *record) {
   if (record->key.size) memcpy(entry->bytes, record->key.data, record->key.size);
   if (record->value.size) memcpy(entry->bytes + record->key.size, record->value.data, record->value.size);
   entry_seal(entry);
-  key_filter_add(&table->filter, key_hash(record->key));
+  key_filter_add(&table->filter, memtable_hash(record->key));
   if (table->filter.next) filter_grow(table);
   ordered_map_insert(&table->map, entry);
 
@@ -205,8 +203,9 @@ void memtable_insert(struct memtable *table, const struct record *record) {
   table->bytes += record_encoded_size(record->key.size, record->value.size);
 }
 
-int memtable_get(const struct memtable *table, struct wodan_slice key, uint64_t sequence, struct record *record) {
-  if (table->records == 0 || !key_filter_has(&table->filter, key_hash(key))) return WODAN_ENOTFOUND;
+int memtable_get(const struct memtable *table, struct wodan_slice key, uint64_t hash, uint64_t sequence,
+                 struct record *record) {
+  if (table->records == 0 || !key_filter_has(&table->filter, hash)) return WODAN_ENOTFOUND;
   const struct map_entry *entry = map_position_entry(ordered_map_seek(&table->map, key, sequence));
   if (!entry || !same_key(entry, key)) return WODAN_ENOTFOUND;
   assert(entry->sequence <= sequence);

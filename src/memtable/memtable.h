@@ -9,6 +9,7 @@
 
 #include <stdatomic.h>
 #include "base/mem.h"
+#include "codec/checksum.h"
 #include "iter/iterator.h"
 
 struct memtable;
@@ -25,8 +26,11 @@ int memtable_reserve(struct memtable *table, size_t count, size_t bytes, struct 
 /* Only after memtable_reserve; sequences rise with each insert. Copies key and value. */
 void memtable_insert(struct memtable *table, const struct record *record);
 
+/* What memtable_get wants beside the key. */
+static inline uint64_t memtable_hash(struct wodan_slice key) { return checksum(0, key.data, key.size); }
 /* The newest version at or below `sequence`: 0 and *record (kind may be a delete), or WODAN_ENOTFOUND. */
-int memtable_get(const struct memtable *table, struct wodan_slice key, uint64_t sequence, struct record *record);
+int memtable_get(const struct memtable *table, struct wodan_slice key, uint64_t hash, uint64_t sequence,
+                 struct record *record);
 
 /* The newest version at or below `sequence` of each key. Holds a reference. NULL: no memory. */
 struct iterator *memtable_iterator(struct memtable *table, uint64_t sequence);

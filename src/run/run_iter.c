@@ -13,7 +13,7 @@
 #include "format/node_header.h"
 #include "run/run_private.h"
 
-enum { KEY_SLACK = 16, KEY_CAPACITY_MIN = 64 };
+enum { KEY_CAPACITY_MIN = 64 };
 
 struct run_iterator {
   struct iterator base;
@@ -23,7 +23,7 @@ struct run_iterator {
   struct frame *frame;     /* NULL: stands nowhere */
   struct page page;
   uint32_t page_index, at;
-  uint8_t *key; /* KEY_SLACK bytes more than any key shown */
+  uint8_t *key; /* PAGE_COPY_SLACK bytes more than any key shown */
   size_t key_capacity;
   struct run_kept_page *kept; /* NULL: what is read is not kept */
   uint8_t *last;              /* the last key of a page told as a whole */
@@ -42,7 +42,7 @@ static int stand_nowhere(struct run_iterator *it) {
 /* Grows the key buffer, keeping the prefix in it. */
 static int key_room(struct run_iterator *it, size_t size, struct wodan_error *error) {
   struct mem *mem = it->mem;
-  size_t wanted = size + KEY_SLACK < KEY_CAPACITY_MIN ? KEY_CAPACITY_MIN : (size + KEY_SLACK) * 2;
+  size_t wanted = size + PAGE_COPY_SLACK < KEY_CAPACITY_MIN ? KEY_CAPACITY_MIN : (size + PAGE_COPY_SLACK) * 2;
   uint8_t *bigger = mem_alloc(mem, wanted);
   if (!bigger) {
     stand_nowhere(it);
@@ -60,17 +60,11 @@ static int key_room(struct run_iterator *it, size_t size, struct wodan_error *er
 static inline int show(struct run_iterator *it, uint32_t at, struct wodan_error *error) {
   struct page_record record = page_record(&it->page, at);
   size_t prefix_size = it->page.prefix_size, size = prefix_size + record.suffix.size;
-  if (size + KEY_SLACK > it->key_capacity) {
+  if (size + PAGE_COPY_SLACK > it->key_capacity) {
     int status = key_room(it, size, error);
     if (status) return status;
   }
-  const uint8_t *suffix = record.suffix.data;
-  uint8_t *out = it->key + prefix_size;
-  /* Most suffixes are short: one fixed copy, where the page has the bytes behind it, beats a call. */
-  if (record.suffix.size <= KEY_SLACK && suffix + KEY_SLACK <= it->page.data + it->page.size)
-    memcpy(out, suffix, KEY_SLACK);
-  else
-    memcpy(out, suffix, record.suffix.size);
+  page_copy_suffix(&it->page, record.suffix, it->key + prefix_size);
   it->at = at;
   it->base.record =
       (struct record){.key = {it->key, size}, .sequence = record.sequence, .kind = record.kind, .value = record.value};
@@ -102,7 +96,7 @@ static int enter(struct run_iterator *it, uint32_t page_index, struct wodan_erro
 /* Shows record `at` of the page just entered. */
 static int show_entered(struct run_iterator *it, uint32_t at, struct wodan_error *error) {
   struct wodan_slice prefix = page_prefix(&it->page);
-  if (prefix.size + KEY_SLACK > it->key_capacity) {
+  if (prefix.size + PAGE_COPY_SLACK > it->key_capacity) {
     int status = key_room(it, prefix.size, error);
     if (status) return status;
   }
@@ -191,6 +185,28 @@ static void close_iterator(struct iterator *base) {
   run_unref(run);
 }
 
+/* The next page's first lines are asked for meanwhile. */
+static void prefetch_page(const struct run_iterator *it, uint32_t page_index) {
+  if (page_index >= it->index->page.count) return;
+  const struct frame *frame = atomic_load_explicit(&it->index->slots[page_index], memory_order_relaxed);
+  if (frame) __builtin_prefetch(cache_data(frame));
+}
+
+static bool stretch(struct iterator *base, bool back, struct stretch *out) {
+  struct run_iterator *it = self(base);
+  uint32_t last = back ? 0 : it->page.count - 1;
+  if (it->page.prefix_size < TABLE_ID_SIZE || (back ? it->at - last : last - it->at) < STRETCH_LEAST) return false;
+  prefetch_page(it, back ? it->page_index - 1 : it->page_index + 1);
+  *out = (struct stretch){
+      .page = it->page, .at = it->at, .last = last, .key = it->key, .key_capacity = it->key_capacity - PAGE_COPY_SLACK};
+  return true;
+}
+
+static int settle(struct iterator *base, uint32_t at, struct wodan_error *error) {
+  base->valid = false;
+  return show(self(base), at, error);
+}
+
 static const struct iterator_ops run_iterator_ops = {
     .first = move_first,
     .last = move_last,
@@ -199,6 +215,8 @@ static const struct iterator_ops run_iterator_ops = {
     .next = move_next,
     .prev = move_prev,
     .close = close_iterator,
+    .stretch = stretch,
+    .settle = settle,
 };
 
 struct iterator *run_iterator(struct run *run) {

@@ -18,10 +18,6 @@ struct run_reader {
   size_t index_size;
   struct page index;
   uint8_t *stored; /* room for a compressed page, page_size bytes, once there was one */
-  /* Set by who reads all pages in turn, after the open: memory, aligned, into which as many as fit are read at once. */
-  uint8_t *window;
-  size_t window_size;
-  uint64_t window_at, window_end; /* bytes of the object that it holds */
 };
 
 /* The header behind ptr. A failure, or 0; release the reader either way. */

@@ -103,6 +103,17 @@ static int entries_prev(struct iterator *base, struct wodan_error *error) {
   return backward(it, iterator_prev(it->inner, error), error);
 }
 
+static bool entries_stretch(struct iterator *base, bool back, struct stretch *out) {
+  return iterator_stretch(self(base)->inner, back, out);
+}
+
+static int entries_settle(struct iterator *base, uint32_t at, struct wodan_error *error) {
+  struct entries_iterator *it = self(base);
+  base->valid = false;
+  int status = iterator_settle(it->inner, at, error);
+  return status == 0 ? take(it) : status;
+}
+
 static void entries_close(struct iterator *base) {
   struct entries_iterator *it = self(base);
   struct node *node = it->node;
@@ -117,7 +128,9 @@ static const struct iterator_ops entries_ops = {.first = entries_first,
                                                 .seek_back = entries_seek_back,
                                                 .next = entries_next,
                                                 .prev = entries_prev,
-                                                .close = entries_close};
+                                                .close = entries_close,
+                                                .stretch = entries_stretch,
+                                                .settle = entries_settle};
 
 static struct iterator *entries_iterator(struct node *node) {
   struct entries_iterator *it = mem_zalloc(run_env_readers(node->env), sizeof *it);
@@ -247,6 +260,20 @@ static int slices_prev(struct iterator *base, struct wodan_error *error) {
   return slices_backward(it, iterator_prev(it->inner, error), error);
 }
 
+static bool slices_stretch_of(struct iterator *base, bool back, struct stretch *out) {
+  const struct slices_iterator *it = slices(base);
+  if (!iterator_stretch(it->inner, back, out)) return false;
+  if (back) return it->from == 0 || stretch_end_above(out, entry_pivot(it->node, it->from), true);
+  return it->to == it->node->entry_count || stretch_end_below(out, entry_pivot(it->node, it->to));
+}
+
+static int slices_settle(struct iterator *base, uint32_t at, struct wodan_error *error) {
+  struct slices_iterator *it = slices(base);
+  base->valid = false;
+  int status = iterator_settle(it->inner, at, error);
+  return status == 0 ? slices_show(it) : status;
+}
+
 static void slices_close(struct iterator *base) {
   struct slices_iterator *it = slices(base);
   struct node *node = it->node;
@@ -261,7 +288,9 @@ static const struct iterator_ops slices_ops = {.first = slices_first,
                                                .seek_back = slices_seek_back,
                                                .next = slices_next,
                                                .prev = slices_prev,
-                                               .close = slices_close};
+                                               .close = slices_close,
+                                               .stretch = slices_stretch_of,
+                                               .settle = slices_settle};
 
 static bool absorbed_by_none(const struct node *node, const struct run *run) {
   uint32_t i = 0;

@@ -273,6 +273,13 @@ static void ask_figures(struct world *w) {
     wrong(w, "wodan_info", 0, "not filled");
 }
 
+static void trim(struct world *w, uint32_t flags) {
+  struct wodan_trim_options options = {.size = sizeof options, .flags = flags};
+  struct wodan_trim_report report = {.size = sizeof report};
+  AGAIN(w, wodan_trim, w->db, &options, &report);
+  watch_failure(w);
+}
+
 static void use_database(struct world *w) {
   if (!open_database(w, 0)) return;
   change(w, put_once, 3, false);
@@ -291,6 +298,8 @@ static void use_database(struct world *w) {
   settle(w, 2);
   change(w, scan_once, 0, false);
   change(w, batch_once, 40, false);
+  trim(w, WODAN_TRIM_WAITING);
+  trim(w, 0);
   ask_figures(w);
   close_database(w);
 }

@@ -269,7 +269,7 @@ static void test_memtable__empty_has_nothing(void **state) {
   pair_create(&p, 1, 0);
   struct record record;
   struct wodan_slice key = {"\1a", 2};
-  assert_int_equal(memtable_get(p.table, key, UINT64_MAX, &record), WODAN_ENOTFOUND);
+  assert_int_equal(memtable_get(p.table, key, memtable_hash(key), UINT64_MAX, &record), WODAN_ENOTFOUND);
   struct iterator *it = memtable_iterator(p.table, UINT64_MAX);
   assert_non_null(it);
   assert_int_equal(iterator_first(it, NULL), 0);
@@ -302,7 +302,7 @@ static void test_memtable__every_version_at_every_sequence(void **state) {
       for (size_t k = 0; k < sizeof sequences / sizeof *sequences; k++) {
         const struct insert *want = pair_get(&p, key, sequences[k]);
         struct record record;
-        int status = memtable_get(p.table, key, sequences[k], &record);
+        int status = memtable_get(p.table, key, memtable_hash(key), sequences[k], &record);
         CHECK(&p, status == (want ? 0 : WODAN_ENOTFOUND));
         if (want) CHECK(&p, same(&record, want));
       }
@@ -312,7 +312,7 @@ static void test_memtable__every_version_at_every_sequence(void **state) {
       make_key((enum shape)(next_random(&random) % SHAPES), next_random(&random) % 10000, &random, &absent);
       const struct insert *want = pair_get(&p, insert_key(&absent), UINT64_MAX);
       struct record record;
-      int status = memtable_get(p.table, insert_key(&absent), UINT64_MAX, &record);
+      int status = memtable_get(p.table, insert_key(&absent), memtable_hash(insert_key(&absent)), UINT64_MAX, &record);
       CHECK(&p, status == (want ? 0 : WODAN_ENOTFOUND));
     }
     check_walk(&p);
@@ -427,9 +427,11 @@ static void test_memtable__record_bytes_stay_where_they_are(void **state) {
   first.value_size = 10;
   pair_insert(&p, first);
   struct record before, after;
-  assert_int_equal(memtable_get(p.table, insert_key(&first), first.sequence, &before), 0);
+  assert_int_equal(
+      memtable_get(p.table, insert_key(&first), memtable_hash(insert_key(&first)), first.sequence, &before), 0);
   while (p.count < p.capacity) pair_insert(&p, make_insert(SHAPE_DIGITS, &p, &random));
-  assert_int_equal(memtable_get(p.table, insert_key(&first), first.sequence, &after), 0);
+  assert_int_equal(memtable_get(p.table, insert_key(&first), memtable_hash(insert_key(&first)), first.sequence, &after),
+                   0);
   assert_ptr_equal(before.key.data, after.key.data);
   assert_ptr_equal(before.value.data, after.value.data);
   pair_free(&p);

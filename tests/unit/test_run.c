@@ -343,7 +343,7 @@ static void test_run__dead_run_gives_its_extents_up_at_the_last_reference(void *
   assert_int_equal(space_counts(w.space).free, free_blocks + block_ptr_blocks(&ptr));
 
   ptr = build(&w, 100, false);
-  space_checkpoint_durable(w.space, 5, NULL, NULL);
+  space_checkpoint_durable(w.space, 5);
   run = open_run(&w, &ptr);
   run_mark_dead(run);
   run_unref(run);

@@ -71,7 +71,7 @@ static void add_space(struct json *json, const struct map_data *data) {
 static void print_space(const struct map_data *data) {
   struct space_class classes[SPACE_CLASSES];
   classes_of(data, classes);
-  printf("\n%-24s %14s %12s %7s\n", "space", "blocks", "size", "share");
+  printf("%-24s %14s %12s %7s\n", "space", "blocks", "size", "share");
   for (unsigned i = 0; i < SPACE_CLASSES; i++) {
     char number[32], size[24], share[16];
     report_size_text(size, classes[i].blocks * data->summary->block_size);
@@ -109,10 +109,11 @@ static int show_stats(struct look *look, const struct map_data *data) {
     levels_add(shown, "fill", &data->levels);
     if (status < 0) report_add_error(shown, &error);
   } else {
-    if (!report_json(&json)) return EXIT_CODE_IO;
-    if (status == 0) delays_print(stdout, &stats);
     print_space(data);
     levels_print(&data->levels);
+    if (status == 0) printf("\ncounters since this open\n");
+    if (!report_json(&json)) return EXIT_CODE_IO;
+    if (status == 0) delays_print(stdout, &stats);
   }
   if (status == 0) return look_end(look, shown, EXIT_CODE_OK);
   if (!look_show(look, shown)) return EXIT_CODE_IO;
