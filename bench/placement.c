@@ -81,7 +81,7 @@ static void arrive(struct churn *c, unsigned arrival, bool random) {
     c->next = (c->next + 1) % c->leaf_count;
   }
   place(c, SPACE_NODE, HEADER, &c->header);
-  space_checkpoint_durable(c->space, ++c->generation, NULL, NULL);
+  space_checkpoint_durable(c->space, ++c->generation);
 }
 
 static void churn(uint64_t blocks, unsigned percent, bool random, bool apart) {

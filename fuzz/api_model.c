@@ -13,7 +13,7 @@ static const struct machine_entry entries[] = {
     MACHINE(view_open),   MACHINE(view_close),  MACHINE(cursor_open), MACHINE(cursor_close), MACHINE(cursor_move),
     MACHINE(cursor_move), MACHINE(cursor_walk), MACHINE(cursor_walk), MACHINE(pin),          MACHINE(unpin),
     MACHINE(statistics),  MACHINE(io_fault),    MACHINE(healed),      MACHINE(memory_fault), MACHINE(reopen_reading),
-    MACHINE(check),
+    MACHINE(check),       MACHINE(trim),
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -13,6 +13,7 @@ static const struct machine_entry entries[] = {
     MACHINE(reopen),    MACHINE(power_cut_soon), MACHINE(power_cut_soon),
     MACHINE(power_cut), MACHINE(kill),           MACHINE(get),
     MACHINE(io_fault),  MACHINE(check),          MACHINE(fill),
+    MACHINE(trim),
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

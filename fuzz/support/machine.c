@@ -38,7 +38,8 @@ static struct {
 
 static void device_make(unsigned number) {
   const struct geometry *geometry = &geometries[number];
-  struct sim_options options = {.keep_older = true, .seed = number};
+  struct sim_options options = {
+      .keep_older = true, .seed = number, .discard = (uint8_t)(SIM_DISCARD_ZERO + number % (SIM_DISCARD_CHOICES - 1))};
   uint64_t random = number;
   struct wodan_format_options format = {.node_leaves = geometry->node_leaves,
                                         .node_children = geometry->node_children,
@@ -139,6 +140,7 @@ static int try_open(struct machine *machine, uint32_t flags) {
   lose_served(machine);
   struct wodan_open_options options = {.flags = flags | WODAN_OPEN_INLINE,
                                        .memory_budget = (512 << 10) + 2 * sim_size(machine->sim),
+                                       .discard = WODAN_DISCARD_EAGER,
                                        .allocator = meter_hooks(&machine->meter),
                                        .hooks = {.context = &machine->random, .random = next_random}};
   struct wodan_error error;

@@ -173,6 +173,15 @@ void machine_compact(struct machine *machine) {
   if (status < 0 && !refused(machine, status)) machine_allow(machine, status, "compact");
 }
 
+/* No failed discard is a reason to fail. */
+void machine_trim(struct machine *machine) {
+  uint8_t how = machine_take(machine);
+  struct wodan_trim_options options = {.flags = how % 4u, .minimum = how / 4 % 8 * 300u, .maximum = how / 32 * 700u};
+  struct wodan_trim_report report = {.size = sizeof report};
+  int status = wodan_trim(machine->db, &options, &report);
+  if (status < 0 && !refused(machine, status)) machine_allow(machine, status, "trim");
+}
+
 static void reopen(struct machine *machine, uint32_t flags) {
   if (has_readers(machine)) FUZZ_CHECK(wodan_close(machine->db, NULL) == WODAN_EBUSY);
   machine_close_readers(machine);

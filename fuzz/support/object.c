@@ -79,13 +79,17 @@ size_t object_mutate(uint8_t *data, size_t size, size_t size_max, unsigned seed)
   ptr = pointer(data, size);
   if (!volume_repairs(seed / PARTS) || !followed(&ptr)) return size;
   /* As an image whose data area begins with the object. */
-  memset(bytes, 0, sizeof bytes);
   size_t start = (size_t)VOLUME.data_first * VOLUME.block_size;
   memcpy(bytes + start, data, size);
-  image = (struct image){.bytes = bytes, .size = sizeof bytes, .bounds = VOLUME, .seed = volume_seed()};
+  memset(bytes + start + size, 0, VOLUME.block_size); /* to the end of its last block; no other is visited */
+  image.bytes = bytes; /* one by one: the places, which nobody asks for here, are most of an image */
+  image.size = sizeof bytes;
+  image.bounds = VOLUME;
   image.bounds.data_end = sizeof bytes / VOLUME.block_size;
+  image.seed = volume_seed();
   image.repairs = true;
   image.visits = 1;
+  image.place_count = IMAGE_PLACES_MAX;
   uint8_t encoded[512];
   struct wire_writer w = wire_writer(encoded, sizeof encoded);
   block_ptr_encode(&w, &ptr);

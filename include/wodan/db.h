@@ -40,6 +40,14 @@ struct wodan_format_options {
 WODAN_API int wodan_format(struct wodan_device *device, const struct wodan_format_options *options,
                            struct wodan_error *error);
 
+/* Which free blocks the device is told to forget, of those that became free since the open. What the two newest durable roots
+ * or an open view need is never among them. Who opens for reading discards nothing. */
+enum wodan_discard {
+  WODAN_DISCARD_BATCHED = 0, /* what was not used again after some time; whole units of about 1 MiB first, at a rate */
+  WODAN_DISCARD_OFF = 1,
+  WODAN_DISCARD_EAGER = 2, /* all of it as soon as it is free */
+};
+
 enum wodan_open_flags {
   WODAN_OPEN_READ_ONLY = 1,  /* replays into memory, never writes a byte to the device */
   WODAN_OPEN_OLDER_ROOT = 2, /* with READ_ONLY: when the newest root is damaged, take the newest intact older one; the
@@ -66,7 +74,8 @@ struct wodan_open_options {
   /* enum wodan_compression, of what this handle writes: at most what was chosen at format, which it also is where less than
    * a quarter of the space is free. What is there stays as it is until it is rewritten. */
   uint32_t compression;
-  uint32_t reserved; /* 0 */
+  uint32_t discard;      /* enum wodan_discard */
+  uint64_t discard_rate; /* bytes a second that batched discards take at most; 0: 512 MiB */
 };
 
 /* Opens the database on a device; options may be NULL. A writable open first flushes the device (what a killed
@@ -108,6 +117,38 @@ WODAN_API int wodan_checkpoint(struct wodan_db *db, uint64_t *generation);
  * Errors as wodan_sync; WODAN_ENOSPC when the leaves have no room; WODAN_ETOOBIG, WODAN_EINVAL (a bound that is no key). */
 WODAN_API int wodan_compact(struct wodan_db *db, const struct wodan_slice *lower, const struct wodan_slice *upper,
                             uint64_t budget, uint32_t *more);
+
+enum wodan_trim_flags {
+  WODAN_TRIM_DRY_RUN = 1, /* only tells; also on a handle that only reads */
+  WODAN_TRIM_WAITING = 2, /* only what became free since the open and was not discarded yet */
+};
+
+struct wodan_trim_report {
+  uint32_t size; /* in: sizeof(struct wodan_trim_report); 0 is taken as the whole struct */
+  uint32_t reserved;
+  uint64_t discards; /* requests made, or that would be made */
+  uint64_t bytes;    /* discarded, or that would be */
+  uint64_t refused;  /* bytes the device refused */
+};
+
+/* All zero: everything unused. */
+struct wodan_trim_options {
+  uint32_t size;    /* sizeof(struct wodan_trim_options); 0 is taken as the whole struct */
+  uint32_t flags;   /* enum wodan_trim_flags */
+  uint64_t minimum; /* bytes: shorter free stretches are left out; 0: none */
+  uint64_t
+      maximum; /* bytes of one discard at most, at least a block and what the device discards at a time; 0: 64 MiB */
+  void *context;
+  /* Called after each discard without a lock held: show it, wait, or end it with something other than 0. NULL: not called. */
+  int (*progress)(void *context, const struct wodan_trim_report *report);
+};
+
+/* Tells the device to forget what is free, now and whatever the handle's policy is (fstrim for a volume). Nothing is made
+ * durable by it, and nothing that is needed is touched: others read and write meanwhile. Ended by progress it answers 0.
+ * options and report may be NULL. A device that refuses some discards is no failure: report->refused.
+ * WODAN_ENOTSUP (the device does not discard), WODAN_EREADONLY, WODAN_EFAILED, WODAN_EINVAL. Any thread. */
+WODAN_API int wodan_trim(struct wodan_db *db, const struct wodan_trim_options *options,
+                         struct wodan_trim_report *report);
 
 /* The last failure of any call on this handle, copied out; code 0 when there was none. A WODAN_ENOTFOUND is an
  * answer, not a failure, and is not kept. Any thread. */

@@ -38,7 +38,9 @@ struct wodan_geometry {
 enum wodan_io_kind { WODAN_IO_READ = 0, WODAN_IO_WRITE = 1, WODAN_IO_DISCARD = 2 };
 
 /* One request of a transfer. status and device_errno are set by the device. After a discard the content is
- * undefined (each read may differ) until written again; a discard is a hint and may do nothing. */
+ * undefined (each read may differ) until written again; a discard is a hint and may do nothing, done in part before it fails, or
+ * come to nothing by a power cut as a write may. Of two requests for one place the one that was submitted when the other had
+ * returned stands behind the next flush: so a discard that has returned never undoes a later write. */
 struct wodan_io {
   uint8_t kind;     /* enum wodan_io_kind */
   uint64_t offset;  /* bytes */

@@ -270,6 +270,7 @@ struct wodan_sim_crash_report {
   uint64_t deep;                        /* of them at depth 2 */
   uint64_t kills;                       /* process deaths judged, one a window */
   uint64_t closed;                      /* of them also closed and opened again */
+  uint64_t discards;                    /* of the databases, none of which may touch what the two newest roots need */
   uint64_t violations;
   uint64_t nanoseconds;
   uint64_t workloads_cut;    /* systematic ones cut short by the time limit, or not begun */

@@ -28,7 +28,8 @@ enum wodan_log_level { WODAN_LOG_WARNING = 1, WODAN_LOG_INFO = 2 };
  * log: one line, no newline, only valid during the call; may be called with engine locks held, so it must not
  * call back into the database. random: fills `size` bytes, returns 0, or non-zero when it cannot; used for the
  * fsid at format and the epoch at each writable open, never for data. now: nanoseconds of a clock that never goes back,
- * from any start; only used to tell delays in wodan_stats, never to decide anything. NULL: the system's monotonic clock.
+ * from any start; used to tell delays in wodan_stats and to decide when free space is discarded, nothing else, so one that
+ * goes back or stands still does no harm. NULL: the system's monotonic clock.
  * log and now may be called from several threads at once. */
 struct wodan_hooks {
   void *context;

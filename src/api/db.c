@@ -101,6 +101,9 @@ int wodan_open(struct wodan_device *device, const struct wodan_open_options *opt
                       (unsigned)(ours.flags & ~known));
   if ((ours.flags & WODAN_OPEN_OLDER_ROOT) && !(ours.flags & WODAN_OPEN_READ_ONLY))
     return status_set(error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "an older root can only be opened for reading");
+  if (ours.discard > WODAN_DISCARD_EAGER)
+    return status_set(error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "the discard policy %u is not known",
+                      (unsigned)ours.discard);
   status = known_compression(ours.compression, error);
   return status < 0 ? status : engine_open(device, &ours, db, error);
 }
@@ -160,6 +163,26 @@ int wodan_compact(struct wodan_db *db, const struct wodan_slice *lower, const st
   if (status == 0 && upper) status = api_key(db, *upper, &to_key, &to, &error);
   if (status == 0 && compare(from, to) < 0) status = engine_compact(db, &from, &to, budget, &left, &error);
   if (more) *more = status == 0 && left;
+  return api_result(db, status, &error);
+}
+
+int wodan_trim(struct wodan_db *db, const struct wodan_trim_options *options, struct wodan_trim_report *report) {
+  struct wodan_error error = {.block = WODAN_NO_BLOCK};
+  struct wodan_trim_options ours;
+  struct wodan_trim_report told = {.size = sizeof told};
+  size_t room = report && report->size ? report->size : sizeof told;
+  if (!db) return WODAN_EINVAL;
+  int status = take_options(&ours, sizeof ours, options, options ? options->size : 0, &error);
+  const uint32_t known = WODAN_TRIM_DRY_RUN | WODAN_TRIM_WAITING;
+  if (status == 0 && (ours.flags & ~known))
+    status = status_set(&error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "the trim flags 0x%x are not known",
+                        (unsigned)(ours.flags & ~known));
+  if (status == 0) status = engine_trim(db, &ours, &told, &error);
+  if (report) {
+    uint32_t size = report->size;
+    memcpy(report, &told, room < sizeof told ? room : sizeof told);
+    report->size = size;
+  }
   return api_result(db, status, &error);
 }
 

@@ -1,4 +1,4 @@
-/* Time for statistics: the user's hook, else the system's monotonic clock. Nothing is decided by it. */
+/* Time for statistics and discards: the user's hook, else the system's monotonic clock. */
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H
 

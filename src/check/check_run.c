@@ -12,7 +12,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include "check/check_private.h"
-#include "check/run_reader.h"
+#include "run/run_reader.h"
 #include "codec/checksum.h"
 #include "run/filter.h"
 
@@ -33,11 +33,11 @@ static uint64_t run_block(const struct run_check *run, uint64_t offset) {
   return block_io_locate(&run->check->io, run->ptr->extents, run->ptr->extent_count, offset);
 }
 
-/* A finding at a byte of the object: "leaf of generation 7: what". */
+/* A finding at a byte of the object: "leaf of generation 7, byte 512: what"; or nothing more to be said: NULL. */
 static void run_found(const struct run_check *run, enum finding_id id, uint64_t offset, const char *what) {
   check_found(run->check, id, run_block(run, offset), run->ptr->generation,
-              "%s of generation %" PRIu64 ", byte %" PRIu64 ": %s", run->place->what, run->ptr->generation, offset,
-              what);
+              "%s of generation %" PRIu64 ", byte %" PRIu64 "%s%s", run->place->what, run->ptr->generation, offset,
+              what ? ": " : "", what ? what : "");
 }
 
 static int run_failed(const struct run_check *run, const struct wodan_error *failure, enum finding_id id,
@@ -134,10 +134,9 @@ static int check_keys(struct run_check *run, const struct page *page, uint32_t a
   if (status == 0) status = key_take(run, &run->reader.index, at, &run->check->bound, &bound);
   if (status < 0) return status;
   flaws |= bound_flaws(run, key);
-  if (flaws & FLAW_RANGE) run_found(run, FOUND_KEY_RANGE, offset, "of this page"); /* no guard: bound_flaws judges */
+  if (flaws & FLAW_RANGE) run_found(run, FOUND_KEY_RANGE, offset, NULL); /* no guard: bound_flaws judges */
   if (flaws & FLAW_PLACE)
-    run_found(run, run->place->leaf ? FOUND_KEY_PIVOT : FOUND_RUN_RANGE, offset,
-              "in this page"); /* no guard: the same */
+    run_found(run, run->place->leaf ? FOUND_KEY_PIVOT : FOUND_RUN_RANGE, offset, NULL); /* no guard: the same */
   if (key_compare(key, bound) != 0)
     run_found(run, FOUND_KEY_ORDER, offset, "the page ends with another key"); /* guard: bounds */
   return 0;
@@ -182,7 +181,7 @@ static int check_records(struct run_check *run, const struct page *page, uint64_
   }
   run->records += page->count;
   for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
-    if (flaws & NAMES[i].flaw) run_found(run, NAMES[i].id, offset, "in this page"); /* no guard: record_flaws judges */
+    if (flaws & NAMES[i].flaw) run_found(run, NAMES[i].id, offset, NULL); /* no guard: record_flaws judges */
   return 0;
 }
 
@@ -195,8 +194,8 @@ static int check_page(struct run_check *run, uint32_t at, const struct index_ent
   if (state != RUN_PAGE_GOOD) run->whole = false;
   if (state == RUN_PAGE_UNREADABLE) return run_failed(run, &failure, FOUND_PAGE_UNREADABLE, entry->offset);
   if (state == RUN_PAGE_CHECKSUM)
-    run_found(run, FOUND_PAGE_CHECKSUM, entry->offset, "this page"); /* no guard: the reader compared */
-  if (state == RUN_PAGE_MALFORMED) run_found(run, FOUND_PAGE_MALFORMED, entry->offset, "this page"); /* guard: bounds */
+    run_found(run, FOUND_PAGE_CHECKSUM, entry->offset, NULL); /* no guard: the reader compared */
+  if (state == RUN_PAGE_MALFORMED) run_found(run, FOUND_PAGE_MALFORMED, entry->offset, NULL); /* guard: bounds */
   if (state != RUN_PAGE_GOOD) return 0;
   struct page page = page_view(check->page.data);
   status = check_keys(run, &page, at, entry->offset);
@@ -215,7 +214,7 @@ static int check_pages(struct run_check *run) {
   int status = 0;
   for (uint32_t at = 0; at < run->reader.index.count && status == 0; at++) {
     struct index_entry entry;
-    if (!run_reader_entry(&run->reader, at, &entry) || entry.offset != offset) { /* guard: bounds */
+    if (!run_reader_next_entry(&run->reader, at, offset, &entry)) { /* guard: bounds */
       run->whole = false;
       run_found(run, FOUND_RUN_INDEX, index->offset, "an entry does not name the page behind the one before");
       return 0;

@@ -253,6 +253,7 @@ static void add_up(struct crash_job *job) {
   report->distinct += job->distinct + job->deep_distinct;
   report->deep += job->deep_distinct;
   report->kills += job->kills;
+  report->discards += job->work->watch.discards;
   if (job->task->length && !job->cut) {
     run->tally[job->task->length][job->task->geometry].done++;
     if (job->sampled) run->tally[job->task->length][job->task->geometry].sampled = true;

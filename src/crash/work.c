@@ -15,10 +15,10 @@
 enum { KEY_MAX = 40, VALUE_MAX = 120, FILL_PUTS = 12, BATCH_PUTS = 3 };
 
 const struct work_geometry work_geometries[] = {
-    {"tiny", 32 << 10, 512, 512, 0, 0},
-    {"torn", 32 << 10, 128, 512, 0, 0},
-    {"wide", 64 << 10, 512, 1024, 0, 0},
-    {"tree", 64 << 10, 256, 512, 4, 4},
+    {"tiny", 32 << 10, 512, 512, 0, 0, SIM_DISCARD_ZERO},
+    {"torn", 32 << 10, 128, 512, 0, 0, SIM_DISCARD_GARBAGE},
+    {"wide", 64 << 10, 512, 1024, 0, 0, SIM_DISCARD_RANDOM},
+    {"tree", 64 << 10, 256, 512, 4, 4, SIM_DISCARD_FF},
 };
 const unsigned work_geometry_count = sizeof work_geometries / sizeof *work_geometries;
 
@@ -82,7 +82,7 @@ bool work_legal(const char *letters) {
 /* ---- devices ----------------------------------------------------------------------------------------------------- */
 
 int work_device(const struct work_geometry *geometry, bool lying, struct sim **sim) {
-  struct sim_options options = {.flush = lying ? SIM_FLUSH_LYING : SIM_FLUSH_HONEST};
+  struct sim_options options = {.flush = lying ? SIM_FLUSH_LYING : SIM_FLUSH_HONEST, .discard = geometry->discard};
   return sim_create(geometry->size, geometry->sector, &options, sim);
 }
 
@@ -217,6 +217,7 @@ static bool change(struct work *work, char letter) {
 static bool open_database(struct work *work) {
   struct wodan_open_options options = {.flags = WODAN_OPEN_INLINE,
                                        .memory_budget = (512 << 10) + 2 * work->geometry->size,
+                                       .discard = WODAN_DISCARD_EAGER,
                                        .hooks = {.context = &work->random, .random = next_random}};
   struct wodan_error error;
   work->plug = sim_plug(work->sim);
@@ -297,14 +298,14 @@ static void look(struct work *work) {
 
 static int before(void *context, struct sim *sim, const struct sim_operation *operation) {
   struct work *work = context;
-  (void)sim;
   if (operation->kind == SIM_FLUSH && !work->busy) look(work);
-  return 0;
+  return operation->kind == SIM_DISCARD ? discard_watch(&work->watch, sim, operation) : 0;
 }
 
 bool work_run(struct work *work) {
   mem_init(&work->mem, NULL);
   content_init(&work->found, &work->mem);
+  work->watch = (struct discard_watch){.mem = &work->mem};
   work->model = model_create();
   work->random = work->seed;
   if (!work->model || !grow(work)) return failed(work, "memory", WODAN_ENOMEM);
@@ -319,6 +320,7 @@ bool work_run(struct work *work) {
   sim_options(work->sim)->before = NULL;
   drop(work);
   work->no_memory |= sim_is_starved(work->sim);
+  if (good && work->watch.wrong) good = failed(work, work->watch.why, WODAN_EIO);
   if (good && sim_violations(work->sim)) good = failed(work, "the device, used against its contract,", WODAN_EINVAL);
   return good || work->stop;
 }
@@ -327,6 +329,7 @@ void work_release(struct work *work) {
   drop(work);
   model_free(work->model);
   content_release(&work->found);
+  discard_watch_release(&work->watch);
   for (size_t v = 0; v < work->capacity; v++) content_release(&work->versions[v]);
   mem_array_free(&work->mem, work->versions, work->capacity, sizeof *work->versions);
 }

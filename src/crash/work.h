@@ -4,6 +4,7 @@
 #define CRASH_WORK_H
 
 #include "crash/content.h"
+#include "crash/discard_watch.h"
 #include "crash/model.h"
 #include "dev/dev_sim.h"
 
@@ -12,6 +13,7 @@ struct work_geometry {
   uint64_t size;
   uint32_t sector, block;
   uint32_t node_leaves, node_children; /* 0: the usual ones */
+  uint8_t discard;                     /* enum sim_discard_choice: what the device makes of a discard */
 };
 extern const struct work_geometry work_geometries[];
 extern const unsigned work_geometry_count;
@@ -69,8 +71,9 @@ struct work {
   struct wodan_db *db;
   bool busy;
   struct content found; /* of an open */
-  char why[320];        /* of a failure of the workload itself */
-  bool no_memory;       /* it is one of memory */
+  struct discard_watch watch;
+  char why[480];  /* of a failure of the workload itself */
+  bool no_memory; /* it is one of memory */
 };
 
 /* A formatted image of the geometry, the same each time; the caller's sim_image_release. `options` as of the device. */

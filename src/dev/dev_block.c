@@ -87,7 +87,7 @@ int path_block_setup(const struct path_request *r, const struct stat *found, str
   path->device.ops = &block_ops;
   g->memory_alignment = (r->flags & WODAN_PATH_DIRECT) ? g->sector : 1;
   g->io_preferred = physical > g->sector ? physical : g->sector;
-  g->discard_granularity = g->read_only ? 0 : discard_granularity(found->st_rdev, g->sector);
+  g->discard_granularity = discard_granularity(found->st_rdev, g->sector);
   g->ordering = WODAN_ORDER_BY_FLUSH;
   g->durable = 1;
   return 0;

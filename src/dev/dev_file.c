@@ -124,6 +124,5 @@ int path_file_setup(const struct path_request *r, const struct stat *found, stru
   g->discard_granularity = host && host % g->sector == 0 ? host : g->sector;
   g->ordering = WODAN_ORDER_BY_FLUSH;
   g->durable = 1;
-  if (g->read_only) g->discard_granularity = 0;
   return 0;
 }

@@ -4,7 +4,7 @@
  *  - no request reaches the device that is outside it, off its sectors, or in a buffer off its alignment;
  *  - no request is larger than geometry.io_maximum; a split request fails when any piece of it fails;
  *  - what a device answers is narrowed to WODAN_EIO and WODAN_ENOSPC, so callers meet no other code;
- *  - a discard never fails and never touches a byte outside the range asked for (rounded inward).
+ *  - a discard makes nothing else fail and never touches a byte outside the range asked for (rounded inward).
  *
  * Order: counted before the call, so that counters tell what was asked of the device, not what succeeded.
  *
@@ -143,7 +143,7 @@ static void submit_split(struct device *device, struct wodan_io *requests, size_
     struct wodan_io *io = &requests[i];
     io->status = io->device_errno = 0;
     if (io->kind == WODAN_IO_DISCARD) {
-      device_discard(device, io->offset, io->size);
+      device_discard(device, io->offset, io->size, NULL);
       continue;
     }
     for (size_t done = 0; done < io->size;) {
@@ -218,23 +218,27 @@ int device_flush(struct device *device, struct wodan_error *error) {
                     wodan_strerror(status));
 }
 
-void device_discard(struct device *device, uint64_t offset, uint64_t size) {
+int device_discard(struct device *device, uint64_t offset, uint64_t size, uint64_t *done) {
   const struct wodan_geometry *g = &device->raw->geometry;
   uint64_t granularity = g->discard_granularity;
-  if (!granularity || g->read_only || !inside(g, offset, size)) return;
-  uint64_t skip = (granularity - offset % granularity) % granularity;
-  if (skip >= size) return;
-  uint64_t start = offset + skip, left = size - skip;
-  left -= left % granularity;
+  if (done) *done = 0;
+  if (!granularity || g->read_only) return WODAN_ENOTSUP;
+  if (!inside(g, offset, size)) return 0;
+  uint64_t start = offset + (granularity - offset % granularity) % granularity, end = offset + size;
+  end -= end % granularity;
   uint64_t most = SIZE_MAX - SIZE_MAX % granularity;
   if (g->io_maximum >= granularity) most = g->io_maximum - g->io_maximum % granularity;
-  while (left) {
-    uint64_t part = left < most ? left : most;
+  while (start < end) {
+    uint64_t part = end - start < most ? end - start : most;
     struct wodan_io io = {.kind = WODAN_IO_DISCARD, .offset = start, .size = (size_t)part};
     count(&device->counters.discards, 1);
     count(&device->counters.discard_bytes, part);
-    if (device->raw->ops->transfer(device->raw, &io, 1)) return; /* a hint: one refusal is enough */
+    int status = device->raw->ops->transfer(device->raw, &io, 1);
+    if (status == 0) status = io.status;
+    if (status) return status == WODAN_ENOTSUP ? status : WODAN_EIO; /* one refusal is enough */
     start += part;
-    left -= part;
+    if (done) *done = start - offset;
   }
+  if (done) *done = size;
+  return 0;
 }

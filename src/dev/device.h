@@ -30,7 +30,9 @@ int device_write(struct device *device, uint64_t offset, const void *buffer, siz
 int device_transfer(struct device *device, struct wodan_io *requests, size_t count, struct wodan_error *error);
 int device_barrier(struct device *device, struct wodan_error *error);
 int device_flush(struct device *device, struct wodan_error *error);
-/* A hint: rounded inward to the granularity; no failure. */
-void device_discard(struct device *device, uint64_t offset, uint64_t size);
+/* A hint: rounded inward to the granularity, and done up to the first piece that is refused; what the device does makes no
+ * other operation fail. Returns 0, WODAN_ENOTSUP (the device does not discard) or WODAN_EIO; *done (may be NULL) gets the
+ * bytes up to which all that could be discarded was. */
+int device_discard(struct device *device, uint64_t offset, uint64_t size, uint64_t *done);
 
 #endif

@@ -33,6 +33,7 @@ static int slice(struct wodan_db *db, uint32_t eager, uint64_t budget, bool *idl
   struct tree_policy policy = engine_policy(db, eager);
   if (status == 0) status = engine_maintain(db, &policy, budget, idle, error);
   engine_tree_leave(db);
+  engine_discard(db);
   return status;
 }
 
@@ -45,6 +46,11 @@ static bool wait_for_work(struct wodan_db *db, bool more, uint32_t *eager) {
   while (!db->stopping && !db->work_asked) {
     uint64_t before = atomic_load(&db->sequence);
     condition_wait_for(&db->work, &db->write, IDLE_MICROSECONDS);
+    if (space_discard_waits(db->space) && !db->stopping) {
+      lock_leave(&db->write);
+      engine_discard(db);
+      lock_acquire(&db->write);
+    }
     bool quiet = !db->work_asked && !db->stopping && before == atomic_load(&db->sequence);
     if (!quiet || db->background_stuck || db->idle_at == before) continue;
     db->idle_at = before; /* once, until something is written */

@@ -99,7 +99,7 @@ static struct memtable *told_durable(struct wodan_db *db, const struct block_ptr
   db->root = *root;
   db->previous_generation = db->checkpoint_generation;
   db->checkpoint_generation = generation;
-  space_checkpoint_durable(db->space, generation, NULL, NULL);
+  space_checkpoint_durable(db->space, generation);
   db->nodes_old = db->nodes_now;
   db->nodes_now = 0;
   if (db->drained > db->durable) db->durable = db->drained;
@@ -259,5 +259,6 @@ int engine_checkpoint(struct wodan_db *db, uint64_t *generation, struct wodan_er
   if (status == 0) db->lag = 0;
   lock_leave(&db->write);
   engine_tree_leave(db);
+  engine_discard(db);
   return status;
 }

@@ -1,7 +1,7 @@
 /* Engine: one open database. The parts: open.c (mount and close), recovery.c (what mount reads), format.c (new volumes),
  * memory.c (the budget), locate.c (lookups that know where the record is), write_path.c (commits, journal, group commit), admission.c (what a write may have to wait for), maintain.c (drain, sweep,
  * structure), background.c (who does that, and when), checkpoint.c (the numbered steps), read_path.c (views, lookups),
- * cursor.c, gaps.c (what cursors may jump over), stats.c.
+ * discard.c, cursor.c, gaps.c (what cursors may jump over), stats.c.
  *
  * Locks, outermost first:
  *   tree    maintenance, one at a time: drains, sweeps, structure, checkpoints; held over device I/O; guards [t].
@@ -23,7 +23,7 @@
 #include "journal/journal.h"
 #include "memtable/memtable.h"
 #include "run/run_pieces.h"
-#include "space/space.h"
+#include "space/discard.h"
 #include "tree/policy.h"
 #include "tree/sweep.h"
 #include "tree/tally.h"
@@ -245,6 +245,14 @@ void engine_keep_room(struct wodan_db *db);
 int engine_compact(struct wodan_db *db, const struct wodan_slice *lower, const struct wodan_slice *upper,
                    uint64_t budget, bool *more, struct wodan_error *error);
 
+/* ---- discards (discard.c); caller holds neither tree nor write ---------------------------------------------------- */
+
+int engine_discard_begin(struct wodan_db *db, const struct wodan_open_options *options, struct wodan_error *error);
+/* What is due, a few at a time. */
+void engine_discard(struct wodan_db *db);
+int engine_trim(struct wodan_db *db, const struct wodan_trim_options *options, struct wodan_trim_report *report,
+                struct wodan_error *error);
+
 /* ---- background (background.c) ------------------------------------------------------------------------------------ */
 
 void engine_background_start(struct wodan_db *db);
@@ -270,6 +278,23 @@ int engine_freeze_and_drain(struct wodan_db *db, struct wodan_error *error);
 /* engine_checkpoint_all behind the maintenance that is owed; takes its locks itself. *generation may be NULL. */
 int engine_checkpoint(struct wodan_db *db, uint64_t *generation, struct wodan_error *error);
 
+/* ---- the tree as it is now (fill.c) ------------------------------------------------------------------------------ */
+
+enum { FILL_RUNS = 34, FILL_TENTHS = 10 };
+struct level_fill {
+  uint64_t nodes, entries, entries_least, entries_most, runs, runs_most, run_bytes, records, deletes;
+  uint64_t by_runs[FILL_RUNS]; /* nodes with so many runs; the last: as many or more */
+};
+struct tree_fill {
+  uint32_t levels;
+  struct level_fill level[NODE_LEVELS_MAX];
+  uint64_t leaves, leaf_bytes, leaves_by_tenths[FILL_TENTHS]; /* of leaf_size; the last: 9/10 and more */
+  uint64_t leaf_blocks, run_blocks, node_blocks;              /* live */
+  uint64_t deferred_blocks, free_blocks;
+};
+/* Figures of one moment, from memory alone. */
+void engine_tree_fill(struct wodan_db *db, struct tree_fill *fill);
+
 /* ---- open ------------------------------------------------------------------------------------------------------ */
 
 /* What was wished, where 0 is what is usual. Unknown wishes stay unknown. */
@@ -280,9 +305,7 @@ int engine_open(struct wodan_device *raw, const struct wodan_open_options *optio
 int engine_close(struct wodan_db *db, struct wodan_error *error);
 /* Recovery of a volume whose superblock is known (recovery.c): fills journal, space, node, active. */
 int engine_recover(struct wodan_db *db, uint32_t flags, struct wodan_error *error);
-/* Superblock of a device, from block 0 or the copy; and the same of one that the volume fits on. */
-int engine_find_superblock(struct device *device, struct mem *mem, struct superblock *superblock,
-                           struct wodan_error *error);
+/* Superblock of a device, from block 0 or the copy, when the volume fits on it. */
 int engine_read_superblock(struct device *device, struct mem *mem, struct superblock *superblock,
                            struct wodan_error *error);
 

@@ -401,6 +401,7 @@ int engine_compact(struct wodan_db *db, const struct wodan_slice *lower, const s
   policy.upper = *upper;
   if (status == 0) status = tend_all(db, &policy, engine_spare_blocks(db), budget ? budget : UINT64_MAX, &idle, error);
   engine_tree_leave(db);
+  engine_discard(db);
   *more = status == 0 && !idle;
   return status;
 }

@@ -132,7 +132,8 @@ static size_t tree_key_max(const struct superblock *sb) { return sb->page_size /
 
 static uint64_t fixed_memory(const struct superblock *sb) {
   return sizeof(struct wodan_db) + journal_memory(sb->journal_block_size, superblock_ring_blocks(sb)) +
-         space_memory(sb->device_blocks) + gaps_memory(tree_key_max(sb)) + 4096;
+         space_memory(sb->device_blocks) + space_discard_memory(sb->device_blocks, sb->block_size) +
+         gaps_memory(tree_key_max(sb)) + 4096;
 }
 
 /* ---- the plan --------------------------------------------------------------------------------------------------- */

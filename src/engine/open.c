@@ -93,6 +93,7 @@ static int open_volume(struct wodan_db *db, const struct wodan_open_options *opt
   status = journal_init(&db->journal, &setup, error);
   if (status == 0) status = engine_recover(db, options->flags, error);
   if (status == 0) engine_locate_anew(db);
+  if (status == 0) status = engine_discard_begin(db, options, error);
   return engine_open_refused(db, status, error);
 }
 
@@ -164,6 +165,7 @@ int engine_close(struct wodan_db *db, struct wodan_error *error) {
   engine_background_stop(db);
   int status = 0;
   if (!db->read_only) status = engine_failed(db) ? engine_writable(db, error) : settle(db, error);
+  engine_discard(db); /* what waits longer is forgotten */
   struct wodan_device *raw = db->device.raw;
   release(db);
   int closed = wodan_device_close(raw);

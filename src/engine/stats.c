@@ -53,6 +53,16 @@ static void state_stats(struct wodan_db *db, struct wodan_stats *stats) {
   lock_leave(&db->write);
 }
 
+static void discard_stats(struct wodan_db *db, struct wodan_stats *stats) {
+  uint64_t block = db->io.bounds.block_size;
+  struct discard_counts counts = space_discard_counts(db->space);
+  stats->discard_freed = counts.freed * block;
+  stats->discard_waiting = counts.waiting * block;
+  stats->discard_saved = counts.saved * block;
+  stats->discard_done = counts.discarded * block;
+  stats->discard_refused = counts.refused * block;
+}
+
 static void delay_stats(const struct engine_counters *c, struct wodan_stats *stats) {
   for (unsigned i = 0; i < WODAN_DELAY_BUCKETS; i++) stats->put_delays[i] = get(&c->put_delays[i]);
   stats->put_delay_max = get(&c->put_delay_max);
@@ -88,6 +98,7 @@ void engine_stats(struct wodan_db *db, struct wodan_stats *stats) {
   page_stats(&c->pages, stats);
   device_stats(db, stats);
   state_stats(db, stats);
+  discard_stats(db, stats);
   delay_stats(c, stats);
   view_stats(db, stats);
   stats->maintenance_bytes = get(&db->worked);

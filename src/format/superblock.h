@@ -1,6 +1,8 @@
 /* Superblock: 512 bytes at the start of block 0, written once at format; the same bytes in the last 512 bytes of the
  * volume (block N-1). A reader that finds block 0 dead probes, for each power of two B from 512 to 1 MiB, the bytes at
- * floor(device size / B) * B - 512 and takes the first valid copy whose block_size is B.
+ * floor(device size / B) * B - 512 and takes the first valid copy whose block_size is B. Block 0 may be that of another
+ * volume: when the bytes there, by its own B, are valid with another fsid, some journal block is valid for that fsid at
+ * its place, and none is for block 0's, the copy counts.
  *
  *   OFFSET SIZE DESCRIPTION
  *        0   16 magic "Wodan-C volume\n\0"

@@ -504,18 +504,21 @@ static int replace(struct rewrite *rewrite, const struct spot *lost, const char 
     tables[0] = volume->roots[lost->root + 1].table;
     empty.tables = tables;
   }
-  tell(rewrite, WODAN_REPAIR_NODE, &lost->ptr, &span, "a node is given up, with all below it");
+  tell(rewrite, WODAN_REPAIR_NODE, &lost->ptr, &span,
+       "a node is given up, with all below it: salvage into a new image (-o) may save some of that");
   return write_empty(rewrite, &empty, lost->place.level, out, error);
 }
 
 static int rewrite_node(struct rewrite *rewrite, const struct spot *spot, struct block_ptr *out,
                         struct wodan_error *error) {
   struct work work = {.rewrite = rewrite, .spot = spot};
-  struct wodan_error why = {.message = "its blocks belong to another object too"};
+  struct wodan_error why = {.message = "the node above them cannot be used"};
   struct node_place wider = node_place_root();
   wider.root = spot->place.root;
   wider.level = spot->place.level;
   *out = spot->ptr;
+  if (spot->taken)
+    why = (struct wodan_error){.message = "the blocks of the node above them are those of another object too"};
   bool lost = spot->taken || (!spot->place.root && damage_of(rewrite->damage, spot->ptr.generation));
   int status = lost ? WODAN_ECORRUPT : 0;
   if (status == 0) status = node_image_read(&rewrite->volume->io, &spot->ptr, &work.image, &why);

@@ -1,7 +1,8 @@
 /* Owns: the state of every block of the data area, and where the next object goes.
  *
  * Always true:
- *  - used (the free map) holds every block that is not free; now and old are disjoint subsets of used.
+ *  - used (the free map) holds every block that is not free, and those being discarded at the moment, which count as free
+ *    nevertheless: what finds too little without them waits for them. now and old are disjoint subsets of used.
  *  - now: given up since the last durable checkpoint, so its root names them still. old: given up before that
  *    checkpoint, so only the previous root names them. Neither is allocated or discarded.
  *  - the counts equal the bits.
@@ -12,39 +13,20 @@
  * that is used, or another kind's segment, the cursor moves to the tightest of the next HOLES_TRIED holes that hold the object,
  * round the volume: freed places are filled before a long stretch is cut, which buffer runs need. Only when no such hole is left
  * are the other kinds' segments used, and only when no hole holds the object whole is it cut over the longest stretches.
+ * While more than 1/ROOM of the blocks are free only holes within 1/REACH of the volume are looked at: else the few holes there
+ * are between what stays would be filled again and again, and the cursor would not move on round the device.
  *
  * Order: space_checkpoint_durable is called only after the flush behind the checkpoint record returned; then old
  * becomes free and now becomes old, so a block freed by a checkpoint survives one more of them.
  *
- * See: FORMAT.md "Space", free_map.h, tests/unit/test_space.c, bench/micro_space.c. */
+ * See: FORMAT.md "Space", free_map.h, discard.h, tests/unit/test_space.c, bench/micro_space.c. */
 #include "space/space.h"
 
 #include <assert.h>
 #include <string.h>
-#include "base/thread.h"
-#include "space/free_map.h"
+#include "space/space_private.h"
 
-struct space {
-  struct mem *mem;
-  struct lock lock;
-  uint64_t first, end;    /* data area, blocks */
-  struct free_map map;    /* used */
-  struct bitmap now, old; /* touched: a region with a bit */
-  uint64_t segment;       /* blocks; 0: the data area is too small to be divided */
-  struct cursor {
-    uint64_t at; /* where the last object of the kind ends */
-    bool set;    /* there was one since the mount */
-  } cursors[SPACE_KINDS];
-  uint64_t free, deferred;
-  uint64_t promise;        /* free blocks that what can wait leaves to what cannot */
-  uint64_t promise_object; /* the largest object of those */
-  uint64_t reserve;        /* free blocks that only a checkpoint's root may take */
-  uint64_t reserve_object; /* the largest object of the reserve */
-  uint64_t reached;        /* one object could take so many, as far as was asked since the last allocation */
-  uint64_t generation;     /* of the last durable checkpoint */
-};
-
-enum { SEGMENTS = 64, HOLES_TRIED = 32 };
+enum { SEGMENTS = 64, HOLES_TRIED = 32, REACH = 8, ROOM = 4 };
 
 uint64_t space_memory(uint64_t blocks) {
   return sizeof(struct space) + free_map_memory(blocks) + 2 * bitmap_memory(blocks);
@@ -63,7 +45,9 @@ struct space *space_create(struct mem *mem, uint64_t first, uint64_t end) {
   bool map = free_map_init(&space->map, mem, size);
   bool now = map && bitmap_init(&space->now, mem, size);
   bool old = now && bitmap_init(&space->old, mem, size);
-  if (old && lock_init(&space->lock) == 0) return space;
+  bool locks = old && lock_init(&space->lock) == 0;
+  if (locks && condition_init(&space->discarded) == 0) return space;
+  if (locks) lock_release(&space->lock);
   if (old) bitmap_release(&space->old, mem);
   if (now) bitmap_release(&space->now, mem);
   if (map) free_map_release(&space->map, mem);
@@ -73,6 +57,8 @@ struct space *space_create(struct mem *mem, uint64_t first, uint64_t end) {
 
 void space_free(struct space *space) {
   if (!space) return;
+  discards_release(space);
+  condition_release(&space->discarded);
   lock_release(&space->lock);
   bitmap_release(&space->old, space->mem);
   bitmap_release(&space->now, space->mem);
@@ -164,13 +150,15 @@ static bool next_place(struct space *space, enum space_kind kind, bool apart, ui
 /* A place for the whole object: at the cursor, else in the tightest of the next holes. */
 static bool find_hole(struct space *space, enum space_kind kind, bool apart, uint64_t blocks, uint64_t *place) {
   uint64_t cursor = space->cursors[kind].at, from = cursor, at, tightest = UINT64_MAX;
+  uint64_t size = space->end - space->first, reach = space->free > size / ROOM ? size / REACH : size;
   bool wrapped = false;
   for (int tried = 0; tried < HOLES_TRIED && tightest > blocks; tried++) {
     if (!next_place(space, kind, apart, from, blocks, &at)) {
       if (wrapped || !next_place(space, kind, apart, 0, blocks, &at)) break;
       wrapped = true;
     }
-    if (wrapped && at >= cursor && tightest < UINT64_MAX) break; /* seen all */
+    uint64_t way = at >= cursor && !wrapped ? at - cursor : size - cursor + at;
+    if (way >= reach && tightest < UINT64_MAX) break;
     uint64_t end = free_map_end(&space->map, at);
     if (end - at < tightest || at == cursor) {
       tightest = at == cursor ? blocks : end - at;
@@ -224,26 +212,33 @@ struct kept {
   uint64_t blocks, object;
 };
 
+/* Takes what find has found, unless too little would be left. */
+static bool find_and_take(struct space *space, enum space_kind kind, uint64_t blocks, struct kept kept,
+                          struct extent *found, uint32_t *count) {
+  if (!find(space, kind, blocks, found, count)) return false;
+  take(space, found, *count);
+  space->free -= blocks;
+  if (space->free >= kept.blocks && reaches(space, kept.object)) return true;
+  give(space, found, *count);
+  space->free += blocks;
+  return false;
+}
+
 static int allocate(struct space *space, enum space_kind kind, uint64_t blocks, struct kept kept,
                     struct extent *extents, uint32_t *count, struct wodan_error *error) {
   assert(blocks > 0);
   struct extent found[BLOCK_PTR_EXTENTS_MAX + 1];
-  bool ok = find(space, kind, blocks, found, count);
-  if (ok) {
-    take(space, found, *count);
-    space->free -= blocks;
-    ok = space->free >= kept.blocks && reaches(space, kept.object);
-    if (!ok) {
-      give(space, found, *count);
-      space->free += blocks;
-    }
-  }
+  bool ok;
+  do ok = find_and_take(space, kind, blocks, kept, found, count);
+  while (!ok && discards_wait(space));
   if (!ok)
     return status_set(error, WODAN_ENOSPC, 0, WODAN_NO_BLOCK,
                       "no room for %llu blocks: %llu are free and %llu wait for the next checkpoints",
                       (unsigned long long)blocks, (unsigned long long)space->free, (unsigned long long)space->deferred);
-  for (uint32_t e = 0; e < *count; e++)
+  for (uint32_t e = 0; e < *count; e++) {
     extents[e] = (struct extent){.first = space->first + found[e].first, .count = found[e].count};
+    discards_taken(space, found[e].first, found[e].first + found[e].count);
+  }
   const struct extent *last = &found[*count - 1];
   space->cursors[kind] = (struct cursor){(last->first + last->count) % (space->end - space->first), true};
   space->reached = 0;
@@ -273,7 +268,9 @@ int space_allocate_reserved(struct space *space, enum space_kind kind, uint64_t 
 static bool reaches_all(struct space *space, uint64_t blocks, uint64_t object) {
   uint64_t wanted = object + space->reserve_object;
   if (blocks + space->reserve > space->free) return false;
-  bool ok = wanted <= space->reached || reaches(space, wanted);
+  bool ok;
+  do ok = wanted <= space->reached || reaches(space, wanted);
+  while (!ok && discards_wait(space));
   if (ok && wanted > space->reached) space->reached = wanted;
   return ok;
 }
@@ -318,13 +315,19 @@ static void assert_live(const struct space *space, const struct extent *extent) 
   (void)end;
 }
 
+/* Blocks [first, end) are free from now on. Caller holds the lock. */
+static void freed(struct space *space, uint64_t first, uint64_t end) {
+  free_map_give(&space->map, first, end);
+  space->free += end - first;
+  discards_freed(space, first, end);
+}
+
 /* Caller holds the lock. */
 static void free_extents(struct space *space, const struct extent *extents, uint32_t count) {
   for (uint32_t e = 0; e < count; e++) {
     assert_live(space, &extents[e]);
     uint64_t first = extents[e].first - space->first, end = first + extents[e].count;
-    free_map_give(&space->map, first, end);
-    space->free += extents[e].count;
+    freed(space, first, end);
   }
 }
 
@@ -350,35 +353,24 @@ void space_defer(struct space *space, const struct extent *extents, uint32_t cou
 }
 
 /* Caller holds the lock: every block of `map`, which holds none afterwards, becomes free. */
-static void free_bitmap(struct space *space, struct bitmap *map,
-                        void (*discard)(void *context, uint64_t first, uint64_t count), void *context) {
-  uint64_t start = 0, length = 0; /* the stretch being collected */
+static void free_bitmap(struct space *space, struct bitmap *map) {
   uint64_t regions = bitmap_regions(map);
   for (uint64_t r = bitmap_take_touched(map, 0); r < regions; r = bitmap_take_touched(map, r + 1)) {
     uint64_t base = r * BITMAP_REGION, end = map->size - base < BITMAP_REGION ? map->size : base + BITMAP_REGION;
     for (uint64_t at = bitmap_next_set(map, base, end), stop; at < end; at = bitmap_next_set(map, stop, end)) {
       stop = bitmap_next_clear(map, at, end);
-      free_map_give(&space->map, at, stop);
-      space->free += stop - at;
+      freed(space, at, stop);
       space->deferred -= stop - at;
-      if (at != start + length) {
-        if (length && discard) discard(context, space->first + start, length);
-        start = at;
-        length = 0;
-      }
-      length += stop - at;
     }
     bitmap_empty_region(map, r);
   }
-  if (length && discard) discard(context, space->first + start, length);
 }
 
-void space_checkpoint_durable(struct space *space, uint64_t generation,
-                              void (*discard)(void *context, uint64_t first, uint64_t count), void *context) {
+void space_checkpoint_durable(struct space *space, uint64_t generation) {
   lock_acquire(&space->lock);
   assert(generation >= space->generation);
   space->generation = generation;
-  free_bitmap(space, &space->old, discard, context);
+  free_bitmap(space, &space->old);
   struct bitmap swap = space->old;
   space->old = space->now;
   space->now = swap;

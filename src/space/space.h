@@ -1,7 +1,8 @@
 /* Space: which block is free. Derived at mount, never read from the device. Knows nothing of journal or tree.
  *
  * Life of a block: free -> reserved (allocated, nothing durable names it) -> live (claimed at mount, or covered by a
- * checkpoint) -> deferred (given up, but a durable root may still name it) -> free again after two checkpoints.
+ * checkpoint) -> deferred (given up, but a durable root may still name it) -> free again after two checkpoints. What is free
+ * may be discarded: discard.h.
  *
  * Threads: every function takes its own lock; any thread. */
 #ifndef SPACE_SPACE_H
@@ -54,9 +55,8 @@ void space_release(struct space *space, const struct extent *extents, uint32_t c
  * Never fails (a block's state is kept in bitmaps, not lists). */
 void space_defer(struct space *space, const struct extent *extents, uint32_t count, uint64_t generation);
 /* A checkpoint of this generation is durable: what was deferred before the previous call becomes free, what was
- * deferred since waits for the next. `discard` (may be NULL) is told each extent that became free. */
-void space_checkpoint_durable(struct space *space, uint64_t generation,
-                              void (*discard)(void *context, uint64_t first, uint64_t count), void *context);
+ * deferred since waits for the next. */
+void space_checkpoint_durable(struct space *space, uint64_t generation);
 
 struct space_counts {
   uint64_t total, free, deferred; /* blocks; live = total - free - deferred */

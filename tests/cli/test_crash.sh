@@ -14,7 +14,7 @@ cd "$T"
 die() { echo "FAIL: $1" >&2; exit 1; }
 step() { echo "== $1"; }
 # json PATH FILE: a member, by Python's names.
-json() { python3 -c "import json, sys; print(eval('a' + sys.argv[1], {'a': json.load(open(sys.argv[2]))}))" "$1" "$2"; }
+json() { python3 -ISc "import json, sys; print(eval('a' + sys.argv[1], {'a': json.load(open(sys.argv[2]))}))" "$1" "$2"; }
 # code N COMMAND...: leaves with that exit code.
 code() {
   local due=$1 got=0

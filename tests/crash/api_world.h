@@ -50,13 +50,16 @@ static inline void wrong(const struct world *w, const char *what, int status, co
            status, why, (unsigned long long)all.seed);
 }
 
-static inline bool mutating(const struct world *w) { return w->fault.kind >= LOOP_WRITE; }
-static inline bool reading(const struct world *w) { return w->fault.kind >= LOOP_READ && !mutating(w); }
+static inline bool mutating(const struct world *w) {
+  return w->fault.kind >= LOOP_WRITE && w->fault.kind != LOOP_DISCARD;
+}
+static inline bool reading(const struct world *w) { return w->fault.kind >= LOOP_READ && w->fault.kind < LOOP_WRITE; }
 
 static inline bool allowed(const struct world *w, int status) {
   if (status >= 0) return true;
   if (loop_struck() == 0) return false;
   if (w->fault.kind == LOOP_MEMORY) return status == WODAN_ENOMEM;
+  if (w->fault.kind == LOOP_DISCARD) return false; /* makes nothing else fail */
   if (mutating(w)) return status == WODAN_EIO || status == WODAN_EFAILED;
   if (w->fault.kind != LOOP_READ && w->fault.mode == LOOP_ONCE) return false; /* what is read again is right */
   /* What cannot be swept fills a small volume; a superblock that always reads wrong is none. */
@@ -120,6 +123,7 @@ static inline uint64_t standing_still(void *context) {
 static inline struct wodan_open_options open_options(struct world *w, uint32_t flags) {
   return (struct wodan_open_options){.flags = flags | WODAN_OPEN_INLINE,
                                      .memory_budget = 1 << 20,
+                                     .discard = WODAN_DISCARD_EAGER,
                                      .hooks = {.context = &w->random, .random = seeded, .now = standing_still}};
 }
 

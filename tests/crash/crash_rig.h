@@ -15,13 +15,21 @@ struct rig {
   struct wodan_db *db;
   uint64_t random; /* of the hooks; goes on across mounts */
   uint32_t block;
-  uint32_t nodes;  /* entries of a node, for format; 0: the usual numbers */
-  bool background; /* maintenance has its thread; else the order of all operations is always the same */
+  uint32_t nodes;       /* entries of a node, for format; 0: the usual numbers */
+  bool background;      /* maintenance has its thread; else the order of all operations is always the same */
+  uint32_t discard;     /* enum wodan_discard; 0: BATCHED, which never comes to it unless the clock goes */
+  uint64_t clock, step; /* ns; each look at the clock moves it by `step` */
 };
 
 static inline int rig_random(void *context, void *buffer, size_t size) {
-  for (size_t i = 0; i < size; i++) ((uint8_t *)buffer)[i] = (uint8_t)random_next(context);
+  struct rig *rig = context;
+  for (size_t i = 0; i < size; i++) ((uint8_t *)buffer)[i] = (uint8_t)random_next(&rig->random);
   return 0;
+}
+
+static inline uint64_t rig_clock(void *context) {
+  struct rig *rig = context;
+  return rig->clock += rig->step;
 }
 
 static inline int rig_format(struct rig *rig, uint32_t block, bool force, struct wodan_error *error) {
@@ -29,7 +37,7 @@ static inline int rig_format(struct rig *rig, uint32_t block, bool force, struct
                                          .node_leaves = rig->nodes,
                                          .node_children = rig->nodes,
                                          .force = force,
-                                         .hooks = {.context = &rig->random, .random = rig_random}};
+                                         .hooks = {.context = rig, .random = rig_random}};
   struct wodan_device *plug = sim_plug(rig->sim);
   int status = wodan_format(plug, &options, error);
   wodan_device_close(plug);
@@ -47,7 +55,8 @@ static inline void rig_make(struct rig *rig, uint64_t size, uint32_t sector, uin
 static inline int rig_try_open(struct rig *rig, unsigned flags, struct wodan_error *error) {
   struct wodan_open_options options = {.flags = flags | (rig->background ? 0 : WODAN_OPEN_INLINE),
                                        .memory_budget = 640 << 10,
-                                       .hooks = {.context = &rig->random, .random = rig_random}};
+                                       .discard = rig->discard,
+                                       .hooks = {.context = rig, .random = rig_random, .now = rig_clock}};
   rig->plug = sim_plug(rig->sim);
   int status = wodan_open(rig->plug, &options, &rig->db, error);
   if (status < 0) wodan_device_close(rig->plug);

@@ -261,12 +261,23 @@ static void settle(struct world *w, int how) {
 }
 
 static void ask_figures(struct world *w) {
+  static char text[WODAN_STATS_JSON_SIZE];
+  size_t size = 0;
   struct wodan_info info = {.size = sizeof info};
   struct wodan_stats stats = {.size = sizeof stats};
   AGAIN(w, wodan_info, w->db, &info);
   AGAIN(w, wodan_stats, w->db, &stats);
+  AGAIN(w, wodan_stats_json, w->db, text, sizeof text, &size);
   ASK(wodan_delay_percentile, &stats, 99.0);
-  if (info.block_size != SECTOR || stats.space_total == 0) wrong(w, "wodan_info", 0, "not filled");
+  if (info.block_size != SECTOR || stats.space_total == 0 || !size || text[size - 1] != '}')
+    wrong(w, "wodan_info", 0, "not filled");
+}
+
+static void trim(struct world *w, uint32_t flags) {
+  struct wodan_trim_options options = {.size = sizeof options, .flags = flags};
+  struct wodan_trim_report report = {.size = sizeof report};
+  AGAIN(w, wodan_trim, w->db, &options, &report);
+  watch_failure(w);
 }
 
 static void use_database(struct world *w) {
@@ -287,6 +298,8 @@ static void use_database(struct world *w) {
   settle(w, 2);
   change(w, scan_once, 0, false);
   change(w, batch_once, 40, false);
+  trim(w, WODAN_TRIM_WAITING);
+  trim(w, 0);
   ask_figures(w);
   close_database(w);
 }

@@ -137,10 +137,10 @@ static void test_crash_run__all_sequences_of_three_on_every_geometry(void **stat
   assert_int_equal(report.workloads_cut, 0);
   assert_int_equal(report.windows_sampled, 0);
   assert_true(report.distinct > LEAST && report.states > report.distinct);
-  print_message("%llu windows, %llu states, %llu distinct, %llu process deaths, %llu closed\n",
+  print_message("%llu windows, %llu states, %llu distinct, %llu process deaths, %llu closed, %llu discards\n",
                 (unsigned long long)report.windows, (unsigned long long)report.states,
                 (unsigned long long)report.distinct, (unsigned long long)report.kills,
-                (unsigned long long)report.closed);
+                (unsigned long long)report.closed, (unsigned long long)report.discards);
 }
 
 /* Threads share the work but change no verdict and no count. */
@@ -196,6 +196,13 @@ static void test_crash_run__a_line_without_a_state_runs_the_workload(void **stat
   expect_none();
   assert_int_equal(report.workloads, 1);
   assert_true(report.states > 1000);
+  for (unsigned g = 0; g < 4; g++) { /* three checkpoints and more, so that space becomes free and is discarded */
+    char line[64];
+    snprintf(line, sizeof line, "%s:1:fcfcfcococfc", wodan_sim_crash_geometry(g));
+    report = run((struct wodan_sim_crash_options){.replay = line}, 0);
+    expect_none();
+    assert_true(report.discards > 3 && report.states > 100);
+  }
   report = run((struct wodan_sim_crash_options){.replay = "tiny:1:pss:1:0000000001:1:0000000001"}, 0);
   expect_none();
   assert_int_equal(report.deep, 1);

@@ -301,7 +301,7 @@ static void test_faults__a_lost_sector_is_harmless_or_told(void **state) {
       uint8_t saved[SECTOR], *place = image.bytes + sector * SECTOR;
       memcpy(saved, place, SECTOR);
       memset(place, 0, SECTOR);
-      if (how == 1) rig_random(&load.rig.random, place, SECTOR);
+      if (how == 1) rig_random(&load.rig, place, SECTOR);
       if (how == 2) image.marks[sector] = SIM_MARK_UNREADABLE;
       sim_load(load.rig.sim, &image);
       memcpy(place, saved, SECTOR);

@@ -209,9 +209,8 @@ static const struct wodan_device_ops FLIP_OPS = {.size = sizeof FLIP_OPS,
 /* The database of `load` again, on a device that flips. */
 static void open_flipping(struct load *load, uint64_t nth, uint64_t bit, bool *struck) {
   struct flipping *f = calloc(1, sizeof *f);
-  struct wodan_open_options options = {.flags = WODAN_OPEN_INLINE,
-                                       .memory_budget = 640 << 10,
-                                       .hooks = {.context = &load->rig.random, .random = rig_random}};
+  struct wodan_open_options options = {
+      .flags = WODAN_OPEN_INLINE, .memory_budget = 640 << 10, .hooks = {.context = &load->rig, .random = rig_random}};
   struct wodan_error error;
   rig_close(&load->rig);
   *f = (struct flipping){.inner = sim_plug(load->rig.sim), .nth = nth, .bit = bit, .struck = struck};

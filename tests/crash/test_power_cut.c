@@ -131,7 +131,7 @@ static const struct cut_scenario SCENARIOS[] = {
 enum { SCENARIO_COUNT = sizeof SCENARIOS / sizeof *SCENARIOS };
 
 struct totals {
-  uint64_t images, deep, kills, older;
+  uint64_t images, deep, kills, older, discards;
 };
 
 static double now(void) {
@@ -146,17 +146,18 @@ static void run_one(const struct cut_scenario *scenario, const struct cut_option
   double start = now();
   bool good = cut_run(scenario, options, &result);
   if (tell || !good)
-    print_message("%-44s %4llu windows %7llu states %6llu images %4llu kills %5llu older %5llu deep %3llu "
-                  "sampled %u-%u levels %5.2f s\n",
+    print_message("%-44s %4llu windows %7llu states %6llu images %4llu kills %5llu older %5llu deep %5llu discards "
+                  "%3llu sampled %u-%u levels %5.2f s\n",
                   scenario->name, (unsigned long long)result.windows, (unsigned long long)result.states,
                   (unsigned long long)result.images, (unsigned long long)result.kills, (unsigned long long)result.older,
-                  (unsigned long long)result.deep, (unsigned long long)result.skipped, result.fall, result.rise,
-                  now() - start);
+                  (unsigned long long)result.deep, (unsigned long long)result.discards,
+                  (unsigned long long)result.skipped, result.fall, result.rise, now() - start);
   if (!good) fail_msg("%s", result.failure);
   totals->images += result.images;
   totals->deep += result.deep;
   totals->kills += result.kills;
   totals->older += result.older;
+  totals->discards += result.discards;
 }
 
 static void test_power_cut__every_state_is_a_commit_not_older_than_the_last_acknowledged(void **state) {
@@ -166,9 +167,10 @@ static void test_power_cut__every_state_is_a_commit_not_older_than_the_last_ackn
   struct totals totals = {0};
   for (size_t i = 0; i < SCENARIO_COUNT; i++)
     if (!only || strstr(SCENARIOS[i].name, only)) run_one(&SCENARIOS[i], &options, &totals, true);
-  print_message("in all: %llu images, %llu at depth 2, %llu process deaths, %llu previous roots\n",
+  print_message("in all: %llu images, %llu at depth 2, %llu process deaths, %llu previous roots, %llu discards\n",
                 (unsigned long long)totals.images, (unsigned long long)totals.deep, (unsigned long long)totals.kills,
-                (unsigned long long)totals.older);
+                (unsigned long long)totals.older, (unsigned long long)totals.discards);
+  assert_true(only || totals.discards > 1000);
 }
 
 /* ---- for longer: random scenarios --------------------------------------------------------------------------------- */

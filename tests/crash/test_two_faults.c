@@ -169,7 +169,7 @@ static void open_run(struct run *run) {
   struct wodan_open_options options = {.flags = WODAN_OPEN_INLINE,
                                        .memory_budget = 640 << 10,
                                        .allocator = {.context = run, .allocate = allocate, .release = release},
-                                       .hooks = {.context = &rig->random, .random = rig_random, .now = now_of}};
+                                       .hooks = {.context = rig, .random = rig_random, .now = now_of}};
   struct wodan_error error;
   rig->plug = sim_plug(rig->sim);
   if (wodan_open(rig->plug, &options, &rig->db, &error) < 0) fail_msg("open: %s", error.message);

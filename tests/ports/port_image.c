@@ -116,8 +116,10 @@ static int write_round(const char *path, const struct shape *shape, uint64_t see
   struct wodan_db *db = NULL;
   uint64_t random = seed ^ (uint64_t)(round + 1) << 32;
   if (round == 0 && make(path, shape, &random)) return 1;
-  const struct wodan_open_options options = {
-      .size = sizeof options, .flags = WODAN_OPEN_INLINE, .hooks = {.context = &random, .random = seeded}};
+  const struct wodan_open_options options = {.size = sizeof options,
+                                             .flags = WODAN_OPEN_INLINE,
+                                             .discard = WODAN_DISCARD_OFF, /* its moments are the clock's */
+                                             .hooks = {.context = &random, .random = seeded}};
   int status = wodan_open_path(path, &options, &db, &error);
   if (status < 0) return failed("open", status, &error);
   status = play(db, shape, seed, round);

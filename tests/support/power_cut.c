@@ -53,6 +53,7 @@ int cut_open(struct cut_run *run, struct sim *sim, unsigned flags, struct wodan_
              struct wodan_error *error) {
   struct wodan_open_options options = {.flags = flags | WODAN_OPEN_INLINE,
                                        .memory_budget = (512 << 10) + 2 * run->scenario->geometry->size,
+                                       .discard = WODAN_DISCARD_EAGER,
                                        .hooks = {.context = &run->random, .random = next_random}};
   if (run->scenario->geometry->packs)
     options.compression = WODAN_COMPRESSION_OFF + (uint32_t)random_below(&run->random, 3);
@@ -139,9 +140,9 @@ static void note_levels(struct cut_run *run) {
   if (levels < run->result->fall) run->result->fall = levels;
 }
 
-static int before_flush(void *context, struct sim *sim, const struct sim_operation *operation) {
+static int before(void *context, struct sim *sim, const struct sim_operation *operation) {
   struct cut_victim *victim = context;
-  (void)sim;
+  if (operation->kind == SIM_DISCARD) return discard_watch(&victim->run->watch, sim, operation);
   if (operation->kind != SIM_FLUSH || victim->run->busy) return 0;
   note_levels(victim->run);
   const struct cut_scenario *scenario = victim->run->scenario;
@@ -328,7 +329,9 @@ static bool do_step(struct cut_run *run, const struct cut_step *step) {
 
 static bool set_up(struct cut_run *run) {
   const struct cut_geometry *geometry = run->scenario->geometry;
-  struct sim_options options = {.seed = run->options->seed};
+  uint64_t random = run->options->seed + strlen(run->scenario->name);
+  uint8_t outcome = (uint8_t)(SIM_DISCARD_ZERO + random_below(&random, SIM_DISCARD_CHOICES - SIM_DISCARD_ZERO));
+  struct sim_options options = {.seed = run->options->seed, .discard = outcome, .keep_older = true};
   struct wodan_format_options format = {.block_size = geometry->block,
                                         .node_leaves = geometry->node_leaves,
                                         .node_children = geometry->node_children,
@@ -358,23 +361,28 @@ static void tear_down(struct cut_run *run) {
   free(run->versions);
   free(run->changes);
   model_free(run->model);
+  discard_watch_release(&run->watch);
 }
 
 bool cut_run(const struct cut_scenario *scenario, const struct cut_options *options, struct cut_result *result) {
   *result = (struct cut_result){0};
   struct cut_run run = {
       .scenario = scenario, .options = options, .result = result, .random = options->seed, .model = model_create()};
+  mem_init(&run.mem, NULL);
+  run.watch.mem = &run.mem;
   struct cut_victim victim = {.run = &run, .model = run.model, .acked = &run.acked};
   bool good = set_up(&run);
   if (good) {
     victim.sim = run.sim;
-    sim_options(run.sim)->before = before_flush;
+    sim_options(run.sim)->before = before;
     sim_options(run.sim)->context = &victim;
     good = open_again(&run, "first open");
   }
   for (run.step = 0; run.step < scenario->count && good; run.step++) good = do_step(&run, &scenario->steps[run.step]);
   if (good) good = cut_judge_window(&victim) && reopen(&run);
   if (good) note_levels(&run);
+  result->discards = run.watch.discards;
+  if (good && run.watch.wrong) good = cut_fail(&run, "%s", run.watch.why);
   if (good && sim_violations(run.sim)) good = cut_fail(&run, "the device was used against its contract");
   if (good && result->rise < scenario->rise)
     good = cut_fail(&run, "the tree had %u levels, %u were meant", result->rise, scenario->rise);

@@ -7,6 +7,9 @@
  * clean close it still equals that commit. On some: the newest root is damaged by hand and the previous one opened;
  * the power is cut again during the first commits after the recovery (depth 2).
  *
+ * Everything that becomes free is discarded at once, with an outcome that the seed chooses, and before each discard it is
+ * looked at what the two newest roots on the medium, and on what reads see, need.
+ *
  * Also before every flush, but for the process instead of the power: the handle dies, the device goes on serving what
  * it was given, the next mount reads it, and then the power is cut: what that mount has shown must not go away. */
 #ifndef SUPPORT_POWER_CUT_H
@@ -74,6 +77,7 @@ struct cut_result {
   uint64_t older;    /* previous roots opened */
   uint64_t deep;     /* images at depth 2 */
   uint64_t skipped;  /* windows where some family was sampled */
+  uint64_t discards; /* of the scenario itself: none touched what the two newest roots need */
   uint32_t rise;     /* most levels of the tree, */
   uint32_t fall;     /* and fewest after that */
   char failure[640]; /* empty: none */

@@ -2,6 +2,8 @@
 #ifndef SUPPORT_POWER_CUT_PRIVATE_H
 #define SUPPORT_POWER_CUT_PRIVATE_H
 
+#include "base/mem.h"
+#include "crash/discard_watch.h"
 #include "dev/dev_sim.h"
 #include "crash/model.h"
 #include "support/power_cut.h"
@@ -43,6 +45,8 @@ struct cut_run {
   uint64_t flushes; /* of the steps that are cut */
   uint64_t judged;  /* images at depth 1: picks those for depth 2 */
   bool busy;        /* the hook of the scenario's device is running */
+  struct mem mem;   /* of the watch */
+  struct discard_watch watch;
 };
 
 /* A database that is cut while being used: what its hook needs to know. */

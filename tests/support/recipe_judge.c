@@ -20,6 +20,7 @@ struct heard {
   struct wodan_check_report report;
   struct wodan_error error;
   int status;
+  uint64_t heap, heap_peak; /* bytes */
   uint32_t count;
   struct heard_finding {
     uint32_t id, severity;
@@ -38,8 +39,21 @@ static void hear(void *context, const struct wodan_finding *finding) {
   snprintf(to->message, sizeof to->message, "%s", finding->message);
 }
 
+static void *take(void *context, size_t size, size_t alignment) {
+  struct heard *heard = context;
+  heard->heap += size;
+  if (heard->heap > heard->heap_peak) heard->heap_peak = heard->heap;
+  return aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+}
+
+static void give(void *context, void *memory, size_t size) {
+  ((struct heard *)context)->heap -= size;
+  free(memory);
+}
+
 static void check(struct wodan_device *device, struct heard *heard) {
-  const struct wodan_check_options options = {.size = sizeof options, .context = heard, .finding = hear};
+  const struct wodan_check_options options = {
+      .size = sizeof options, .allocator = {heard, take, give}, .context = heard, .finding = hear};
   *heard = (struct heard){.error = {.block = WODAN_NO_BLOCK}};
   heard->status = wodan_check(device, &options, &heard->report, &heard->error);
 }
@@ -78,6 +92,11 @@ static uint32_t exit_code(const struct heard *heard) {
   return heard->status < 0 ? 8 : heard->report.damages || heard->report.warnings ? 4 : 0;
 }
 
+/* 16 bytes a block of the device, 64 KiB and 4 pages, whatever the image says. */
+static uint64_t most_heap(const struct patch *image) {
+  return 16 * (image->size / image->superblock.block_size) + 65536 + 4 * (uint64_t)image->superblock.page_size;
+}
+
 /* Twice the volume and 16 blocks: as long as its superblock tells, when the device was cut. */
 static uint64_t most_read(const struct patch *image) {
   struct superblock sb;
@@ -98,6 +117,8 @@ static bool judge_check(struct recipe *recipe, struct heard *heard, char *why) {
   if (heard->status == 0 && !heard->report.complete != recipe->incomplete)
     return refuse(why, heard, "`unreached' is not as it says");
   if (medium.read > most_read(&recipe->image)) return refuse(why, heard, "it read more than twice the device");
+  if (heard->heap || heard->heap_peak > most_heap(&recipe->image))
+    return refuse(why, heard, "it took %llu bytes of memory", (unsigned long long)heard->heap_peak);
   return true;
 }
 
@@ -175,10 +196,8 @@ static bool judge_copy(struct recipe *recipe, const struct heard *image, bool sc
 
 bool recipe_judge(struct recipe *recipe, char *why) {
   struct heard *heard = calloc(1, sizeof *heard);
-  bool copied = !recipe->image.superblock.compression; /* else there is no copy: test_image_copy.c */
-  bool good = judge_check(recipe, heard, why) &&
-              (!copied || (judge_copy(recipe, heard, false, why) && judge_copy(recipe, heard, true, why))) &&
-              recipe_judge_repair(recipe, why);
+  bool good = judge_check(recipe, heard, why) && judge_copy(recipe, heard, false, why) &&
+              judge_copy(recipe, heard, true, why) && recipe_judge_repair(recipe, why);
   free(heard);
   return good;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <wodan/wodan.h>
+#include "support/sanitized.h"
 
 struct store {
   uint8_t *bytes;
@@ -14,6 +15,7 @@ struct store {
   uint64_t writes; /* writes, discards, barriers and flushes */
   uint64_t reads;
   uint64_t broken, broken_end; /* bytes that cannot be read */
+  uintptr_t deepest;           /* lowest address of a stack from which something was read; 0: not looked at */
 };
 
 struct store_device {
@@ -28,6 +30,7 @@ static inline int store_one(struct store *store, struct wodan_io *io) {
   if (io->kind == WODAN_IO_WRITE) memcpy(store->bytes + io->offset, io->data, io->size);
   if (io->kind != WODAN_IO_READ) return 0;
   store->reads++;
+  if (store->deepest > (uintptr_t)io) store->deepest = (uintptr_t)io; /* the request is a local of the reader */
   if (io->offset < store->broken_end && io->offset + io->size > store->broken) return WODAN_EIO;
   memcpy(io->data, store->bytes + io->offset, io->size);
   return 0;
@@ -108,16 +111,55 @@ static inline void heard_finding(void *context, const struct wodan_finding *find
   heard->count++;
 }
 
-/* Checks the store; fails the test when a byte was written, or a finding contradicts the report. */
+/* Bytes of heap. */
+struct heap {
+  uint64_t live, peak;
+};
+
+static inline void *heap_take(void *context, size_t size, size_t alignment) {
+  struct heap *heap = context;
+  heap->live += size;
+  if (heap->live > heap->peak) heap->peak = heap->live;
+  return aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+}
+
+static inline void heap_give(void *context, void *memory, size_t size) {
+  ((struct heap *)context)->live -= size;
+  free(memory);
+}
+
+/* Of the stack, however deep the image says that its tree is: sixteen levels, the most there are, take 18 KiB (optimized). */
+enum { STACK_MOST = 40 * 1024 };
+
+/* What a check may take whatever the image says: 16 bytes a block, 64 KiB and 4 pages; blocks have 512 bytes or more, and
+ * pages at most 16 KiB and a 32nd of the volume. */
+static inline uint64_t heap_most(uint64_t size) {
+  uint64_t page = size / 32 < 16384 ? size / 32 : 16384;
+  return 16 * (size / 512) + 65536 + 4 * page;
+}
+
+/* Checks the store; fails the test when a byte was written, when it took more memory or reads than it may, or a finding
+ * contradicts the report. */
 static inline void store_check(struct store *store, struct heard *heard) {
   memset(heard, 0, sizeof *heard);
-  uint64_t writes = store->writes;
-  struct wodan_check_options options = {.size = sizeof options, .context = heard, .finding = heard_finding};
+  uint64_t writes = store->writes, reads = store->reads;
+  struct heap heap = {0};
+  struct wodan_check_options options = {
+      .size = sizeof options, .allocator = {&heap, heap_take, heap_give}, .context = heard, .finding = heard_finding};
   struct wodan_device *device = store_open(store);
+  store->deepest = (uintptr_t)&heap;
   heard->status = wodan_check(device, &options, &heard->report, &heard->error);
+  uint64_t stack = (uintptr_t)&heap - store->deepest;
+  store->deepest = 0;
   wodan_device_close(device);
   if (store->writes != writes) {
     print_error("the check wrote to the device\n");
+    abort();
+  }
+  if (heap.live || heap.peak > heap_most(store->size) || store->reads - reads > 2 * (store->size / 512) + 16 ||
+      (stack > STACK_MOST && !SANITIZED)) {
+    print_error("the check took %llu bytes of heap, %llu of stack and %llu reads\n", (unsigned long long)heap.peak,
+                (unsigned long long)stack, (unsigned long long)(store->reads - reads));
     abort();
   }
   if (heard->count != heard->report.notes + heard->report.warnings + heard->report.damages) {

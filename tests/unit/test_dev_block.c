@@ -12,46 +12,19 @@
 #include <cmocka.h>
 
 #include <wodan/device.h>
+#include "support/loop_device.h"
 
 enum { SIZE = 1 << 20 };
 
-static char file[64], loop[64];
-
-/* NULL, or why there is no loop device. */
-static const char *loop_make(void) {
-  if (geteuid() != 0) return "not root: a loop device cannot be made";
-  strcpy(file, "/tmp/wodan-loop-XXXXXX");
-  int fd = mkstemp(file);
-  if (fd < 0 || ftruncate(fd, SIZE) < 0) return "no temporary file";
-  close(fd);
-  char command[128];
-  snprintf(command, sizeof command, "losetup -f --show %s 2>/dev/null", file);
-  FILE *pipe = popen(command, "r");
-  loop[0] = 0;
-  if (pipe) {
-    if (fgets(loop, sizeof loop, pipe)) loop[strcspn(loop, "\n")] = 0;
-    pclose(pipe);
-  }
-  struct stat st;
-  if (strncmp(loop, "/dev/loop", 9) == 0 && stat(loop, &st) == 0 && S_ISBLK(st.st_mode)) return NULL;
-  unlink(file);
-  return "losetup made no loop device";
-}
-
-static void loop_drop(void) {
-  char command[128];
-  snprintf(command, sizeof command, "losetup -d %s", loop);
-  if (system(command)) print_message("%s was not taken down\n", loop);
-  unlink(file);
-}
+static struct loop_device made;
 
 static int setup(void **state) {
-  *state = (void *)(uintptr_t)loop_make();
+  *state = (void *)(uintptr_t)loop_device_make(&made, SIZE);
   return 0;
 }
 
 static int teardown(void **state) {
-  if (!*state) loop_drop();
+  if (!*state) loop_device_drop(&made);
   return 0;
 }
 
@@ -70,7 +43,7 @@ static void test_block__write_flush_reopen_read(void **state) {
   need_loop(state);
   struct wodan_device *d;
   struct wodan_error error;
-  if (wodan_path_device(loop, 0, 0, &d, &error)) fail_msg("%s", error.message);
+  if (wodan_path_device(made.device, 0, 0, &d, &error)) fail_msg("%s", error.message);
   assert_int_equal(d->geometry.size, SIZE);
   assert_int_equal(d->geometry.sector, 512);
   assert_int_equal(d->geometry.ordering, WODAN_ORDER_BY_FLUSH);
@@ -81,7 +54,7 @@ static void test_block__write_flush_reopen_read(void **state) {
   assert_int_equal(io(d, WODAN_IO_WRITE, 512, data, sizeof data), 0);
   assert_int_equal(d->ops->flush(d), 0);
   assert_int_equal(wodan_device_close(d), 0);
-  assert_int_equal(wodan_path_device(loop, WODAN_PATH_READ_ONLY, 0, &d, NULL), 0);
+  assert_int_equal(wodan_path_device(made.device, WODAN_PATH_READ_ONLY, 0, &d, NULL), 0);
   assert_int_equal(io(d, WODAN_IO_READ, 512, back, sizeof back), 0);
   assert_memory_equal(data, back, sizeof data);
   assert_int_equal(io(d, WODAN_IO_WRITE, 512, data, 512), WODAN_EIO);
@@ -93,14 +66,14 @@ static void test_block__second_opener_is_refused(void **state) {
   need_loop(state);
   struct wodan_device *a, *b;
   struct wodan_error error;
-  assert_int_equal(wodan_path_device(loop, 0, 0, &a, NULL), 0);
-  assert_int_equal(wodan_path_device(loop, 0, 0, &b, &error), WODAN_EBUSY);
-  assert_non_null(strstr(error.message, loop));
-  assert_int_equal(wodan_path_device(loop, WODAN_PATH_READ_ONLY, 0, &b, &error), WODAN_EBUSY);
+  assert_int_equal(wodan_path_device(made.device, 0, 0, &a, NULL), 0);
+  assert_int_equal(wodan_path_device(made.device, 0, 0, &b, &error), WODAN_EBUSY);
+  assert_non_null(strstr(error.message, made.device));
+  assert_int_equal(wodan_path_device(made.device, WODAN_PATH_READ_ONLY, 0, &b, &error), WODAN_EBUSY);
   assert_null(b);
   wodan_device_close(a);
-  assert_int_equal(wodan_path_device(loop, WODAN_PATH_READ_ONLY, 0, &a, NULL), 0);
-  assert_int_equal(wodan_path_device(loop, WODAN_PATH_READ_ONLY, 0, &b, NULL), 0);
+  assert_int_equal(wodan_path_device(made.device, WODAN_PATH_READ_ONLY, 0, &a, NULL), 0);
+  assert_int_equal(wodan_path_device(made.device, WODAN_PATH_READ_ONLY, 0, &b, NULL), 0);
   wodan_device_close(a);
   wodan_device_close(b);
 }
@@ -108,7 +81,7 @@ static void test_block__second_opener_is_refused(void **state) {
 static void test_block__discard_reads_zeros_or_is_not_offered(void **state) {
   need_loop(state);
   struct wodan_device *d;
-  assert_int_equal(wodan_path_device(loop, 0, 0, &d, NULL), 0);
+  assert_int_equal(wodan_path_device(made.device, 0, 0, &d, NULL), 0);
   uint32_t granularity = d->geometry.discard_granularity;
   if (granularity) {
     uint8_t *data = malloc(granularity);
@@ -130,10 +103,10 @@ static void test_block__create_keeps_the_size_and_says_when_too_small(void **sta
   need_loop(state);
   struct wodan_device *d;
   struct wodan_error error;
-  assert_int_equal(wodan_path_device(loop, WODAN_PATH_CREATE, SIZE / 2, &d, NULL), 0);
+  assert_int_equal(wodan_path_device(made.device, WODAN_PATH_CREATE, SIZE / 2, &d, NULL), 0);
   assert_int_equal(d->geometry.size, SIZE);
   wodan_device_close(d);
-  assert_int_equal(wodan_path_device(loop, WODAN_PATH_CREATE, 2 * SIZE, &d, &error), WODAN_ENOSPC);
+  assert_int_equal(wodan_path_device(made.device, WODAN_PATH_CREATE, 2 * SIZE, &d, &error), WODAN_ENOSPC);
   assert_non_null(strstr(error.message, "1048576"));
 }
 
@@ -141,7 +114,7 @@ static void test_block__direct_io(void **state) {
   need_loop(state);
   struct wodan_device *d;
   struct wodan_error error;
-  if (wodan_path_device(loop, WODAN_PATH_DIRECT, 0, &d, &error)) fail_msg("%s", error.message);
+  if (wodan_path_device(made.device, WODAN_PATH_DIRECT, 0, &d, &error)) fail_msg("%s", error.message);
   assert_true(d->geometry.memory_alignment >= 512);
   uint8_t *data = aligned_alloc(4096, 8192);
   memset(data, 4, 8192);
@@ -157,8 +130,8 @@ static void test_block__mounted_device_is_refused(void **state) {
   need_loop(state);
   char command[256], where[64] = "/tmp/wodan-mount-XXXXXX";
   if (!mkdtemp(where)) skip();
-  snprintf(command, sizeof command, "mkfs.ext2 -q %s 2>/dev/null && mount -t ext2 %s %s 2>/dev/null", loop, loop,
-           where);
+  snprintf(command, sizeof command, "mkfs.ext2 -q %s 2>/dev/null && mount -t ext2 %s %s 2>/dev/null", made.device,
+           made.device, where);
   if (system(command)) {
     rmdir(where);
     print_message("skipped: no ext2 to mount on a loop device\n");
@@ -166,7 +139,7 @@ static void test_block__mounted_device_is_refused(void **state) {
   }
   struct wodan_device *d;
   struct wodan_error error;
-  int status = wodan_path_device(loop, 0, 0, &d, &error);
+  int status = wodan_path_device(made.device, 0, 0, &d, &error);
   snprintf(command, sizeof command, "umount %s", where);
   assert_int_equal(system(command), 0);
   rmdir(where);

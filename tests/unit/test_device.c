@@ -130,7 +130,7 @@ static void test_device__roundtrip_counts(void **state) {
   assert_memory_equal(data, back, 2 * S);
   assert_int_equal(device_barrier(&device, NULL), 0);
   assert_int_equal(device_flush(&device, NULL), 0);
-  device_discard(&device, S, S);
+  assert_int_equal(device_discard(&device, S, S, NULL), 0);
   assert_int_equal(device.counters.writes, 1);
   assert_int_equal(device.counters.write_bytes, 2 * S);
   assert_int_equal(device.counters.reads, 1);
@@ -220,7 +220,9 @@ static void test_device__failures_are_narrowed_and_none_is_lost(void **state) {
   assert_int_equal(error.device_errno, 5);
   assert_non_null(strstr(error.message, "512 bytes at byte 1024"));
   assert_non_null(strstr(error.message, "errno 5"));
-  device_discard(&device, 0, SIZE); /* fails; nothing to see */
+  uint64_t done = 7;
+  assert_int_equal(device_discard(&device, 0, SIZE, &done), WODAN_EIO); /* makes nothing else fail */
+  assert_int_equal(done, 0);
 }
 
 static void test_device__read_only_refuses_writes_and_skips_discards(void **state) {
@@ -232,7 +234,7 @@ static void test_device__read_only_refuses_writes_and_skips_discards(void **stat
   device_init(&device, sim_device(sim), NULL);
   uint8_t data[S] = {0};
   assert_int_equal(device_write(&device, 0, data, S, NULL), WODAN_EREADONLY);
-  device_discard(&device, 0, SIZE);
+  assert_int_equal(device_discard(&device, 0, SIZE, NULL), WODAN_ENOTSUP);
   assert_int_equal(device_read(&device, 0, data, S, NULL), 0);
   assert_int_equal(sim_violations(sim), 0);
   assert_int_equal(sim_mutations(sim), 0);
@@ -250,7 +252,9 @@ static void test_device__discard_is_rounded_inward(void **state) {
     for (uint64_t until = from; until < 14; until++) {
       size_t before, after;
       sim_log(sim, &before);
-      device_discard(&device, from * S, (until - from) * S);
+      uint64_t done = 7;
+      assert_int_equal(device_discard(&device, from * S, (until - from) * S, &done), 0);
+      assert_int_equal(done, (until - from) * S);
       const struct sim_operation *log = sim_log(sim, &after);
       uint64_t low = (from + 2) / 3 * 3, high = until / 3 * 3;
       assert_int_equal(after - before, low < high ? 1 : 0);
@@ -258,8 +262,8 @@ static void test_device__discard_is_rounded_inward(void **state) {
       assert_int_equal(log[before].offset, low * S);
       assert_int_equal(log[before].size, (high - low) * S);
     }
-  device_discard(&device, 0, SIZE + S); /* outside: nothing */
-  device_discard(&device, UINT64_MAX - S, 2 * S);
+  assert_int_equal(device_discard(&device, 0, SIZE + S, NULL), 0); /* outside: nothing */
+  assert_int_equal(device_discard(&device, UINT64_MAX - S, 2 * S, NULL), 0);
   assert_int_equal(sim_violations(sim), 0);
   struct wodan_io mixed[] = {{.kind = WODAN_IO_DISCARD, .offset = 3 * S, .size = 6 * S},
                              {.kind = WODAN_IO_DISCARD, .offset = 1, .size = S}};
@@ -336,7 +340,7 @@ static void test_trace__tells_each_call_in_order(void **state) {
   data[0] = 0;
   assert_int_equal(device_read(&device, S, data, S, NULL), 0);
   assert_int_equal(data[0], 3);
-  device_discard(&device, 0, S);
+  assert_int_equal(device_discard(&device, 0, S, NULL), 0);
   assert_int_equal(device_flush(&device, NULL), 0);
   assert_int_equal(d->ops->resize(d, 2 * SIZE), 0);
   assert_int_equal(d->geometry.size, 2 * SIZE);

@@ -161,7 +161,7 @@ static void test_space__the_previous_roots_blocks_wait_for_the_next_checkpoint(v
   expect(space, TOTAL - 20, 10);
   struct place other = take(space, TOTAL - 20);
   for (uint32_t e = 0; e < other.count; e++) assert_true(other.extents[e].first >= FIRST + 20);
-  space_checkpoint_durable(space, 8, NULL, NULL);
+  space_checkpoint_durable(space, 8);
   expect(space, 10, 0);
   struct place freed = take(space, 10);
   assert_int_equal(freed.extents[0].first, FIRST + 10);
@@ -172,12 +172,12 @@ static void test_space__what_a_checkpoint_gives_up_survives_one_more(void **stat
   (void)state;
   struct space *space = fresh();
   struct place object = take(space, 12);
-  space_checkpoint_durable(space, 5, NULL, NULL); /* names the object */
+  space_checkpoint_durable(space, 5); /* names the object */
   space_defer(space, object.extents, object.count, 4);
   expect(space, TOTAL - 12, 12);
-  space_checkpoint_durable(space, 6, NULL, NULL); /* the previous root names it still */
+  space_checkpoint_durable(space, 6); /* the previous root names it still */
   expect(space, TOTAL - 12, 12);
-  space_checkpoint_durable(space, 7, NULL, NULL);
+  space_checkpoint_durable(space, 7);
   expect(space, TOTAL, 0);
   done(space);
 }
@@ -212,16 +212,6 @@ static void test_space__the_last_blocks_are_kept_for_a_root(void **state) {
   done(space);
 }
 
-struct told {
-  struct extent extents[64];
-  uint32_t count;
-};
-
-static void tell(void *context, uint64_t first, uint64_t count) {
-  struct told *told = context;
-  told->extents[told->count++] = (struct extent){first, count};
-}
-
 /* What was promised to the memtables is left by what can wait, and only by that. */
 static void test_space__what_can_wait_leaves_what_was_promised(void **state) {
   (void)state;
@@ -240,27 +230,6 @@ static void test_space__what_can_wait_leaves_what_was_promised(void **state) {
   assert_true(space_promise(space, 0, 0, 0));
   assert_int_equal(space_allocate_sparing(space, SPACE_LEAF, 1, 3, extents, &count, NULL), 0);
   space_free(space);
-}
-
-static void test_space__freed_stretches_are_told_joined(void **state) {
-  (void)state;
-  struct space *space = fresh();
-  struct told told = {.count = 0};
-  struct place one = take(space, 60), two = take(space, 10), three = take(space, 5), four = take(space, 70);
-  (void)three;
-  space_checkpoint_durable(space, 2, tell, &told);
-  space_defer(space, two.extents, 1, 1);
-  space_defer(space, one.extents, 1, 1);
-  space_defer(space, four.extents, 1, 1);
-  space_checkpoint_durable(space, 3, tell, &told);
-  assert_int_equal(told.count, 0);
-  space_checkpoint_durable(space, 4, tell, &told);
-  assert_int_equal(told.count, 2);
-  assert_int_equal(told.extents[0].first, FIRST);
-  assert_int_equal(told.extents[0].count, 70);
-  assert_int_equal(told.extents[1].first, FIRST + 75);
-  assert_int_equal(told.extents[1].count, 70);
-  done(space);
 }
 
 /* ---- where each kind goes ---------------------------------------------------------------------------------------- */
@@ -383,7 +352,7 @@ static void test_space__random_lives_equal_a_map(void **state) {
       objects[at] = objects[--count];
     } else if (dice == 9) {
       durable = ++generation;
-      space_checkpoint_durable(space, durable, NULL, NULL);
+      space_checkpoint_durable(space, durable);
       for (size_t i = 0; i < TOTAL; i++)
         map[i] = map[i] == OLD ? FREE : map[i] == NOW ? OLD : map[i] == YOUNG ? NAMED : map[i];
     }
@@ -595,7 +564,7 @@ static void test_space__random_lives_of_a_large_volume_equal_a_map(void **state)
       world_give_up(&w);
     } else if (dice == 18) {
       w.durable = ++w.generation;
-      space_checkpoint_durable(w.space, w.durable, NULL, NULL);
+      space_checkpoint_durable(w.space, w.durable);
       for (size_t i = 0; i < LARGE; i++)
         w.life[i] = w.life[i] == OLD ? FREE : w.life[i] == NOW ? OLD : w.life[i] == YOUNG ? NAMED : w.life[i];
     } else {
@@ -629,7 +598,6 @@ int main(void) {
       cmocka_unit_test(test_space__what_no_checkpoint_named_is_free_at_once),
       cmocka_unit_test(test_space__the_last_blocks_are_kept_for_a_root),
       cmocka_unit_test(test_space__what_can_wait_leaves_what_was_promised),
-      cmocka_unit_test(test_space__freed_stretches_are_told_joined),
       cmocka_unit_test(test_space__memory_is_told_exactly),
       cmocka_unit_test(test_space__kinds_lie_apart_and_in_line),
       cmocka_unit_test(test_space__a_small_object_fills_the_tightest_hole),

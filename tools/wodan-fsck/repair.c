@@ -93,7 +93,9 @@ int repair(struct fsck *fsck) {
     json_number(&fsck->extra, "losses", report.losses);
     json_close(&fsck->extra, '}');
   } else if (status == 0 && report.steps) {
-    printf("%s: %" PRIu64 " repairs %s\n", fsck->image, report.steps, fsck->dry_run ? "would be done" : "done");
+    printf("%s: %" PRIu64 " repairs %s", fsck->image, report.steps, fsck->dry_run ? "would be done" : "done");
+    if (report.losses) printf("; of %" PRIu64 " ranges of keys something is given up (WF0060)", report.losses);
+    puts("");
   }
   return report_summary(fsck, &report.after, status, &error, code);
 }

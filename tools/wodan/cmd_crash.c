@@ -93,6 +93,7 @@ static void describe(struct json *json, const struct wodan_sim_crash_report *rep
   json_number(json, "distinct", report->distinct);
   json_number(json, "deep", report->deep);
   json_number(json, "kills", report->kills);
+  json_number(json, "discards", report->discards);
   json_number(json, "violations", report->violations);
   json_real(json, "seconds", (double)report->nanoseconds / 1e9);
   json_open(json, "complete", '[');
@@ -119,6 +120,7 @@ static void print_text(const struct wodan_sim_crash_report *report) {
   printf("states      %llu in %llu windows\n", (unsigned long long)report->states, (unsigned long long)report->windows);
   printf("distinct    %llu, each judged; %llu of them after a second power cut\n", (unsigned long long)report->distinct,
          (unsigned long long)report->deep);
+  printf("discards    %llu\n", (unsigned long long)report->discards);
   printf("violations  %llu\n", (unsigned long long)report->violations);
   printf("seconds     %.1f, %.0f distinct states a second\n", seconds,
          seconds > 0 ? (double)report->distinct / seconds : 0);

@@ -13,6 +13,7 @@ int cmd_load(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
 int cmd_import_mirage(int argc, char **argv);
 int cmd_compact(int argc, char **argv);
+int cmd_trim(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_tree(int argc, char **argv);
 int cmd_path(int argc, char **argv);

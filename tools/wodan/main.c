@@ -31,6 +31,7 @@ static const struct verb verbs[] = {
     {"dump", cmd_dump, "print all records, to be loaded again"},
     {"import-mirage", cmd_import_mirage, "put the records of a MirageOS Wodan image into this one"},
     {"compact", cmd_compact, "move buffered records into leaves, so that scans read leaves only"},
+    {"trim", cmd_trim, "tell the device to forget what is not used"},
     {"bench", cmd_bench, "measure the image as it stands"},
     {"crash", cmd_crash, "cut the power of simulated devices in every way and judge what is left; takes no image"},
     {"map", cmd_map, "a picture of all blocks by kind and age"},

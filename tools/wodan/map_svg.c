@@ -202,6 +202,7 @@ static double put_level(FILE *out, const struct level_fill *level, uint32_t numb
   if (level->buffer_room)
     snprintf(text + used, sizeof text - (size_t)used, ": %.2f of %s", ratio(level->run_bytes, level->buffer_room),
              number ? "8 memtables a node" : "its leaves");
+  if (level->nodes > 1) strncat(text, "; the marks: emptiest and fullest node", sizeof text - strlen(text) - 1);
   put_text(out, x, y + 24, "small", text);
   return y + 48;
 }

@@ -1,7 +1,8 @@
-/* Reading a run part by part, each proven, when parts of it may be damaged: for the check, which tells what is wrong, and for
- * repair, which takes what is not. Unlike src/run it keeps nothing and stops at nothing. */
-#ifndef CHECK_RUN_READER_H
-#define CHECK_RUN_READER_H
+/* Reading a run part by part, each proven, when parts of it may be damaged: for the check, which tells what is wrong, for
+ * repair, which takes what is not, and for a copy, which is to be wrong in the same places. Unlike the readers beside it, it
+ * keeps nothing and stops at nothing. */
+#ifndef RUN_RUN_READER_H
+#define RUN_RUN_READER_H
 
 #include "format/stored_page.h"
 #include "io/block_io.h"
@@ -28,6 +29,11 @@ void run_reader_release(struct run_reader *reader);
 
 /* Entry `at` of the index: false when it does not decode, or names what cannot be a page of this run. */
 bool run_reader_entry(const struct run_reader *reader, uint32_t at, struct index_entry *entry);
+/* And when it does not name what stands at `offset`, behind the page before: for who reads all pages in turn. */
+bool run_reader_next_entry(const struct run_reader *reader, uint32_t at, uint64_t offset, struct index_entry *entry);
+
+/* Whether any entry of the index tells of a compressed page. */
+bool run_reader_packed(const struct run_reader *reader);
 
 enum run_page_state { RUN_PAGE_GOOD, RUN_PAGE_UNREADABLE, RUN_PAGE_CHECKSUM, RUN_PAGE_MALFORMED };
 /* The page's entry->size bytes into `bytes`, read twice before anything is said against it. error: why it is unreadable; also

@@ -6,7 +6,7 @@
  * Order: open, index, then pages in any order.
  *
  * See: tests/unit/test_check_findings.c, test_repair.c. */
-#include "check/run_reader.h"
+#include "run/run_reader.h"
 
 #include <string.h>
 #include "format/record.h"
@@ -43,11 +43,23 @@ void run_reader_release(struct run_reader *reader) {
 }
 
 bool run_reader_entry(const struct run_reader *reader, uint32_t at, struct index_entry *entry) {
+  const struct section *pages = reader->pages;
   struct page_record record = page_record(&reader->index, at);
-  uint64_t first = reader->pages->offset, end = first + reader->pages->length;
   return record.kind == RECORD_PUT && record.sequence == 0 &&
-         index_entry_decode(record.value.data, record.value.size, entry) && entry->offset >= first &&
-         entry->offset <= end && entry->length <= end - entry->offset && entry->size <= reader->page_size;
+         index_entry_decode(record.value.data, record.value.size, entry) && entry->size <= reader->page_size &&
+         entry->length <= pages->length && entry->offset - pages->offset <= pages->length - entry->length;
+  /* guard: bounds; equivalent record.kind == RECORD_PUT: a delete has no value to decode */
+}
+
+bool run_reader_next_entry(const struct run_reader *reader, uint32_t at, uint64_t offset, struct index_entry *entry) {
+  return run_reader_entry(reader, at, entry) && entry->offset == offset; /* guard: bounds */
+}
+
+bool run_reader_packed(const struct run_reader *reader) {
+  struct index_entry entry;
+  for (uint32_t i = 0; i < reader->index.count; i++)
+    if (run_reader_entry(reader, i, &entry) && stored_page_packed(&entry)) return true;
+  return false;
 }
 
 /* Where what is stored of the page is read to; NULL: no memory. */

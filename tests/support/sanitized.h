@@ -1,0 +1,18 @@
+/* Whether this build is for a sanitizer: long tests do a part there and the whole optimized. Whether it is the one that looks
+ * for races: what starts no thread has nothing to do there. */
+#ifndef WODAN_TESTS_SANITIZED_H
+#define WODAN_TESTS_SANITIZED_H
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { SANITIZED = 1 };
+#else
+enum { SANITIZED = 0 };
+#endif
+
+#ifdef __SANITIZE_THREAD__
+enum { RACES_WATCHED = 1 };
+#else
+enum { RACES_WATCHED = 0 };
+#endif
+
+#endif
