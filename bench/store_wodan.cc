@@ -104,7 +104,8 @@ public:
     wodan_open_options open = {};
     open.size = sizeof open;
     open.flags = options.scarce ? WODAN_OPEN_DIRECT : 0;
-    open.memory_budget = 2 * options.cache + 4 * options.write_buffer; /* about half goes to pages */
+    open.memory_budget =
+        2 * options.cache + 4 * options.write_buffer; /* indexes, filters and memtables are in it too */
     int status = wodan_open_path(path.c_str(), &open, &db_, &error);
     if (status == WODAN_EBUDGET) { /* small images need more for the rest than they are large */
       open.memory_budget = 0;
@@ -140,9 +141,7 @@ public:
     return "volume " + std::to_string(i.device_size / mib) + " MiB, blocks " + std::to_string(i.block_size) +
            ", pages " + std::to_string(i.page_size) + ", leaves " + std::to_string(i.leaf_size >> 10) +
            " KiB, memtable " + std::to_string(i.memtable_size >> 10) + " KiB, memory budget " +
-           (budget_ ? std::to_string(budget_ / mib) + " MiB (two caches and four memtables, because about half of what "
-                                                      "is above the least goes to pages)"
-                    : "the library's choice") +
+           (budget_ ? std::to_string(budget_ / mib) + " MiB (two caches and four memtables)" : "the library's choice") +
            ", background thread, no compression; the rest by default";
   }
   uint64_t value_most() const override { return info().value_size_max; }
