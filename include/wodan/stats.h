@@ -46,7 +46,7 @@ struct wodan_stats {
   uint32_t size; /* in: sizeof(struct wodan_stats) */
   uint32_t reserved;
   /* user operations */
-  uint64_t gets, gets_found, puts, deletes, batches, syncs, checkpoints, cursor_moves;
+  uint64_t gets, gets_found, puts, deletes, range_deletes, batches, syncs, checkpoints, cursor_moves;
   uint64_t user_bytes_written; /* key and value bytes of committed operations */
   uint64_t user_bytes_read;    /* value bytes returned by gets, key and value bytes by cursors */
   /* device */

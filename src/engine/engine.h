@@ -42,12 +42,13 @@ struct table_slot {
 struct drain {
   struct iterator *it; /* NULL: none under way */
   struct run_pieces pieces;
+  struct range_buffer ranges; /* what it deletes besides */
   struct tally tally;
   uint64_t left; /* bytes of records */
 };
 
 struct engine_counters {
-  _Atomic uint64_t gets, gets_found, puts, deletes, batches, syncs, checkpoints, cursor_moves;
+  _Atomic uint64_t gets, gets_found, puts, deletes, range_deletes, batches, syncs, checkpoints, cursor_moves;
   _Atomic uint64_t user_bytes_written, user_bytes_read;
   _Atomic uint64_t run_bytes, leaf_bytes, node_bytes;
   struct run_counters pages;
@@ -154,7 +155,8 @@ struct operations {
   size_t payload;      /* key and value bytes, table id included */
   uint64_t encoded;    /* sum of record_encoded_size */
   uint64_t user_bytes; /* key and value bytes as the user counts them */
-  bool deletes_only;
+  size_t ranges;       /* range deletes among them */
+  bool deletes_only;   /* those too */
 };
 enum { OPERATION_HEADER = 9 };
 /* Next operation at *at; false at the end. */

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include "base/status.h"
+#include "format/range.h"
 #include "format/record.h"
 
 struct iterator;
@@ -17,13 +18,17 @@ struct iterator_ops {
   int (*seek_back)(struct iterator *it, struct wodan_slice key, struct wodan_error *error); /* last record <= key */
   int (*next)(struct iterator *it, struct wodan_error *error);                              /* only while valid */
   int (*prev)(struct iterator *it, struct wodan_error *error);                              /* only while valid */
-  void (*close)(struct iterator *it);                                                       /* frees the iterator */
+  /* Only of an iterator with `ranges`: of which kind the keys around this one are. The keys of the span live as long as the
+   * iterator; where it does not hold the key, only the key itself is known to be of that kind. */
+  void (*stretch)(struct iterator *it, struct wodan_slice key, struct range_stretch *stretch);
+  void (*close)(struct iterator *it); /* frees the iterator */
 };
 
 struct iterator {
   const struct iterator_ops *ops;
   struct record record;
   bool valid;
+  bool ranges; /* it has range deletes, which hide records of older sources; fixed */
 };
 
 static inline int iterator_first(struct iterator *it, struct wodan_error *e) { return it->ops->first(it, e); }

@@ -32,7 +32,7 @@ static const struct options_verb verb = {
   X(maintenance_owed) X(maintenance_bytes) X(pinned_views) X(pinned_memory) X(pinned_space) X(oldest_view_sequence) \
   X(memory_budget) X(memory_used) X(memory_peak) \
   X(runs_loaded_bytes) X(run_evictions) X(cache_hits) X(cache_misses) X(cache_evictions) \
-  X(gets) X(gets_found) X(puts) X(deletes) X(batches) X(syncs) X(checkpoints) X(cursor_moves) \
+  X(gets) X(gets_found) X(puts) X(deletes) X(range_deletes) X(batches) X(syncs) X(checkpoints) X(cursor_moves) \
   X(user_bytes_written) X(user_bytes_read) \
   X(device_reads) X(device_read_bytes) X(device_writes) X(device_write_bytes) \
   X(device_barriers) X(device_flushes) X(device_discards) X(device_discard_bytes) \
