@@ -3,7 +3,7 @@
 # run of ctest over all of it. Usage: tools/test.sh [--quick]
 #
 #   build/main       gcc, address and undefined-behaviour sanitizers: lints, every test but the slowest, the commands
-#   build/release    gcc, optimized: the commands once more, kill -9, installation, the slowest
+#   build/release    gcc, optimized: what is too slow under a sanitizer, kill -9, installation, mutants, small measurements
 #   build/threads    gcc, thread sanitizer: the tests labelled `threads` once more
 #   build/clang      clang, optimized: library and tools compile without a warning, exported symbols
 #   build/nothreads  the library and tools without threads compile
@@ -55,7 +55,7 @@ build threads suite "${SANITIZED[@]}" -DCMAKE_C_COMPILER=gcc -DWODAN_SANITIZE=th
 build clang all -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang -DWODAN_TESTS=OFF
 tools/lint/check_symbols.sh build/clang/libwodan.so
 tools/lint/check_symbols.sh build/clang/libwodan-sim.so
-build nothreads all -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=gcc -DWODAN_TESTS=OFF -DWODAN_THREADS=OFF
+build nothreads all -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=gcc -DWODAN_TESTS=OFF -DWODAN_THREADS=OFF
 
 # One run and one summary over all of it: the registered tests of the three builds in one list, each name with its build
 # in front, because ctest takes tests of one name for one test.

@@ -20,8 +20,9 @@ struct wodan_copy_options {
 struct wodan_copy_report {
   uint64_t nodes, runs; /* objects copied; leaves are runs */
   uint64_t pages, records, journal_records;
-  uint64_t damaged;       /* structures that cannot be read in the original, and so not in the copy */
-  uint64_t written_bytes; /* all else was left alone */
+  uint64_t damaged;        /* structures that cannot be read in the original, and so not in the copy */
+  uint64_t written_bytes;  /* all else was left alone */
+  uint64_t pages_left_out; /* compressed pages whose room is too small for what they became: wrong in the copy only */
 };
 
 /* Copies superblocks, the journal, and the trees of the newest root (or the one that was asked for at wodan_inspect_open)
@@ -33,11 +34,12 @@ struct wodan_copy_report {
  * Not hidden: sizes, counts, sequence numbers, the fsid; how long keys are, how they compare and what prefixes they share.
  * Where all 256 byte values follow a prefix they cannot be moved and stay as they are.
  *
- * A compressed volume is refused (WODAN_EINVAL): its pages are stored one behind the other, and in the copy each would take
- * other room.
+ * A compressed page stays one, of the same stored length: blanked values leave room enough, but where records have next to
+ * no value and scrambled keys pack worse than the keys did. Such a page is left out, and the check finds it wrong in the copy.
  *
  * `to` has the size of the original and reads as zeros (a fresh sparse file). It stays the caller's, and is not flushed.
- * Memory: what inspection takes, an eighth of a byte a block, 40 bytes a journal block, with `scramble` 2 MiB.
+ * Memory: what inspection takes, an eighth of a byte a block, 40 bytes a journal block, with `scramble` 2 MiB, for
+ * compressed pages 256 KiB.
  * 0, WODAN_DONE (stopped), WODAN_EINVAL, WODAN_EIO, WODAN_ENOSPC, WODAN_ENOMEM. report and error may be NULL. */
 WODAN_API int wodan_image_copy(struct wodan_inspect *inspect, struct wodan_device *to,
                                const struct wodan_copy_options *options, struct wodan_copy_report *report,

@@ -76,11 +76,13 @@ WODAN_API int wodan_repair(struct wodan_device *device, const struct wodan_repai
 
 /* ---- salvage ------------------------------------------------------------------------------------------------------- */
 
-/* A record that no tree names any more, of a key about which something is lost. */
+/* A record that no tree names any more, of a key about which something is lost; or one that stands in a broken journal where
+ * no chain leads, of any key. */
 struct wodan_orphan {
   struct wodan_slice key, value; /* value: empty for a delete */
   uint64_t sequence;             /* of the operation: greater is newer */
-  uint64_t generation, block;    /* of the run that holds it, and where that starts */
+  uint64_t generation;           /* of the run that holds it; 0: the journal does */
+  uint64_t block;                /* where that run, or the journal record, starts */
   uint32_t deleted;              /* 1: the operation was a delete */
   uint32_t reserved;
 };
@@ -93,8 +95,9 @@ struct wodan_salvage_options {
   void *context;
   /* What the check of the damaged image finds, and then, with ids from 60 on, what is lost. NULL: only counted. */
   void (*finding)(void *context, const struct wodan_finding *finding);
-  /* Called for each record found only in runs that nothing names, by rising key: they are not in the new image, for nobody
-   * knows whether they were deleted or overwritten since. NULL: not looked for. */
+  /* Called for each record found only in runs that nothing names, by rising key, and then of a broken journal, by rising
+   * sequence: they are not in the new image, for nobody knows whether they were deleted or overwritten since, or ever
+   * acknowledged. NULL: not looked for. */
   void (*orphan)(void *context, const struct wodan_orphan *orphan);
   int (*progress)(void *context, uint64_t done, uint64_t total); /* as in check.h */
   uint64_t memory_limit; /* most bytes taken from the allocator at any time; 0: no limit */

@@ -10,6 +10,7 @@
 #include "check/findings.h"
 #include "format/superblock.h"
 #include "io/block_io.h"
+#include "io/superblock_find.h"
 #include "journal/journal.h"
 
 struct node_place;
@@ -42,6 +43,7 @@ struct check {
   struct mem mem;
   struct device device;
   struct superblock superblock;
+  struct superblock_found found;
   struct block_io io;
   struct journal_mounted mounted;
   uint64_t sequence;      /* of the last operation, once the journal was replayed */
@@ -52,7 +54,7 @@ struct check {
   uint64_t volume_blocks; /* of the newest root, or of the superblock */
   struct check_space space;
   const struct node_place *range; /* of the object being looked at; NULL: none */
-  struct check_buffer page, key, bound;
+  struct check_buffer page, key, bound, window;
   uint64_t done, total, told; /* progress, in blocks */
 };
 

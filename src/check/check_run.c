@@ -12,7 +12,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include "check/check_private.h"
-#include "check/run_reader.h"
+#include "run/run_reader.h"
 #include "codec/checksum.h"
 #include "run/filter.h"
 
@@ -56,6 +56,8 @@ static int read_header(struct run_check *run, bool *usable) {
   *usable = false;
   if (run_reader_open(reader, &check->io, check->superblock.page_size, run->ptr, &failure) < 0)
     return run_failed(run, &failure, FOUND_RUN_HEADER, 0);
+  reader->window = check->window.data;
+  reader->window_size = check->window.capacity;
   bool ranges = reader->deleted && !run->place->leaf, filter = object_section(&reader->header, SECTION_FILTER);
   run->bare = ranges && reader->header.record_count == 0;
   uint32_t known = (run->bare ? 0 : 2u + filter) + ranges;
@@ -252,7 +254,7 @@ static int check_pages(struct run_check *run) {
   int status = 0;
   for (uint32_t at = 0; at < run->reader.index.count && status == 0; at++) {
     struct index_entry entry;
-    if (!run_reader_entry(&run->reader, at, &entry) || entry.offset != offset) { /* guard: bounds */
+    if (!run_reader_next_entry(&run->reader, at, offset, &entry)) { /* guard: bounds */
       run->whole = false;
       run_found(run, FOUND_RUN_INDEX, index->offset, "an entry does not name the page behind the one before");
       return 0;

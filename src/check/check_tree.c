@@ -13,6 +13,8 @@
 #include "check/check_private.h"
 #include "tree/walk.h"
 
+enum { WINDOW_MOST = 1 << 20 };
+
 /* A root. */
 struct tree {
   struct check *check;
@@ -188,11 +190,20 @@ static int check_tree(struct tree *tree) {
   return status;
 }
 
+/* Pages of a run are read so many bytes at once: a byte a block is what the bound of memory has left. */
+static int take_window(struct check *check, uint64_t blocks) {
+  uint64_t size = blocks < WINDOW_MOST ? blocks / SUPERBLOCK_SIZE * SUPERBLOCK_SIZE : WINDOW_MOST;
+  if (check->mem.limit && size > check->mem.limit / 8) return 0;
+  return size < 2 * (uint64_t)check->superblock.page_size ? 0
+                                                          : check_buffer_reserve(check, &check->window, (size_t)size);
+}
+
 static int check_both(struct check *check, struct tree *newest, struct tree *older) {
   uint64_t there = check->device.raw->geometry.size / check->superblock.block_size;
   uint64_t blocks = newest->record->device_blocks;
   if (older->record && older->record->device_blocks > blocks) blocks = older->record->device_blocks;
   int status = check_space_init(check, blocks < there ? blocks : there);
+  if (status == 0) status = take_window(check, blocks < there ? blocks : there);
   if (status == 0) status = measure(newest);
   if (status == 0) status = measure(older);
   if (status < 0) return status;

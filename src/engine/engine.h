@@ -263,6 +263,23 @@ int engine_freeze_and_drain(struct wodan_db *db, struct wodan_error *error);
 /* engine_checkpoint_all behind the maintenance that is owed; takes its locks itself. *generation may be NULL. */
 int engine_checkpoint(struct wodan_db *db, uint64_t *generation, struct wodan_error *error);
 
+/* ---- the tree as it is now (fill.c) ------------------------------------------------------------------------------ */
+
+enum { FILL_RUNS = 34, FILL_TENTHS = 10 };
+struct level_fill {
+  uint64_t nodes, entries, entries_least, entries_most, runs, runs_most, run_bytes, records, deletes;
+  uint64_t by_runs[FILL_RUNS]; /* nodes with so many runs; the last: as many or more */
+};
+struct tree_fill {
+  uint32_t levels;
+  struct level_fill level[NODE_LEVELS_MAX];
+  uint64_t leaves, leaf_bytes, leaves_by_tenths[FILL_TENTHS]; /* of leaf_size; the last: 9/10 and more */
+  uint64_t leaf_blocks, run_blocks, node_blocks;              /* live */
+  uint64_t deferred_blocks, free_blocks;
+};
+/* Figures of one moment, from memory alone. */
+void engine_tree_fill(struct wodan_db *db, struct tree_fill *fill);
+
 /* ---- open ------------------------------------------------------------------------------------------------------ */
 
 /* What was wished, where 0 is what is usual. Unknown wishes stay unknown. */
@@ -273,9 +290,7 @@ int engine_open(struct wodan_device *raw, const struct wodan_open_options *optio
 int engine_close(struct wodan_db *db, struct wodan_error *error);
 /* Recovery of a volume whose superblock is known (recovery.c): fills journal, space, node, active. */
 int engine_recover(struct wodan_db *db, uint32_t flags, struct wodan_error *error);
-/* Superblock of a device, from block 0 or the copy; and the same of one that the volume fits on. */
-int engine_find_superblock(struct device *device, struct mem *mem, struct superblock *superblock,
-                           struct wodan_error *error);
+/* Superblock of a device, from block 0 or the copy, when the volume fits on it. */
 int engine_read_superblock(struct device *device, struct mem *mem, struct superblock *superblock,
                            struct wodan_error *error);
 

@@ -9,49 +9,18 @@
  * See: FORMAT.md "Mount", tests/crash/. */
 #include "base/random.h"
 #include "engine/engine.h"
+#include "io/superblock_find.h"
 #include "tree/walk.h"
 
 /* ---- superblock -------------------------------------------------------------------------------------------------- */
 
-static int read_superblock_at(struct device *device, uint8_t *buffer, uint64_t offset, struct superblock *sb,
-                              struct wodan_error *error) {
-  uint32_t sector = device->raw->geometry.sector;
-  uint64_t start = offset / sector * sector, end = (offset + SUPERBLOCK_SIZE + sector - 1) / sector * sector;
-  int status = device_read(device, start, buffer, (size_t)(end - start), error);
-  return status < 0 ? status : superblock_decode(buffer + (offset - start), sb, error);
-}
-
-static bool find_copy(struct device *device, uint8_t *buffer, struct superblock *sb) {
-  uint64_t size = device->raw->geometry.size;
-  for (uint64_t block = 512; block <= 1u << 20; block *= 2) {
-    if (size / block < 2) break;
-    if (read_superblock_at(device, buffer, size / block * block - SUPERBLOCK_SIZE, sb, NULL) == 0 &&
-        sb->block_size == block)
-      return true; /* guard: bounds, passes */
-  }
-  return false;
-}
-
-int engine_find_superblock(struct device *device, struct mem *mem, struct superblock *superblock,
-                           struct wodan_error *error) {
-  const struct wodan_geometry *geometry = &device->raw->geometry;
-  size_t room = SUPERBLOCK_SIZE + 2u * geometry->sector;
-  if (geometry->size < 2 * SUPERBLOCK_SIZE || geometry->size < geometry->sector)
-    return status_set(error, WODAN_EFORMAT, 0, WODAN_NO_BLOCK, "not a Wodan image: only %llu bytes long",
-                      (unsigned long long)geometry->size);
-  uint8_t *buffer = mem_alloc_aligned(mem, room, BLOCK_IO_ALIGNMENT);
-  if (!buffer) return status_nomem(error);
-  int status = read_superblock_at(device, buffer, 0, superblock, error);
-  if (status < 0 && status != WODAN_EVERSION && find_copy(device, buffer, superblock)) status = 0;
-  mem_free(mem, buffer, room);
-  return status;
-}
-
 int engine_read_superblock(struct device *device, struct mem *mem, struct superblock *superblock,
                            struct wodan_error *error) {
   const struct wodan_geometry *geometry = &device->raw->geometry;
-  int status = engine_find_superblock(device, mem, superblock, error);
+  struct superblock_found found;
+  int status = superblock_find(device, mem, &found, error);
   if (status < 0) return status;
+  *superblock = found.superblock;
   uint64_t volume = superblock->device_blocks * superblock->block_size;
   if (volume > geometry->size)
     return status_corrupt(error, WODAN_NO_BLOCK,

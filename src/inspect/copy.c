@@ -12,7 +12,6 @@
 #include <string.h>
 #include "base/random.h"
 #include "base/wire.h"
-#include "codec/compress.h"
 #include "inspect/copy_private.h"
 
 /* ---- bytes ------------------------------------------------------------------------------------------------------- */
@@ -21,11 +20,6 @@ int copy_failed(struct copy *copy, const struct wodan_error *failure) {
   if (failure->code == WODAN_ENOMEM) return status_nomem(copy->error);
   if (!copy->collecting) copy->report->damaged++;
   return 0;
-}
-
-int copy_refuse_packed(struct copy *copy) {
-  return status_set(copy->error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "%s",
-                    "a compressed volume cannot be copied without its values yet");
 }
 
 void copy_key(struct copy *copy, struct scramble_at *at, uint8_t *bytes, size_t size) {
@@ -177,7 +171,6 @@ static int prepare(struct copy *copy, struct wodan_device *to) {
   struct wodan_inspect *inspect = copy->inspect;
   const struct superblock *sb = &inspect->superblock;
   uint64_t seed = copy->options->seed;
-  if (sb->compression != COMPRESSION_OFF) return copy_refuse_packed(copy);
   int status = device_init(&copy->to, to, copy->error);
   if (status < 0) return status;
   if (to->geometry.size != inspect->device.raw->geometry.size || to->geometry.sector > sb->sector)
@@ -228,6 +221,8 @@ int wodan_image_copy(struct wodan_inspect *inspect, struct wodan_device *to, con
   mem_free(&inspect->mem, copy.unit, inspect->superblock.block_size);
   mem_free(&inspect->mem, copy.page, inspect->superblock.page_size);
   mem_free(&inspect->mem, copy.key, inspect->superblock.page_size);
+  mem_free(&inspect->mem, copy.stored, inspect->superblock.page_size);
+  compressor_free(copy.compressor);
   if (copy.scramble) scramble_free(copy.scramble, &inspect->mem);
   return status;
 }

@@ -11,11 +11,11 @@
 #include <string.h>
 #include "base/wire.h"
 #include "codec/checksum.h"
-#include "format/object_header.h"
+#include "codec/stretch.h"
 #include "format/range.h"
-#include "format/stored_page.h"
 #include "inspect/copy_private.h"
 #include "run/filter.h"
+#include "run/run_reader.h"
 
 enum { HEADER_FIXED = 80 };
 
@@ -23,7 +23,7 @@ enum { HEADER_FIXED = 80 };
 struct object_copy {
   struct copy *copy;
   const struct block_ptr *ptr;
-  struct object_header header;
+  struct run_reader reader; /* of a node only the header */
   /* of a run: what its pages are checked by, and what their keys are in the copy */
   uint8_t *old_filter, *new_filter;
   uint32_t filter_lines; /* 0: there is none, or none that proves */
@@ -103,72 +103,96 @@ static int change_page(struct object_copy *object, uint8_t *bytes, const struct 
   return 0;
 }
 
+/* The changed page, compressed to the length that the original had: it has the same keys, and zeros for values, which pack well.
+ * NULL: it does not become so short (or there is no memory: then *status). */
+static const uint8_t *packed_page(struct copy *copy, const struct index_entry *entry, int *status) {
+  struct mem *mem = &copy->inspect->mem;
+  uint32_t most = copy->inspect->superblock.page_size;
+  const uint8_t *packed;
+  if (!copy->compressor) copy->compressor = compressor_create(mem, COMPRESSION_HIGH, most);
+  if (!copy->stored) copy->stored = mem_alloc(mem, most);
+  if (!copy->compressor || !copy->stored) {
+    *status = status_nomem(copy->error);
+    return NULL;
+  }
+  size_t length = compressor_pack(copy->compressor, COMPRESSION_HIGH, copy->page, entry->size, &packed);
+  bool fits = length && stretch_block(packed, length, copy->page, copy->stored, entry->length);
+  return fits ? copy->stored : NULL;
+}
+
+/* copy->page to its place. What is no page is so many zeros, which do not unpack either. */
+static int put_page(struct object_copy *object, const struct index_entry *entry, bool good, uint64_t *sum) {
+  struct copy *copy = object->copy;
+  const uint8_t *bytes = copy->page;
+  int status = 0;
+  if (good && stored_page_packed(entry)) bytes = packed_page(copy, entry, &status);
+  if (!bytes) {
+    copy->report->pages_left_out += status == 0;
+    return status;
+  }
+  *sum = checksum(copy->inspect->io.seed, bytes, entry->length);
+  return put(copy, object->ptr, entry->offset, bytes, entry->length);
+}
+
 /* The page behind an entry of the index; *sum: what the entry says of it in the copy. */
 static int copy_page(struct object_copy *object, const struct index_entry *entry, uint64_t *sum) {
   struct copy *copy = object->copy;
-  struct block_io *io = &copy->inspect->io;
-  const struct block_ptr *ptr = object->ptr;
   struct wodan_error failure = {.block = WODAN_NO_BLOCK};
+  int status = 0;
   *sum = entry->checksum ^ 1; /* what does not prove becomes zeros, which it must not prove */
-  if (stored_page_packed(entry)) return copy_refuse_packed(copy); /* whatever the superblock says */
-  int status = block_io_read(io, ptr->extents, ptr->extent_count, entry->offset, copy->page, entry->length, &failure);
-  if (status < 0)
-    status = block_io_read(io, ptr->extents, ptr->extent_count, entry->offset, copy->page, entry->length, &failure);
-  if (status < 0) return copy_failed(copy, &failure);
-  if (checksum(io->seed, copy->page, entry->length) != entry->checksum) { /* guard: checksum */
+  enum run_page_state state = run_reader_page(&object->reader, entry, copy->page, &failure);
+  switch (state) {
+  case RUN_PAGE_UNREADABLE:
+    return copy_failed(copy, &failure);
+  case RUN_PAGE_CHECKSUM:
     copy->report->damaged += !copy->collecting;
     return 0;
-  }
-  if (page_validate(copy->page, entry->length)) {
+  case RUN_PAGE_MALFORMED:
+    memset(copy->page, 0, entry->length); /* no page either */
+    break;
+  case RUN_PAGE_GOOD: {
     struct page page = page_view(copy->page);
     status = change_page(object, copy->page, &page);
     copy->report->pages += !copy->collecting;
     copy->report->records += copy->collecting ? 0 : page.count;
-  } else {
-    memset(copy->page, 0, entry->length); /* no page either */
+  }
   }
   if (status < 0 || copy->collecting) return status;
-  *sum = checksum(io->seed, copy->page, entry->length);
-  return put(copy, ptr, entry->offset, copy->page, entry->length);
+  return put_page(object, entry, state == RUN_PAGE_GOOD, sum);
 }
 
 /* ---- runs -------------------------------------------------------------------------------------------------------- */
 
-/* The next entry, when it names the page that comes next: as a check reads it. */
-static bool next_entry(const struct object_copy *object, const struct section *pages, const struct page_record *record,
-                       uint64_t offset, struct index_entry *entry) {
-  uint64_t end = pages->offset + pages->length;
-  return record->kind == RECORD_PUT && record->sequence == 0 &&
-         index_entry_decode(record->value.data, record->value.size, entry) && entry->offset == offset &&
-         entry->length <= end - offset &&
-         entry->length <= object->copy->inspect->superblock.page_size; /* guard: bounds */
-}
-
-/* All pages that the index names, then the index's own keys. `bytes`: the index, a valid page. */
-static int copy_pages(struct object_copy *object, const struct section *pages, uint8_t *bytes) {
-  struct page index = page_view(bytes);
-  uint64_t offset = pages->offset;
+/* All pages that the index names one behind the other, then the index's own keys. */
+static int copy_pages(struct object_copy *object) {
+  struct run_reader *reader = &object->reader;
+  uint64_t offset = reader->pages->offset;
   int status = 0;
-  for (uint32_t i = 0; i < index.count && status == 0; i++) {
-    struct page_record record = page_record(&index, i);
+  for (uint32_t i = 0; i < reader->index.count && status == 0; i++) {
+    struct wodan_slice value = page_record(&reader->index, i).value;
     struct index_entry entry;
     uint64_t sum;
-    if (!next_entry(object, pages, &record, offset, &entry)) break;
+    if (!run_reader_next_entry(reader, i, offset, &entry)) break;
     status = copy_page(object, &entry, &sum);
-    store_u64(place_in(bytes, record.value) + record.value.size - sizeof sum, sum);
+    store_u64(place_in(reader->index_bytes, value) + value.size - sizeof sum, sum);
     offset += entry.length;
   }
-  change_keys(object->copy, bytes, &index);
+  change_keys(object->copy, reader->index_bytes, &reader->index);
   return status;
 }
 
-/* The section in fresh memory; NULL: it does not prove. Then it becomes zeros, which its checksum must not prove. */
+/* A section that does not prove becomes zeros, which its checksum must not prove. */
+static int lose_section(struct object_copy *object, struct section *section, const struct wodan_error *failure) {
+  section->checksum ^= 1;
+  return copy_failed(object->copy, failure);
+}
+
+/* The section in fresh memory; NULL: it does not prove. */
 static int read_section(struct object_copy *object, struct section *section, uint8_t **bytes) {
   struct wodan_error failure = {.block = WODAN_NO_BLOCK};
   *bytes = NULL;
   if (block_io_read_section(&object->copy->inspect->io, object->ptr, section, bytes, &failure) == 0) return 0;
-  section->checksum ^= 1;
-  return copy_failed(object->copy, &failure);
+  return lose_section(object, section, &failure);
 }
 
 /* The changed section goes to its place, its checksum into the header. */
@@ -180,23 +204,23 @@ static int put_section(struct object_copy *object, struct section *section, cons
 }
 
 static struct section *section_of(struct object_copy *object, uint8_t tag) {
-  for (uint32_t i = 0; i < object->header.section_count; i++)
-    if (object->header.sections[i].tag == tag) return &object->header.sections[i];
+  for (uint32_t i = 0; i < object->reader.header.section_count; i++)
+    if (object->reader.header.sections[i].tag == tag) return &object->reader.header.sections[i];
   return NULL;
 }
 
-static int copy_index(struct object_copy *object, struct section *index, const struct section *pages) {
-  struct mem *mem = &object->copy->inspect->mem;
-  uint8_t *bytes;
-  int status = read_section(object, index, &bytes);
-  if (status < 0 || !bytes) return status;
-  if (page_validate(bytes, (size_t)index->length))
-    status = copy_pages(object, pages, bytes);
+static int copy_index(struct object_copy *object) {
+  struct run_reader *reader = &object->reader;
+  struct section *index = section_of(object, SECTION_INDEX);
+  struct wodan_error failure = {.block = WODAN_NO_BLOCK};
+  bool valid;
+  if (run_reader_index(reader, &valid, &failure) < 0) return lose_section(object, index, &failure);
+  int status = 0;
+  if (valid)
+    status = copy_pages(object);
   else
-    memset(bytes, 0, (size_t)index->length);
-  if (status == 0) status = put_section(object, index, bytes);
-  mem_free(mem, bytes, index->length);
-  return status;
+    memset(reader->index_bytes, 0, reader->index_size); /* no page either */
+  return status == 0 ? put_section(object, index, reader->index_bytes) : status;
 }
 
 /* The keys of range deletes. What does not decode is none in the copy either. */
@@ -225,16 +249,16 @@ static int copy_ranges(struct object_copy *object, struct section *section) {
 
 static int copy_run(struct object_copy *object) {
   struct copy *copy = object->copy;
-  struct section *pages = section_of(object, SECTION_PAGES), *index = section_of(object, SECTION_INDEX);
   struct section *filter = section_of(object, SECTION_FILTER), *ranges = section_of(object, SECTION_RANGE_TOMBSTONES);
-  bool bare = ranges && object->header.record_count == 0;
+  const struct object_header *header = &object->reader.header;
+  bool bare = ranges && header->record_count == 0;
   uint32_t known = (bare ? 0 : 2u + (filter != NULL)) + (ranges != NULL);
-  if ((!pages || !index) != bare || object->header.section_count != known) return 0;
+  if (!object->reader.pages != bare || header->section_count != known) return 0;
   if (ranges) {
     int failed = copy_ranges(object, ranges);
     if (failed < 0) return failed;
   }
-  uint32_t lines = filter ? filter_lines(object->header.record_count) : 0;
+  uint32_t lines = filter ? filter_lines(header->record_count) : 0;
   int status = 0;
   if (lines && filter->length == (uint64_t)lines * FILTER_LINE_SIZE)
     status = read_section(object, filter, &object->old_filter);
@@ -243,7 +267,7 @@ static int copy_run(struct object_copy *object) {
     object->new_filter = mem_zalloc(&copy->inspect->mem, filter->length);
     if (!object->new_filter) status = status_nomem(copy->error);
   }
-  if (status == 0 && !bare) status = copy_index(object, index, pages);
+  if (status == 0 && !bare) status = copy_index(object);
   if (status == 0 && object->new_filter) status = put_section(object, filter, object->new_filter);
   if (object->old_filter) mem_free(&copy->inspect->mem, object->old_filter, filter->length);
   if (object->new_filter) mem_free(&copy->inspect->mem, object->new_filter, filter->length);
@@ -294,8 +318,8 @@ static void change_list(struct copy *copy, uint8_t *bytes, size_t size) {
 static int copy_node(struct object_copy *object) {
   struct copy *copy = object->copy;
   int status = 0;
-  for (uint32_t i = 0; i < object->header.section_count && status == 0; i++) {
-    struct section *section = &object->header.sections[i];
+  for (uint32_t i = 0; i < object->reader.header.section_count && status == 0; i++) {
+    struct section *section = &object->reader.header.sections[i];
     uint8_t *bytes;
     status = read_section(object, section, &bytes);
     if (status < 0 || !bytes) continue;
@@ -323,19 +347,18 @@ static int copy_remains(struct copy *copy, const struct block_ptr *ptr) {
   return known && memcmp(bytes + 16, io->fsid, sizeof io->fsid) == 0 ? put(copy, ptr, 0, bytes, size) : 0;
 }
 
-/* `bytes`: where the header's keys lie. */
-static int copy_header(struct object_copy *object, uint8_t *bytes) {
+static int copy_header(struct object_copy *object) {
   struct copy *copy = object->copy;
-  struct wodan_slice *keys[] = {&object->header.low, &object->header.high};
+  struct wodan_slice *keys[] = {&object->reader.header.low, &object->reader.header.high};
   for (size_t i = 0; i < 2; i++) {
     struct scramble_at at = {0};
-    copy_key(copy, &at, place_in(bytes, *keys[i]), keys[i]->size);
+    copy_key(copy, &at, place_in(object->reader.header_bytes, *keys[i]), keys[i]->size);
   }
   if (copy->collecting) return 0;
   uint32_t size = object->ptr->header_length;
   uint8_t *encoded = mem_alloc(&copy->inspect->mem, size);
   if (!encoded) return status_nomem(copy->error);
-  bool fits = object_header_encode(&object->header, copy->inspect->io.seed, encoded);
+  bool fits = object_header_encode(&object->reader.header, copy->inspect->io.seed, encoded);
   assert(fits); /* nothing has another length than before */
   int status = fits ? put(copy, object->ptr, 0, encoded, size) : 0;
   mem_free(&copy->inspect->mem, encoded, size);
@@ -343,15 +366,21 @@ static int copy_header(struct object_copy *object, uint8_t *bytes) {
 }
 
 int copy_object(struct copy *copy, const struct block_ptr *ptr, uint8_t type) {
-  struct object_copy object = {.copy = copy, .ptr = ptr};
+  struct block_io *io = &copy->inspect->io;
+  struct object_copy object = {.copy = copy, .ptr = ptr, .reader = {.io = io, .ptr = *ptr}};
+  struct run_reader *reader = &object.reader;
   struct wodan_error failure = {.block = WODAN_NO_BLOCK};
-  uint8_t *bytes = NULL;
-  if (block_io_read_header(&copy->inspect->io, ptr, type, &object.header, &bytes, &failure) < 0) {
-    int status = copy_failed(copy, &failure);
+  int status;
+  if (type == OBJECT_NODE)
+    status = block_io_read_header(io, ptr, type, &reader->header, &reader->header_bytes, &failure);
+  else
+    status = run_reader_open(reader, io, copy->inspect->superblock.page_size, ptr, &failure);
+  if (status < 0) {
+    status = copy_failed(copy, &failure);
     return status < 0 ? status : copy_remains(copy, ptr);
   }
-  int status = type == OBJECT_NODE ? copy_node(&object) : copy_run(&object);
-  if (status == 0) status = copy_header(&object, bytes);
-  mem_free(&copy->inspect->mem, bytes, ptr->header_length);
+  status = type == OBJECT_NODE ? copy_node(&object) : copy_run(&object);
+  if (status == 0) status = copy_header(&object);
+  run_reader_release(reader);
   return status;
 }

@@ -4,6 +4,7 @@
 
 #include <wodan/image.h>
 
+#include "codec/compress.h"
 #include "format/page.h"
 #include "inspect/inspect_private.h"
 #include "inspect/scramble.h"
@@ -19,14 +20,15 @@ struct copy {
   uint64_t blocks;            /* that may be claimed: of the volume, and there */
   uint8_t *claimed;           /* a bit each */
   uint8_t *unit, *page, *key; /* room for a block, a page, and a key in a page */
+  /* once there was a compressed page, else NULL; `stored` has room for one */
+  struct compressor *compressor;
+  uint8_t *stored;
 };
 
 /* ---- copy.c ------------------------------------------------------------------------------------------------------ */
 
 /* A failed read: only a lack of memory ends the copy; else it is one place more that is damaged, and 0. */
 int copy_failed(struct copy *copy, const struct wodan_error *failure);
-/* There are compressed pages: WODAN_EINVAL. */
-int copy_refuse_packed(struct copy *copy);
 /* The next bytes of a key, collected or mapped in place. */
 void copy_key(struct copy *copy, struct scramble_at *at, uint8_t *bytes, size_t size);
 /* Bytes of the copy's device, within one block; zeros are left out. */

@@ -158,7 +158,9 @@ static bool decode(const struct ring_copy *ring, uint64_t position, struct journ
   const struct block_io *io = &ring->copy->inspect->io;
   const uint8_t *payload;
   return journal_block_decode(ring->bytes, ring->size, io->seed, io->fsid, block, &payload) &&
-         block->sequence % ring->ring == position; /* guard: bounds */
+         block->sequence % ring->ring == position;
+  /* guard: bounds; equivalent journal_block_decode(ring->bytes, ring->size, io->seed, io->fsid, block, &payload): what is
+   * none leaves none in `block`, which is none again when it is encoded */
 }
 
 static int put_slot(struct ring_copy *ring, uint64_t position) {
@@ -170,7 +172,7 @@ static int put_slot(struct ring_copy *ring, uint64_t position) {
 /* A valid block, changed. */
 static int copy_block(struct ring_copy *ring, uint64_t position) {
   struct copy *copy = ring->copy;
-  struct journal_block block;
+  struct journal_block block = {0};
   if (!read_slot(ring, position) || !decode(ring, position, &block)) return 0; /* it was valid a moment ago */
   if (block.kind == JOURNAL_RECORD)
     change_operations(ring, &block);

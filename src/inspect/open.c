@@ -13,8 +13,7 @@
 #include <string.h>
 #include "codec/checksum.h"
 #include "inspect/inspect_private.h"
-
-enum { BLOCK_SIZE_LEAST = 512, BLOCK_SIZE_MOST = 1 << 20 };
+#include "io/superblock_find.h"
 
 /* ---- damage ------------------------------------------------------------------------------------------------------ */
 
@@ -40,47 +39,17 @@ int inspect_failed(struct wodan_inspect *inspect, const struct wodan_error *fail
 
 /* ---- superblock -------------------------------------------------------------------------------------------------- */
 
-/* The SUPERBLOCK_SIZE bytes at `offset`, read in whole sectors. */
-static int read_superblock(struct wodan_inspect *inspect, uint64_t offset, struct superblock *superblock,
-                           uint8_t bytes[SUPERBLOCK_SIZE], struct wodan_error *error) {
-  uint32_t sector = inspect->device.raw->geometry.sector;
-  uint64_t start = offset / sector * sector, end = (offset + SUPERBLOCK_SIZE + sector - 1) / sector * sector;
-  uint8_t *buffer = mem_alloc_aligned(&inspect->mem, (size_t)(end - start), BLOCK_IO_ALIGNMENT);
-  if (!buffer) return status_nomem(error);
-  int status = device_read(&inspect->device, start, buffer, (size_t)(end - start), error);
-  if (status < 0) status = device_read(&inspect->device, start, buffer, (size_t)(end - start), error);
-  if (status == 0) memcpy(bytes, buffer + (offset - start), SUPERBLOCK_SIZE);
-  mem_free(&inspect->mem, buffer, (size_t)(end - start));
-  return status < 0 ? status : superblock_decode(bytes, superblock, error);
-}
-
-/* Block 0 is dead for the reason in *error, which stays when there is no copy. */
-static int find_copy(struct wodan_inspect *inspect, struct wodan_error *error) {
-  uint64_t size = inspect->device.raw->geometry.size;
-  uint8_t bytes[SUPERBLOCK_SIZE];
-  for (uint64_t block = BLOCK_SIZE_LEAST; block <= BLOCK_SIZE_MOST && size / block >= 2; block *= 2) {
-    struct wodan_error unheard = {0};
-    uint64_t offset = size / block * block - SUPERBLOCK_SIZE;
-    int status = read_superblock(inspect, offset, &inspect->superblock, bytes, &unheard);
-    if (status == WODAN_ENOMEM) return status_nomem(error);
-    if (status < 0 || inspect->superblock.block_size != block) continue; /* guard: bounds */
-    inspect->superblock_state = WODAN_SUPERBLOCK_COPY;
-    inspect_damage(inspect, 0, 0, "block 0 holds no valid superblock (%s); the copy at the end was used",
-                   error->message);
-    return 0;
-  }
-  return error->code;
-}
-
 static int find_superblock(struct wodan_inspect *inspect, struct wodan_error *error) {
   const struct wodan_geometry *geometry = &inspect->device.raw->geometry;
-  uint8_t bytes[SUPERBLOCK_SIZE];
-  if (geometry->size < 2 * SUPERBLOCK_SIZE || geometry->size < geometry->sector)
-    return status_set(error, WODAN_EFORMAT, 0, WODAN_NO_BLOCK, "not a Wodan image: only %" PRIu64 " bytes long",
-                      geometry->size);
-  int status = read_superblock(inspect, 0, &inspect->superblock, bytes, error);
-  if (status < 0 && status != WODAN_EVERSION && status != WODAN_ENOMEM) status = find_copy(inspect, error);
+  struct superblock_found found;
+  int status = superblock_find(&inspect->device, &inspect->mem, &found, error);
   if (status < 0) return status;
+  inspect->superblock = found.superblock;
+  if (found.copy) {
+    inspect->superblock_state = WODAN_SUPERBLOCK_COPY;
+    inspect_damage(inspect, 0, 0, "block 0 holds no valid superblock (%s); the copy at the end was used",
+                   found.why.message);
+  }
   if (geometry->sector > inspect->superblock.sector)
     return status_set(error, WODAN_EINVAL, 0, WODAN_NO_BLOCK,
                       "the device has sectors of %u bytes, the volume was made for %u: it cannot be read through it",
@@ -91,9 +60,8 @@ static int find_superblock(struct wodan_inspect *inspect, struct wodan_error *er
 /* The copy at the end of the volume, when block 0 was used. */
 static int judge_copy(struct wodan_inspect *inspect, struct wodan_error *error) {
   const struct superblock *sb = &inspect->superblock;
-  struct superblock copy;
-  uint8_t bytes[SUPERBLOCK_SIZE], expected[SUPERBLOCK_SIZE];
-  struct wodan_error failure = {.block = WODAN_NO_BLOCK};
+  struct superblock_there copy;
+  uint8_t expected[SUPERBLOCK_SIZE];
   if (inspect->device_blocks < inspect->volume_blocks) { /* guard: bounds */
     inspect->superblock_state = WODAN_SUPERBLOCK_NO_COPY;
     inspect_damage(inspect, inspect->device_blocks, 0,
@@ -103,13 +71,13 @@ static int judge_copy(struct wodan_inspect *inspect, struct wodan_error *error) 
   }
   if (inspect->superblock_state == WODAN_SUPERBLOCK_COPY) return 0;
   uint64_t offset = inspect->volume_blocks * sb->block_size - SUPERBLOCK_SIZE;
-  int status = read_superblock(inspect, offset, &copy, bytes, &failure);
+  int status = superblock_read(&inspect->device, &inspect->mem, offset, &copy);
   superblock_encode(sb, expected);
   if (status == WODAN_ENOMEM) return status_nomem(error);
-  if (status == 0 && memcmp(bytes, expected, sizeof bytes) == 0) return 0; /* guard: bounds, passes */
+  if (status == 0 && memcmp(copy.bytes, expected, sizeof expected) == 0) return 0; /* guard: bounds, passes */
   inspect->superblock_state = WODAN_SUPERBLOCK_FIRST;
   inspect_damage(inspect, inspect->volume_blocks - 1, 0, "the superblock's copy at the end of the volume %s%s",
-                 status < 0 ? "is not valid: " : "differs from block 0", status < 0 ? failure.message : "");
+                 status < 0 ? "is not valid: " : "differs from block 0", status < 0 ? copy.why.message : "");
   return 0;
 }
 

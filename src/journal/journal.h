@@ -132,6 +132,10 @@ struct journal_replay {
   void *context;
 };
 int journal_replay(struct journal *journal, const struct journal_replay *replay, struct wodan_error *error);
+/* For salvage: the same of every record from mark.tail on whose blocks are all there, by rising sequence, whether a chain
+ * leads to it or not; gaps and malformed records are passed over. They are no part of the database: some were never
+ * acknowledged, or given up. WODAN_ENOMEM, or what `apply` answered. */
+int journal_strays(struct journal *journal, const struct journal_replay *replay, struct wodan_error *error);
 
 /* Makes the journal ready to append after a mount, in a new epoch (rule 10). */
 void journal_continue(struct journal *journal, const struct journal_mounted *mounted, struct epoch epoch);

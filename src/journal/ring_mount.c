@@ -396,10 +396,36 @@ static int apply_record(struct journal *journal, const struct journal_replay *re
   return 0;
 }
 
+/* The payloads of a record's fragments, one behind the other. */
+struct joined {
+  uint8_t *bytes;
+  uint64_t capacity, filled;
+};
+
+/* Adds the payload of the block; its first fragment begins anew. */
+static int join(struct journal *journal, struct joined *joined, const struct ring_block *got,
+                struct wodan_error *error) {
+  const struct journal_block *b = &got->block;
+  uint64_t wanted = (uint64_t)b->fragments * journal_payload_max(journal);
+  if (b->fragment == 0) joined->filled = 0;
+  if (b->fragment == 0 && wanted > joined->capacity) {
+    mem_free(journal->mem, joined->bytes, joined->capacity);
+    joined->bytes = mem_alloc(journal->mem, wanted);
+    joined->capacity = joined->bytes ? wanted : 0;
+    if (!joined->bytes) return status_nomem(error);
+  }
+  if (b->payload_length > joined->capacity - joined->filled)
+    return status_corrupt(error, ring_place(journal, b->sequence), "journal block %llu does not fit its record",
+                          (unsigned long long)b->sequence); /* guard: bounds */
+  memcpy(joined->bytes + joined->filled, got->payload, b->payload_length);
+  joined->filled += b->payload_length;
+  return 0;
+}
+
 int journal_replay(struct journal *journal, const struct journal_replay *replay, struct wodan_error *error) {
   struct ring_reader reader = ring_reader(journal);
-  uint8_t *joined = NULL; /* payloads of the record's fragments */
-  uint64_t capacity = 0, filled = 0, tip = replay->covered;
+  struct joined joined = {0};
+  uint64_t tip = replay->covered;
   int status = 0;
   for (uint64_t q = replay->mark.tail; q < replay->head && status == 0; q++) {
     struct ring_block got;
@@ -411,29 +437,50 @@ int journal_replay(struct journal *journal, const struct journal_replay *replay,
     const struct journal_block *b = &got.block;
     if (b->kind == JOURNAL_CHECKPOINT && q > replay->mark.sequence && replay->stop_at_checkpoint) break;
     if (b->kind != JOURNAL_RECORD) continue;
-    if (b->fragment == 0) {
-      filled = 0;
-      uint64_t wanted = (uint64_t)b->fragments * journal_payload_max(journal);
-      if (wanted > capacity) {
-        mem_free(journal->mem, joined, capacity);
-        joined = mem_alloc(journal->mem, wanted);
-        capacity = joined ? wanted : 0;
-      }
-      if (!joined) {
-        status = status_nomem(error);
-        break;
-      }
-    }
-    if (b->payload_length > capacity - filled) { /* guard: bounds */
-      status = status_corrupt(error, ring_place(journal, q), "journal block %llu does not fit its record",
-                              (unsigned long long)q);
-      break;
-    }
-    memcpy(joined + filled, got.payload, b->payload_length);
-    filled += b->payload_length;
-    if (b->fragment + 1 == b->fragments)
-      status = apply_record(journal, replay, &tip, joined, filled, q - b->fragment, error);
+    status = join(journal, &joined, &got, error);
+    if (status == 0 && b->fragment + 1 == b->fragments)
+      status = apply_record(journal, replay, &tip, joined.bytes, joined.filled, q - b->fragment, error);
   }
-  mem_free(journal->mem, joined, capacity);
+  mem_free(journal->mem, joined.bytes, joined.capacity);
+  return status;
+}
+
+/* ---- strays ---------------------------------------------------------------------------------------------------- */
+
+/* The whole record that starts at this block, if one does. WODAN_ENOMEM; WODAN_ENOTFOUND: none, or not all of it. */
+static int stray_record(struct ring_reader *reader, uint64_t first, struct joined *joined, struct wodan_error *error) {
+  uint32_t fragments = 1;
+  uint64_t previous = 0;
+  for (uint32_t i = 0; i < fragments; i++) {
+    struct ring_block got;
+    if (!ring_get(reader, first + i, &got) || got.block.kind != JOURNAL_RECORD || got.block.fragment != i ||
+        got.block.fragments > reader->journal->blocks)
+      return WODAN_ENOTFOUND;
+    if (i && (got.block.fragments != fragments || got.block.previous != previous))
+      return WODAN_ENOTFOUND; /* guard: checksum */
+    int status = join(reader->journal, joined, &got, error);
+    if (status < 0) return status == WODAN_ENOMEM ? status : WODAN_ENOTFOUND;
+    fragments = got.block.fragments;
+    previous = got.block.hash;
+  }
+  return 0;
+}
+
+int journal_strays(struct journal *journal, const struct journal_replay *replay, struct wodan_error *error) {
+  struct ring_reader reader = ring_reader(journal);
+  struct ring_block newest;
+  struct joined joined = {0};
+  int status = 0;
+  scan_ring(&reader, &newest);
+  uint64_t end = newest.block.sequence + 1, q = end > journal->blocks ? end - journal->blocks : 0;
+  for (q = q > replay->mark.tail ? q : replay->mark.tail; q < end && status == 0; q++) {
+    status = stray_record(&reader, q, &joined, error);
+    if (status == 0 && joined.filled >= sizeof(uint64_t)) {
+      uint64_t first = load_u64(joined.bytes), tip = first > replay->covered ? first - 1 : replay->covered;
+      status = apply_record(journal, replay, &tip, joined.bytes, joined.filled, q, error);
+    }
+    if (status == WODAN_ENOTFOUND || status == WODAN_ECORRUPT) status = 0;
+  }
+  mem_free(journal->mem, joined.bytes, joined.capacity);
   return status;
 }

@@ -31,7 +31,7 @@ struct memtable {
   struct key_filter filter;
   struct range_tree ranges;
   struct memtable_walk moved; /* how far the bigger filter is filled */
-  uint64_t records, bytes, first_sequence, last_sequence;
+  uint64_t records, bytes, ranges_bytes, first_sequence, last_sequence;
 };
 
 struct memtable *memtable_create(struct mem *mem, _Atomic uint32_t *alive) {
@@ -207,6 +207,7 @@ void memtable_insert(struct memtable *table, const struct record *record) {
   entry_seal(entry);
   if (record->kind == RECORD_DELETE_RANGE) {
     range_tree_insert(&table->ranges, entry);
+    table->ranges_bytes += sizeof(struct range_delete) + record->key.size + record->value.size;
   } else {
     key_filter_add(&table->filter, key_hash(record->key));
     if (table->filter.next) filter_grow(table);
@@ -240,6 +241,7 @@ int memtable_get(const struct memtable *table, struct wodan_slice key, uint64_t 
 
 /* ---- range deletes -------------------------------------------------------------------------------------------- */
 
+uint64_t memtable_ranges_bytes(const struct memtable *table) { return table->ranges_bytes; }
 bool memtable_has_ranges(const struct memtable *table) { return table->ranges.root != NULL; }
 
 bool memtable_ranges(const struct memtable *table, struct mem *mem, struct range_buffer *out) {

@@ -36,6 +36,8 @@ int memtable_get(const struct memtable *table, struct wodan_slice key, uint64_t 
  * reference. NULL: no memory. */
 struct iterator *memtable_iterator(struct memtable *table, uint64_t sequence);
 
+/* Bytes that its range deletes would take in a list of their own, if none were cut. */
+uint64_t memtable_ranges_bytes(const struct memtable *table);
 bool memtable_has_ranges(const struct memtable *table);
 /* Its range deletes, as a run has them: each key's newest. They lie in the memtable. false: no memory. */
 bool memtable_ranges(const struct memtable *table, struct mem *mem, struct range_buffer *out);

@@ -198,6 +198,21 @@ static int open_source(struct orphans *orphans, const struct orphan *orphan, str
   return status;
 }
 
+int orphans_packed(struct orphans *orphans, bool *packed, struct wodan_error *error) {
+  struct mem *mem = orphans->volume->mem;
+  int status = 0;
+  *packed = false;
+  for (size_t i = 0; i < orphans->count && status == 0 && !*packed; i++) {
+    struct source *source;
+    status = open_source(orphans, &orphans->at[i], &source, error);
+    if (!source) continue;
+    *packed = source->usable && run_reader_packed(&source->reader);
+    source_close(source);
+    mem_free(mem, source, sizeof *source);
+  }
+  return status;
+}
+
 /* Opens `orphan` and moves it to the first key at or behind *lower (NULL: any) and its own low key, for the walk may be
  * behind that already; one without any is not kept open. */
 static int open_orphan(struct orphans *orphans, const struct orphan *orphan, const struct wodan_slice *lower,

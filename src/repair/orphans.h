@@ -32,6 +32,8 @@ void orphans_init(struct orphans *orphans, struct volume *volume);
  * block is not set in `owned` (bit 0 is block 0; NULL: none is). WODAN_ENOMEM; unreadable blocks are passed over. */
 int orphans_find(struct orphans *orphans, const struct bitmap *owned, const struct spans *spans,
                  struct wodan_error *error);
+/* Whether one of them has compressed pages. WODAN_ENOMEM. */
+int orphans_packed(struct orphans *orphans, bool *packed, struct wodan_error *error);
 void orphans_release(struct orphans *orphans);
 
 #endif

@@ -4,7 +4,7 @@
  * checksum or a whole journal record; nothing names the new tree before all of it is written.
  *
  * Order: the check tells which leaves are damaged; then the new volume is formatted and filled in one pass; orphans are
- * looked for last, and only for keys about which something is lost.
+ * looked for last, and only for keys about which something is lost; then records of a broken journal, which are newer.
  *
  * See: include/wodan/repair.h; DESIGN.md "Repair"; tests/unit/test_repair.c. */
 #include "repair/salvage.h"
@@ -115,14 +115,18 @@ static int find_orphans(struct salvage *salvage, const struct spans *spans, stru
   return status;
 }
 
+static int find_all_orphans(struct salvage *salvage, struct wodan_error *error) {
+  struct span all = {0};
+  const struct spans everything = {.at = &all, .count = 1};
+  return find_orphans(salvage, &everything, error);
+}
+
 /* No root tells of these keys: the runs that are found do. */
 static int on_no_tree(void *context, const struct span *span, struct iterator **it, struct wodan_error *error) {
   struct salvage *salvage = context;
-  struct span all = {0};
-  const struct spans everything = {.at = &all, .count = 1};
   const struct loss loss = {
       .block = WODAN_NO_BLOCK, .span = *span, .why = "the runs that were found by their headers were merged"};
-  int status = find_orphans(salvage, &everything, error);
+  int status = find_all_orphans(salvage, error);
   if (status == 0) status = spans_add(&salvage->answered, span, error);
   if (status < 0) return status;
   tell(salvage, FOUND_NO_ROOT_SALVAGED, &loss);
@@ -182,13 +186,40 @@ static int tell_orphans_of(struct salvage *salvage, const struct span *span, str
 }
 
 static int tell_orphans(struct salvage *salvage, struct wodan_error *error) {
-  if (!salvage->options->orphan || !salvage->lost.count) return 0;
+  if (!salvage->lost.count) return 0;
   spans_sort(&salvage->lost);
   spans_sort(&salvage->answered);
   int status = find_orphans(salvage, &salvage->lost, error);
   for (size_t i = 0; i < salvage->lost.count && status == 0; i++)
     status = tell_orphans_of(salvage, &salvage->lost.at[i], error);
   return status;
+}
+
+static int tell_stray(void *context, const struct record *record, uint64_t block, struct wodan_error *error) {
+  struct salvage *salvage = context;
+  const struct superblock *sb = &salvage->from.superblock;
+  const struct wodan_orphan stray = {.key = damage_user_key(record->key),
+                                     .value = record->value,
+                                     .sequence = record->sequence,
+                                     .block = 1 + block % superblock_ring_blocks(sb) * sb->journal_block_size /
+                                                      sb->block_size,
+                                     .deleted = record->kind == RECORD_DELETE};
+  (void)error;
+  salvage->report->orphans++;
+  salvage->options->orphan(salvage->options->context, &stray);
+  return 0;
+}
+
+/* What the journal holds that no chain leads to, when it is broken: else nothing in it was acknowledged. */
+static int tell_strays(struct salvage *salvage, struct wodan_error *error) {
+  struct volume *from = &salvage->from;
+  const struct volume_root *root = from->root_count ? &from->roots[0] : NULL;
+  if (salvage->options->generation || (from->mounted && root && !root->broken)) return 0;
+  const struct journal_replay strays = {.mark.tail = root ? root->mark.tail : 0,
+                                        .covered = root ? root->sequence : 0,
+                                        .apply = tell_stray,
+                                        .context = salvage};
+  return journal_strays(&from->journal, &strays, error);
 }
 
 /* ---- the records --------------------------------------------------------------------------------------------------- */
@@ -204,6 +235,42 @@ static int walk_trees(struct salvage *salvage, struct wodan_error *error) {
   if (salvage->from.root_count) salvage->report->generation = salvage->from.roots[0].record.generation;
   return descend(&descent, error);
 }
+
+/* ---- without a superblock ------------------------------------------------------------------------------------------ */
+
+static void look_at_pages(void *context, const struct block_ptr *ptr, bool node) {
+  struct salvage *salvage = context;
+  struct superblock *sb = &salvage->from.superblock;
+  struct run_reader reader;
+  bool valid = false;
+  if (node || sb->compression) return;
+  if (run_reader_open(&reader, &salvage->from.io, sb->page_size, ptr, NULL) == 0 && reader.pages &&
+      run_reader_index(&reader, &valid, NULL) == 0 && valid && run_reader_packed(&reader))
+    sb->compression = COMPRESSION_FAST; /* or harder: nothing tells */
+  run_reader_release(&reader);
+}
+
+/* Nothing but its pages tells whether a volume without a superblock was compressed. */
+static int guess_compression(struct salvage *salvage, struct wodan_error *error) {
+  struct volume *from = &salvage->from;
+  bool packed = false;
+  if (from->root_count) return volume_objects(from, &from->roots[0], look_at_pages, salvage, error);
+  int status = find_all_orphans(salvage, error);
+  if (status == 0) status = orphans_packed(&salvage->orphans, &packed, error);
+  if (packed) from->superblock.compression = COMPRESSION_FAST;
+  return status;
+}
+
+static int without_superblock(struct salvage *salvage, struct wodan_error *error) {
+  const struct loss loss = {.block = 0, .why = "block size and journal were found by what lies behind it"};
+  tell(salvage, FOUND_NO_SUPERBLOCK, &loss);
+  salvage->report->check.damages++; /* the check itself could not begin */
+  const struct loss old = {.block = WODAN_NO_BLOCK, .why = "the journal does not lead to its newest root"};
+  if (salvage->from.root_count && !salvage->from.mounted) tell(salvage, FOUND_KEYS_LOST, &old);
+  return guess_compression(salvage, error);
+}
+
+/* ---- the whole ----------------------------------------------------------------------------------------------------- */
 
 static int check_first(struct salvage *salvage, struct wodan_device *from, struct wodan_error *error) {
   const struct wodan_salvage_options *options = salvage->options;
@@ -226,17 +293,13 @@ static int check_first(struct salvage *salvage, struct wodan_device *from, struc
 static int run(struct salvage *salvage, struct wodan_device *from, struct wodan_device *to, struct wodan_error *error) {
   int status = check_first(salvage, from, error);
   if (status == 0) status = volume_open(&salvage->from, from, &salvage->mem, true, salvage->options->generation, error);
-  if (status == 0 && salvage->from.searched) {
-    const struct loss loss = {.block = 0, .why = "block size and journal were found by what lies behind it"};
-    tell(salvage, FOUND_NO_SUPERBLOCK, &loss);
-    salvage->report->check.damages++; /* the check itself could not begin */
-    const struct loss old = {.block = WODAN_NO_BLOCK, .why = "the journal does not lead to its newest root"};
-    if (salvage->from.root_count && !salvage->from.mounted) tell(salvage, FOUND_KEYS_LOST, &old);
-  }
+  if (status == 0 && salvage->from.searched) status = without_superblock(salvage, error);
   if (status == 0) status = format(salvage, to, error);
   if (status == 0) status = walk_trees(salvage, error);
   if (status == 0) status = publish(salvage, error);
-  return status == 0 ? tell_orphans(salvage, error) : status;
+  if (status == 0 && salvage->options->orphan) status = tell_orphans(salvage, error);
+  if (status == 0 && salvage->options->orphan) status = tell_strays(salvage, error);
+  return status;
 }
 
 int salvage_image(struct wodan_device *from, struct wodan_device *to, const struct wodan_salvage_options *options,

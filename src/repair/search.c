@@ -26,7 +26,22 @@ struct window {
   bool unreadable; /* something was */
 };
 
-/* `size` bytes at `offset`, or NULL: behind the end, or they cannot be read. */
+/* Reads by halves what cannot be read at once: a bad sector is zeros, and hides none beside it. */
+static void read_around(struct window *window, uint64_t from, uint64_t size) {
+  uint32_t sector = window->device->raw->geometry.sector;
+  uint8_t *bytes = window->bytes + (from - window->at);
+  if (device_read(window->device, from, bytes, (size_t)size, NULL) == 0) return;
+  if (size > sector) {
+    uint64_t half = (size / sector + 1) / 2 * sector;
+    read_around(window, from, half);
+    read_around(window, from + half, size - half);
+    return;
+  }
+  memset(bytes, 0, (size_t)size);
+  window->unreadable = true;
+}
+
+/* `size` bytes at `offset`; NULL: behind the end. */
 static const uint8_t *view(struct window *window, uint64_t offset, uint64_t size) {
   uint64_t end = window->device->raw->geometry.size;
   if (offset > end || size > end - offset) return NULL;
@@ -35,10 +50,7 @@ static const uint8_t *view(struct window *window, uint64_t offset, uint64_t size
     window->at = offset / sector * sector;
     window->size = end - window->at < WINDOW ? end - window->at : WINDOW;
     window->size -= window->size % sector;
-    if (device_read(window->device, window->at, window->bytes, (size_t)window->size, NULL) < 0) {
-      window->size = 0;
-      window->unreadable = true;
-    }
+    read_around(window, window->at, window->size);
   }
   if (offset + size <= window->at + window->size) return window->bytes + (offset - window->at);
   window->size = 0;

@@ -3,7 +3,7 @@
 #ifndef REPAIR_SOURCE_H
 #define REPAIR_SOURCE_H
 
-#include "check/run_reader.h"
+#include "run/run_reader.h"
 #include "iter/iterator.h"
 
 /* Keys from lower up to, but not with, upper. */

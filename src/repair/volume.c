@@ -11,7 +11,7 @@
 #include <assert.h>
 #include <string.h>
 #include "codec/checksum.h"
-#include "engine/engine.h"
+#include "io/superblock_find.h"
 #include "repair/search.h"
 #include "tree/walk.h"
 
@@ -64,11 +64,13 @@ static int find_roots(struct volume *volume, uint64_t generation, struct wodan_e
 
 int volume_open(struct volume *volume, struct wodan_device *raw, struct mem *mem, bool search, uint64_t generation,
                 struct wodan_error *error) {
+  struct superblock_found found;
   bool ring = true;
   memset(volume, 0, sizeof *volume);
   volume->mem = mem;
   int status = device_init(&volume->device, raw, error);
-  if (status == 0) status = engine_find_superblock(&volume->device, mem, &volume->superblock, error);
+  if (status == 0) status = superblock_find(&volume->device, mem, &found, error);
+  if (status == 0) volume->superblock = found.superblock;
   if (search && (status == WODAN_EFORMAT || status == WODAN_ECORRUPT || status == WODAN_EIO)) {
     status = search_superblock(&volume->device, mem, &volume->superblock, &ring, error);
     volume->searched = true;

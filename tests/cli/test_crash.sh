@@ -14,7 +14,7 @@ cd "$T"
 die() { echo "FAIL: $1" >&2; exit 1; }
 step() { echo "== $1"; }
 # json PATH FILE: a member, by Python's names.
-json() { python3 -c "import json, sys; print(eval('a' + sys.argv[1], {'a': json.load(open(sys.argv[2]))}))" "$1" "$2"; }
+json() { python3 -ISc "import json, sys; print(eval('a' + sys.argv[1], {'a': json.load(open(sys.argv[2]))}))" "$1" "$2"; }
 # code N COMMAND...: leaves with that exit code.
 code() {
   local due=$1 got=0
@@ -43,7 +43,7 @@ for key in workloads states distinct violations seconds complete truncated; do
   [[ $keys == *"'$key'"* ]] || die "no '$key' in the answer"
 done
 [ "$(json '["violations"]' out)" -eq 0 ] || die "violations"
-[ "$(json '["workloads"]' out)" -eq $((4 * (6 + 36 + 216))) ] || die "not all workloads"
+[ "$(json '["workloads"]' out)" -eq $((4 * (7 + 49 + 343))) ] || die "not all workloads"
 [ "$(json '["random"]' out)" -eq 0 ] || die "random workloads without a time"
 [ "$(json '["complete"].__len__()' out)" -eq 12 ] || die "not all lengths are complete"
 [ "$(json '["truncated"]["workloads"] + a["truncated"]["windows_sampled"]' out)" -eq 0 ] || die "something was cut short"

@@ -36,7 +36,7 @@ run() {
 
 # json NAME EXPRESSION: out is one JSON document, and the Python expression on it (named d) is true.
 json() {
-  if python3 -c 'import json, sys
+  if python3 -ISc 'import json, sys
 d = json.load(open("out"))
 assert d["schema"] == "wodan-fsck" and d["version"] == 2 and "image" in d and "findings" in d and "summary" in d
 sys.exit(0 if eval("(" + sys.argv[1] + ")") else 1)' "$2" 2>json_err; then
@@ -48,7 +48,7 @@ sys.exit(0 if eval("(" + sys.argv[1] + ")") else 1)' "$2" 2>json_err; then
 
 # spoil FILE HOW: a Python statement on the bytes b of FILE.
 spoil() {
-  python3 -c 'import sys
+  python3 -ISc 'import sys
 b = bytearray(open(sys.argv[1], "rb").read())
 exec(sys.argv[2])
 open(sys.argv[1], "wb").write(b)' "$1" "$2"
@@ -82,7 +82,7 @@ json "the code is told" "d['summary']['error']['code'] == 'WODAN_EFORMAT' and d[
 echo "# a clean image"
 "$WODAN" format img --size 16M --block-size 512 --page-size 512 --leaf-size 2K >/dev/null
 run "a fresh image" 0 img
-python3 -c 'for i in range(30000): print("key%06d\tvalue %060d" % (i * 7919 % 30011, i))' >lines.tsv
+python3 -ISc 'for i in range(30000): print("key%06d\tvalue %060d" % (i * 7919 % 30011, i))' >lines.tsv
 "$WODAN" load img lines.tsv >/dev/null
 before=$(sha256sum <img)
 run "a full image" 0 img
@@ -92,7 +92,7 @@ run "-C without a terminal shows no bar" 0 -C img
 check "standard error is empty" "[ ! -s err ]"
 run "-v" 0 -v img
 check "-v prints the figures" "grep -qE '^records +[0-9]+$' out && grep -qE '^leaves +[0-9]+$' out && tail -1 out | grep -q '^img: clean'"
-eval "$("$WODAN" stat img --json | python3 -c 'import json, sys
+eval "$("$WODAN" stat img --json | python3 -ISc 'import json, sys
 d = json.load(sys.stdin)
 print("LEAVES=%d; BUFFERED=%d; LIVE=%d" % (d["leaves"], d["runs"], d["space_live"]))')"
 run "--json" 0 --json img
@@ -105,7 +105,7 @@ check "the newest root comes first, and there are older ones" "[ \$(wc -l <out) 
 NEWEST=$(awk 'NR == 2 { print $1 }' out)
 OLDER=$(awk 'NR == 3 { print $1 }' out)
 run "--list-roots --json" 0 --list-roots --json img
-check "roots are objects" "python3 -c 'import json; d = json.load(open(\"out\")); assert d[\"schema\"] == \"wodan-fsck-roots\" and d[\"roots\"][0][\"generation\"] == $NEWEST and d[\"roots\"][1][\"generation\"] == $OLDER'"
+check "roots are objects" "python3 -ISc 'import json; d = json.load(open(\"out\")); assert d[\"schema\"] == \"wodan-fsck-roots\" and d[\"roots\"][0][\"generation\"] == $NEWEST and d[\"roots\"][1][\"generation\"] == $OLDER'"
 run "--list-roots of zeros" 8 --list-roots zeros
 run "-b of the newest root" 0 -b "$NEWEST" img
 check "it is no other check" "[ \$(wc -l <out) = 1 ]"

@@ -39,7 +39,7 @@ run() {
 
 # json NAME EXPRESSION: out is one JSON document, and the Python expression on it (named d) is true.
 json() {
-  if python3 -c 'import json, sys
+  if python3 -ISc 'import json, sys
 d = json.load(open("out"))
 sys.exit(0 if eval("(" + sys.argv[1] + ")") else 1)' "$2" 2>json_err; then
     ok "$1"
@@ -49,10 +49,10 @@ sys.exit(0 if eval("(" + sys.argv[1] + ")") else 1)' "$2" 2>json_err; then
 }
 
 # member EXPRESSION: of the JSON in out, printed.
-member() { python3 -c 'import json, sys; d = json.load(open("out")); print(eval(sys.argv[1]))' "$1"; }
+member() { python3 -ISc 'import json, sys; d = json.load(open("out")); print(eval(sys.argv[1]))' "$1"; }
 
 # flip FILE BYTE: changes one byte.
-flip() { python3 -c 'import sys
+flip() { python3 -ISc 'import sys
 f = open(sys.argv[1], "r+b"); f.seek(int(sys.argv[2])); b = f.read(1); f.seek(int(sys.argv[2])); f.write(bytes([b[0] ^ 1]))' "$1" "$2"; }
 
 VERBS="tree path node page block journal map"
@@ -94,7 +94,7 @@ json "all is free but superblocks and journal" "d['kinds']['free'] + d['kinds'][
 
 echo "# an image with inner nodes, buffered runs and deletes"
 "$WODAN" format img --size 32M --memtable 256K --leaf-size 64K --node-leaves 8 --node-children 4 >/dev/null
-python3 -c 'for i in range(60000): print("key%06d\tvalue %040d" % (i * 7919 % 60013, i))' >lines.tsv
+python3 -ISc 'for i in range(60000): print("key%06d\tvalue %040d" % (i * 7919 % 60013, i))' >lines.tsv
 "$WODAN" load img lines.tsv >/dev/null
 "$WODAN" put img key000007 second
 "$WODAN" put img key000007 third
@@ -168,18 +168,18 @@ run "journal --all" 0 journal img --all
 check "journal --all: a line a block" "[ \$(wc -l <out) -ge \$(awk '/^Ring of/ { print \$3 }' out) ]"
 
 run "map" 0 map img map.svg
-check "the picture is XML" "python3 -c 'import xml.dom.minidom as m; m.parse(\"map.svg\")'"
+check "the picture is XML" "python3 -ISc 'import xml.dom.minidom as m; m.parse(\"map.svg\")'"
 check "it has tooltips, legend and levels" "grep -q '<title>blocks ' map.svg && grep -q '>previous root only<' map.svg && grep -q '>Fill by level<' map.svg && grep -q '>level 0: ' map.svg"
 cp img 'a<b>&.img'
 run "map of an odd name" 0 map 'a<b>&.img' odd.svg
-check "odd names are escaped" "python3 -c 'import xml.dom.minidom as m; m.parse(\"odd.svg\")'"
+check "odd names are escaped" "python3 -ISc 'import xml.dom.minidom as m; m.parse(\"odd.svg\")'"
 run "map on standard output" 0 map img -
 check "the picture on standard output is the same" "cmp -s out map.svg"
 run "map over the image" 2 map img img
 ln -s img link
 run "map over the image by another name" 2 map img link
 run "map --ansi" 0 map img --ansi --width 40
-check "lines are not wider than asked for" "python3 -c '
+check "lines are not wider than asked for" "python3 -ISc '
 import re
 for line in open(\"out\", encoding=\"utf-8\"):
     text = re.sub(\"\\x1b[^m]*m\", \"\", line.rstrip(\"\\n\"))
@@ -221,7 +221,7 @@ run "block 0 damaged: block 0" 3 block bad 0
 flip bad $((32 * 1024 * 1024 - 100))
 run "both superblocks damaged" 3 tree bad
 cp img bad
-python3 -c 'f = open("bad", "r+b"); f.seek(4096); f.write(bytes(1 << 20))'
+python3 -ISc 'f = open("bad", "r+b"); f.seek(4096); f.write(bytes(1 << 20))'
 run "the journal gone: info" 3 info bad --json
 json "there is no root" "d['roots']['newest'] is None and d['superblock']['state'] == 'whole' and 'error' in d"
 run "the journal gone: journal" 3 journal bad

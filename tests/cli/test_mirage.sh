@@ -33,7 +33,7 @@ run() {
 
 # json NAME EXPRESSION: out is one JSON document, and the Python expression on it (named d) is true.
 json() {
-  if python3 -c 'import json, sys
+  if python3 -ISc 'import json, sys
 d = json.load(open("out"))
 sys.exit(0 if eval("(" + sys.argv[1] + ")") else 1)' "$2" 2>json_err; then
     ok "$1"

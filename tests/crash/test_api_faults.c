@@ -286,12 +286,16 @@ static void settle(struct world *w, int how) {
 }
 
 static void ask_figures(struct world *w) {
+  static char text[WODAN_STATS_JSON_SIZE];
+  size_t size = 0;
   struct wodan_info info = {.size = sizeof info};
   struct wodan_stats stats = {.size = sizeof stats};
   AGAIN(w, wodan_info, w->db, &info);
   AGAIN(w, wodan_stats, w->db, &stats);
+  AGAIN(w, wodan_stats_json, w->db, text, sizeof text, &size);
   ASK(wodan_delay_percentile, &stats, 99.0);
-  if (info.block_size != SECTOR || stats.space_total == 0) wrong(w, "wodan_info", 0, "not filled");
+  if (info.block_size != SECTOR || stats.space_total == 0 || !size || text[size - 1] != '}')
+    wrong(w, "wodan_info", 0, "not filled");
 }
 
 static void use_database(struct world *w) {

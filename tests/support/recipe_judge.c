@@ -175,10 +175,8 @@ static bool judge_copy(struct recipe *recipe, const struct heard *image, bool sc
 
 bool recipe_judge(struct recipe *recipe, char *why) {
   struct heard *heard = calloc(1, sizeof *heard);
-  bool copied = !recipe->image.superblock.compression; /* else there is no copy: test_image_copy.c */
-  bool good = judge_check(recipe, heard, why) &&
-              (!copied || (judge_copy(recipe, heard, false, why) && judge_copy(recipe, heard, true, why))) &&
-              recipe_judge_repair(recipe, why);
+  bool good = judge_check(recipe, heard, why) && judge_copy(recipe, heard, false, why) &&
+              judge_copy(recipe, heard, true, why) && recipe_judge_repair(recipe, why);
   free(heard);
   return good;
 }

@@ -304,6 +304,25 @@ static inline void craft_with_run(struct craft *c, const struct object *run) {
   craft_checkpoint(c, craft_node(c, leaves, 2, runs, run ? 1 : 0));
 }
 
+static inline void craft_journal_value(struct craft *c, uint64_t first, const char *key, size_t key_size,
+                                       size_t value_size) {
+  static const uint8_t VALUE[600];
+  uint8_t bytes[2048];
+  struct wire_writer w = wire_writer(bytes, sizeof bytes);
+  struct journal_operation operation = {.kind = RECORD_PUT, .key = {key, key_size}, .value = {VALUE, value_size}};
+  wire_put_u64(&w, first);
+  wire_put_u64(&w, first);
+  journal_operation_encode(&w, &operation);
+  assert_int_equal(journal_record_begin(&c->journal, w.at, NULL), 0);
+  assert_int_equal(journal_record_put(&c->journal, bytes, w.at, NULL), 0);
+  assert_int_equal(journal_record_end(&c->journal, NULL), 0);
+  journal_flushed(&c->journal);
+}
+
+static inline void craft_journal_record(struct craft *c, uint64_t first, const char *key, size_t key_size) {
+  craft_journal_value(c, first, key, key_size, 0);
+}
+
 /* ---- expectations ----------------------------------------------------------------------------------------------- */
 
 static inline void expect_clean(struct craft *c, struct heard *heard) {

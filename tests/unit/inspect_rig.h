@@ -36,8 +36,9 @@ static inline struct wodan_db *rig_open(struct store *store, uint32_t flags) {
   return db;
 }
 
-static inline void rig_format(struct store *store, uint64_t size) {
-  const struct wodan_format_options options = {.size = sizeof options, .node_leaves = 4, .node_children = 4};
+static inline void rig_format(struct store *store, uint64_t size, uint32_t compression) {
+  const struct wodan_format_options options = {
+      .size = sizeof options, .node_leaves = 4, .node_children = 4, .compression = compression};
   struct wodan_error error = {0};
   *store = store_create(size, RIG_SECTOR);
   struct wodan_device *device = store_open(store);
@@ -47,9 +48,9 @@ static inline void rig_format(struct store *store, uint64_t size) {
 
 /* Leaves, buffered runs with deletes, a previous root with blocks of its own, and operations in the journal that no tree
  * holds: the store is a copy taken before the close. */
-static inline struct store rig_image(void) {
+static inline struct store rig_image_of(uint32_t compression) {
   struct store store;
-  rig_format(&store, RIG_SIZE);
+  rig_format(&store, RIG_SIZE, compression);
   struct wodan_db *db = rig_open(&store, WODAN_OPEN_INLINE);
   for (unsigned i = 0; i < RIG_KEYS; i++) rig_put(db, i, 0);
   assert_int_equal(wodan_checkpoint(db, NULL), 0);
@@ -64,6 +65,8 @@ static inline struct store rig_image(void) {
   store_free(&store);
   return crashed;
 }
+
+static inline struct store rig_image(void) { return rig_image_of(WODAN_COMPRESSION_OFF); }
 
 /* ---- an allocator that counts, and fails when told ---------------------------------------------------------------- */
 

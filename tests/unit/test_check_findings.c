@@ -334,24 +334,6 @@ static void test_check__block_of_the_newest_root_reused_under_the_previous_one(v
 
 /* ---- journal and roots ------------------------------------------------------------------------------------------ */
 
-static void craft_journal_value(struct craft *c, uint64_t first, const char *key, size_t key_size, size_t value_size) {
-  static const uint8_t VALUE[600];
-  uint8_t bytes[2048];
-  struct wire_writer w = wire_writer(bytes, sizeof bytes);
-  struct journal_operation operation = {.kind = RECORD_PUT, .key = {key, key_size}, .value = {VALUE, value_size}};
-  wire_put_u64(&w, first);
-  wire_put_u64(&w, first);
-  journal_operation_encode(&w, &operation);
-  assert_int_equal(journal_record_begin(&c->journal, w.at, NULL), 0);
-  assert_int_equal(journal_record_put(&c->journal, bytes, w.at, NULL), 0);
-  assert_int_equal(journal_record_end(&c->journal, NULL), 0);
-  journal_flushed(&c->journal);
-}
-
-static void craft_journal_record(struct craft *c, uint64_t first, const char *key, size_t key_size) {
-  craft_journal_value(c, first, key, key_size, 0);
-}
-
 static void test_check__journal_with_a_gap(void **state) {
   (void)state;
   struct craft c;
@@ -429,6 +411,33 @@ static void test_check__counters_beyond_reach(void **state) {
   c.journal.epoch.number = UINT64_C(1) << 62;
   craft_journal_record(&c, CHECKPOINT_SEQUENCE + 1, "key", 3);
   expect_only(&c, FOUND_JOURNAL_COUNTERS, WODAN_DAMAGE);
+  craft_end(&c);
+}
+
+static int overwrite_behind_the_check(void *context, uint64_t done, uint64_t total) {
+  struct craft *c = context;
+  if (done < total || c->journal.epoch.number > 1) return 0;
+  c->journal.epoch.number = UINT64_C(1) << 62;
+  craft_journal_record(c, CHECKPOINT_SEQUENCE + 1, "key", 3);
+  c->store.writes = 0;
+  return 0;
+}
+
+/* Between its check and its own reading of the journal a device may change its mind. */
+static void test_check__repair_looks_at_the_counters_itself(void **state) {
+  (void)state;
+  struct craft c;
+  struct wodan_repair_report report;
+  craft_with_run(&c, NULL);
+  c.store.bytes[SIZE - SUPERBLOCK_SIZE] ^= 1;
+  const struct wodan_repair_options options = {.hooks = {.random = store_random},
+                                               .context = &c,
+                                               .allowed = WODAN_REPAIR_LOSSY,
+                                               .progress = overwrite_behind_the_check};
+  struct wodan_device *device = store_open(&c.store);
+  assert_int_equal(wodan_repair(device, &options, &report, NULL), WODAN_ECORRUPT);
+  assert_true(c.store.writes == 0 && c.journal.epoch.number > 1);
+  wodan_device_close(device);
   craft_end(&c);
 }
 
@@ -569,6 +578,7 @@ int main(void) {
       cmocka_unit_test(test_check__previous_root_of_a_later_generation),
       cmocka_unit_test(test_check__ring_read_as_a_whole_is_a_note),
       cmocka_unit_test(test_check__counters_beyond_reach),
+      cmocka_unit_test(test_check__repair_looks_at_the_counters_itself),
       cmocka_unit_test(test_check__torn_newest_record_is_a_note),
       cmocka_unit_test(test_check__misplaced_journal_block_is_a_note),
       cmocka_unit_test(test_check__rotten_acknowledged_record_is_damage_and_the_tree_is_still_checked),

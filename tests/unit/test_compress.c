@@ -7,6 +7,7 @@
 #include <string.h>
 #include <cmocka.h>
 #include "codec/compress.h"
+#include "codec/stretch.h"
 #include "support/random.h"
 
 enum { PAGE_MAX = 16384 };
@@ -188,6 +189,51 @@ static void test_compress__hostile_blocks_stay_inside(void **state) {
   compressor_free(compressor);
 }
 
+/* ---- in exactly so many bytes ------------------------------------------------------------------------------------ */
+
+/* Each length from what it packs to up to nearly all of it, as far as there is a way; the output ends there. */
+static unsigned stretch_to_all(const uint8_t *packed, size_t length, const uint8_t *bytes, size_t size, size_t step) {
+  unsigned missed = 0;
+  uint8_t *back = exact(NULL, size);
+  for (size_t target = length; target < size; target += step) {
+    uint8_t *out = exact(NULL, target);
+    if (stretch_block(packed, length, bytes, out, target)) {
+      assert_true(compress_unpack(out, target, back, size));
+      assert_memory_equal(back, bytes, size);
+    } else {
+      missed++;
+    }
+    free(out);
+  }
+  free(back);
+  return missed;
+}
+
+static void test_compress__a_block_becomes_as_long_as_is_asked(void **state) {
+  (void)state;
+  static const unsigned NOISE[] = {0, 3, 16, 40, 100};
+  uint64_t seed = start_seed(), random = seed;
+  static uint8_t bytes[PAGE_MAX];
+  unsigned missed = 0, asked = 0;
+  struct mem mem;
+  mem_init(&mem, NULL);
+  struct compressor *compressor = compressor_create(&mem, COMPRESSION_HIGH, PAGE_MAX);
+  for (unsigned i = 0; i < 60; i++) {
+    size_t size = 64 + (size_t)random_below(&random, i % 3 ? 2000 : PAGE_MAX - 64), step = 1 + size / 200;
+    fill(bytes, size, NOISE[i % 5], &random);
+    if (i % 4 == 3) memset(bytes + size / 4, 0, size / 2); /* as of values that were blanked */
+    const uint8_t *packed;
+    size_t length = compressor_pack(compressor, LEVELS[i % 2], bytes, size, &packed);
+    if (!length) continue;
+    assert_false(stretch_block(packed, length, bytes, bytes, length - 1));
+    missed += stretch_to_all(packed, length, bytes, size, step);
+    asked += (unsigned)((size - length) / step);
+  }
+  compressor_free(compressor);
+  print_message("seed %llu: %u of %u lengths cannot be had\n", (unsigned long long)seed, missed, asked);
+  assert_true(asked > 2000 && missed < asked / 100);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_compress__every_page_comes_back),
@@ -195,6 +241,7 @@ int main(void) {
       cmocka_unit_test(test_compress__what_gains_too_little_stays),
       cmocka_unit_test(test_compress__takes_the_memory_it_tells_and_no_more),
       cmocka_unit_test(test_compress__hostile_blocks_stay_inside),
+      cmocka_unit_test(test_compress__a_block_becomes_as_long_as_is_asked),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -364,7 +364,7 @@ static void test_inspect__an_empty_volume_has_an_empty_tree(void **state) {
   (void)state;
   struct rig_memory memory = {0};
   struct store store;
-  rig_format(&store, RIG_SIZE);
+  rig_format(&store, RIG_SIZE, WODAN_COMPRESSION_OFF);
   struct rig_told told = rig_ask(&store, &memory);
   assert_int_equal(told.status, 0);
   assert_int_equal(told.damages, 0);

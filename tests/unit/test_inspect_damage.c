@@ -546,7 +546,7 @@ static void test_inspect_damage__a_told_size_costs_nothing(void **state) {
     struct wodan_map_cell cells[16];
     struct wodan_inspect *inspect = NULL;
     uint64_t per_cell = 0;
-    rig_format(&store, 2 << 20);
+    rig_format(&store, 2 << 20, WODAN_COMPRESSION_OFF);
     assert_int_equal(superblock_decode(store.bytes, &sb, NULL), 0);
     sb.device_blocks = UINT64_C(1) << 38;
     if (ring) sb.journal_blocks = UINT64_C(1) << 36;

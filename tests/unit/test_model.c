@@ -11,6 +11,7 @@
 #include "support/kept_device.h"
 #include "crash/model.h"
 #include "support/random.h"
+#include "support/sanitized.h"
 
 struct geometry {
   const char *name;
@@ -66,6 +67,7 @@ struct rig {
   struct model *model;
   uint64_t random, seed;
   unsigned refused, ranges;
+  uint64_t levels;         /* most that there were */
   uint64_t packed, passed; /* pages, of all opens */
 };
 
@@ -91,6 +93,7 @@ static void rig_reopen(struct rig *rig) {
   struct wodan_error error;
   struct wodan_stats stats = {0};
   wodan_stats(rig->db, &stats);
+  if (stats.levels > rig->levels) rig->levels = stats.levels;
   rig->packed += stats.leaf_pages_packed;
   rig->passed += stats.leaf_pages_passed;
   if (wodan_close(rig->db, &error) < 0) rig_fail(rig, "close", error.message);
@@ -185,7 +188,7 @@ static void run_geometry(const struct geometry *geometry, uint64_t seed, unsigne
   rig_reopen(&rig);
   struct wodan_stats stats = {0};
   wodan_stats(rig.db, &stats);
-  if (stats.levels < geometry->levels) rig_fail(&rig, "at the end", "the tree is not deep");
+  if (rig.levels < geometry->levels) rig_fail(&rig, "at the end", "the tree is not deep");
   if (geometry->packs)
     print_message("%llu pages compressed, %llu passed on\n", (unsigned long long)rig.packed,
                   (unsigned long long)rig.passed);
@@ -202,8 +205,10 @@ static void run_geometry(const struct geometry *geometry, uint64_t seed, unsigne
 static void test_model__random_operations_equal_the_reference_map(void **state) {
   (void)state;
   const char *factor = getenv("WODAN_ROUNDS");
-  for (size_t i = 0; i < sizeof geometries / sizeof *geometries; i++)
-    run_geometry(&geometries[i], start_seed() + i, geometries[i].rounds * (factor ? (unsigned)atoi(factor) : 1));
+  for (size_t i = 0; i < sizeof geometries / sizeof *geometries; i++) {
+    unsigned part = SANITIZED && geometries[i].levels == 1 ? 4 : 1; /* deep ones need all of it to become so */
+    run_geometry(&geometries[i], start_seed() + i, geometries[i].rounds / part * (factor ? (unsigned)atoi(factor) : 1));
+  }
 }
 
 int main(void) {

@@ -79,6 +79,27 @@ static void test_repair_runs__without_superblocks(void **state) {
   }
 }
 
+/* Nor can they be read, nor the sectors beside them; and once more without the ring, by headers alone. */
+static void test_repair_runs__with_unreadable_superblocks(void **state) {
+  (void)state;
+  for (size_t volume = 0; volume < VOLUME_COUNT; volume++) {
+    struct rig rig;
+    struct told told;
+    rig_build(&rig, &VOLUMES[volume]);
+    uint64_t end = ring_end(&rig);
+    zero(&rig, rig.store.size - 512, rig.store.size);
+    struct store damaged = store_copy(&rig.store);
+    damaged.broken_end = 512;
+    assert_int_equal(as_newest(&rig, &damaged, &told), present(&rig));
+    assert_true(told_id(&told, FOUND_NO_SUPERBLOCK) && !told_id(&told, FOUND_NO_ROOT_SALVAGED));
+    damaged.broken_end = end;
+    as_newest(&rig, &damaged, &told);
+    assert_true(told_id(&told, FOUND_NO_SUPERBLOCK) && told_id(&told, FOUND_NO_ROOT_SALVAGED));
+    store_free(&damaged);
+    store_free(&rig.store);
+  }
+}
+
 static void test_repair_runs__a_volume_that_was_cut(void **state) {
   (void)state;
   for (size_t volume = 0; volume < VOLUME_COUNT; volume++)
@@ -261,15 +282,48 @@ static void test_repair_runs__a_lost_leaf_is_made_up_from_the_runs_it_has_absorb
   craft_end(&c);
 }
 
+/* Of three acknowledged records the middle one is rotten: the first is in the new volume; of the last nobody can say that it was
+ * not followed by others. It is told apart, as one of the journal, and so is what no root leads to. */
+static void test_repair_runs__records_behind_a_break_of_the_journal_are_told_apart(void **state) {
+  (void)state;
+  struct craft c;
+  struct given given;
+  struct heard heard;
+  const struct object leaf = {.pages = {{{.key = K("a"), .sequence = 1}}}};
+  craft_begin(&c);
+  struct node_image_entry entry = leaf_of(K("a"), craft_object(&c, &leaf));
+  craft_checkpoint(&c, craft_node(&c, &entry, 1, NULL, 0));
+  for (unsigned i = 0; i < 3; i++) {
+    char key[3] = {1, (char)('m' + i), 0};
+    craft_journal_record(&c, CHECKPOINT_SEQUENCE + 1 + i, key, 2);
+    journal_flushed(&c.journal);
+  }
+  store_check(&c.store, &heard);
+  assert_int_equal(heard.report.damages, 0);
+  salvage_craft(&c, "amno", &given);
+  assert_string_equal(given.text, "a=1 m=101 n=102 o=103 ");
+
+  uint64_t rotten = (c.journal.head - 2) % c.journal.blocks, root = (c.journal.head - 4) % c.journal.blocks;
+  c.store.bytes[SECTOR + rotten * c.journal.block_size + 120] ^= 1;
+  salvage_craft(&c, "amno", &given);
+  assert_string_equal(given.text, "!o=103 a=1 m=101 ");
+  c.store.bytes[SECTOR + root * c.journal.block_size + 120] ^= 1; /* the only root */
+  salvage_craft(&c, "amno", &given);
+  assert_string_equal(given.text, "!m=101 !o=103 a=1 ");
+  craft_end(&c);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_repair_runs__without_a_ring),
       cmocka_unit_test(test_repair_runs__without_superblocks),
+      cmocka_unit_test(test_repair_runs__with_unreadable_superblocks),
       cmocka_unit_test(test_repair_runs__a_volume_that_was_cut),
       cmocka_unit_test(test_repair_runs__the_greatest_sequence_wins_and_deletes_count),
       cmocka_unit_test(test_repair_runs__a_header_that_lies_about_its_keys),
       cmocka_unit_test(test_repair_runs__records_that_nothing_names_are_told_apart),
       cmocka_unit_test(test_repair_runs__what_a_leaf_has_absorbed_does_not_come_back),
-      cmocka_unit_test(test_repair_runs__a_lost_leaf_is_made_up_from_the_runs_it_has_absorbed)};
+      cmocka_unit_test(test_repair_runs__a_lost_leaf_is_made_up_from_the_runs_it_has_absorbed),
+      cmocka_unit_test(test_repair_runs__records_behind_a_break_of_the_journal_are_told_apart)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -78,7 +78,9 @@ static void tell(struct salvaging *salvaging, const struct wodan_salvage_report 
     printf("; of %" PRIu64 " ranges of keys some may be missing or old (WF0060, WF0061)", report->losses);
   puts("");
   if (report->orphans)
-    printf("%s: %" PRIu64 " records of these ranges that no tree names: perhaps lost, perhaps deleted long ago\n",
+    printf("%s: %" PRIu64
+           " records that no tree names, or behind a break of the journal: perhaps lost, perhaps deleted "
+           "long ago\n",
            salvaging->orphans_name, report->orphans);
 }
 

@@ -113,6 +113,7 @@ static bool print_answer(const struct image_options *options, const struct wodan
   json_number(&json, "records", report->records);
   json_number(&json, "journal_records", report->journal_records);
   json_number(&json, "damaged", report->damaged);
+  json_number(&json, "pages_left_out", report->pages_left_out);
   json_number(&json, "written_bytes", report->written_bytes);
   json_number(&json, "file_size", (uint64_t)made.st_size);
   json_number(&json, "file_bytes", (uint64_t)made.st_blocks * 512);

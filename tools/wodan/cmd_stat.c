@@ -26,25 +26,9 @@ static const struct options_verb verb = {
     .operands = {OPTIONS_IMAGE},
 };
 
-/* clang-format off */
-#define STAT_COUNTERS(X) \
-  X(space_total) X(space_live) X(space_deferred) X(space_free) X(levels) X(nodes) X(leaves) X(runs) X(records_buffered) \
-  X(maintenance_owed) X(maintenance_bytes) X(pinned_views) X(pinned_memory) X(pinned_space) X(oldest_view_sequence) \
-  X(memory_budget) X(memory_used) X(memory_peak) \
-  X(runs_loaded_bytes) X(run_evictions) X(cache_hits) X(cache_misses) X(cache_evictions) \
-  X(gets) X(gets_found) X(puts) X(deletes) X(range_deletes) X(batches) X(syncs) X(checkpoints) X(cursor_moves) \
-  X(user_bytes_written) X(user_bytes_read) \
-  X(device_reads) X(device_read_bytes) X(device_writes) X(device_write_bytes) \
-  X(device_barriers) X(device_flushes) X(device_discards) X(device_discard_bytes) \
-  X(journal_write_bytes) X(run_write_bytes) X(leaf_write_bytes) X(node_write_bytes) \
-  X(leaf_pages) X(leaf_pages_packed) X(leaf_pages_passed) X(leaf_page_bytes) X(leaf_page_stored_bytes) \
-  X(pages_read) X(pages_read_bytes) X(pages_read_stored_bytes) \
-  X(put_delay_max) X(put_work_max)
-/* clang-format on */
-
 static void add_stats(struct json *json, const struct wodan_stats *stats) {
 #define STAT_ADD(name) json_number(json, #name, stats->name);
-  STAT_COUNTERS(STAT_ADD)
+  WODAN_STATS_COUNTERS(STAT_ADD)
 #undef STAT_ADD
   json_real(json, "alpha", stats->alpha);
   json_real(json, "write_amplification", stats->write_amplification);

@@ -1,7 +1,8 @@
-/* Reading a run part by part, each proven, when parts of it may be damaged: for the check, which tells what is wrong, and for
- * repair, which takes what is not. Unlike src/run it keeps nothing and stops at nothing. */
-#ifndef CHECK_RUN_READER_H
-#define CHECK_RUN_READER_H
+/* Reading a run part by part, each proven, when parts of it may be damaged: for the check, which tells what is wrong, for
+ * repair, which takes what is not, and for a copy, which is to be wrong in the same places. Unlike the readers beside it, it
+ * keeps nothing and stops at nothing. */
+#ifndef RUN_RUN_READER_H
+#define RUN_RUN_READER_H
 
 #include "format/range.h"
 #include "format/stored_page.h"
@@ -20,6 +21,10 @@ struct run_reader {
   size_t index_size;
   struct page index;
   uint8_t *stored; /* room for a compressed page, page_size bytes, once there was one */
+  /* Set by who reads all pages in turn, after the open: memory, aligned, into which as many as fit are read at once. */
+  uint8_t *window;
+  size_t window_size;
+  uint64_t window_at, window_end; /* bytes of the object that it holds */
 };
 
 /* The header behind ptr. A failure, or 0; release the reader either way. */
@@ -33,6 +38,11 @@ void run_reader_release(struct run_reader *reader);
 
 /* Entry `at` of the index: false when it does not decode, or names what cannot be a page of this run. */
 bool run_reader_entry(const struct run_reader *reader, uint32_t at, struct index_entry *entry);
+/* And when it does not name what stands at `offset`, behind the page before: for who reads all pages in turn. */
+bool run_reader_next_entry(const struct run_reader *reader, uint32_t at, uint64_t offset, struct index_entry *entry);
+
+/* Whether any entry of the index tells of a compressed page. */
+bool run_reader_packed(const struct run_reader *reader);
 
 enum run_page_state { RUN_PAGE_GOOD, RUN_PAGE_UNREADABLE, RUN_PAGE_CHECKSUM, RUN_PAGE_MALFORMED };
 /* The page's entry->size bytes into `bytes`, read twice before anything is said against it. error: why it is unreadable; also

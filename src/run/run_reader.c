@@ -6,7 +6,7 @@
  * Order: open, index, then pages in any order.
  *
  * See: tests/unit/test_check_findings.c, test_repair.c. */
-#include "check/run_reader.h"
+#include "run/run_reader.h"
 
 #include <string.h>
 #include "format/record.h"
@@ -60,11 +60,23 @@ void run_reader_release(struct run_reader *reader) {
 }
 
 bool run_reader_entry(const struct run_reader *reader, uint32_t at, struct index_entry *entry) {
+  const struct section *pages = reader->pages;
   struct page_record record = page_record(&reader->index, at);
-  uint64_t first = reader->pages->offset, end = first + reader->pages->length;
   return record.kind == RECORD_PUT && record.sequence == 0 &&
-         index_entry_decode(record.value.data, record.value.size, entry) && entry->offset >= first &&
-         entry->offset <= end && entry->length <= end - entry->offset && entry->size <= reader->page_size;
+         index_entry_decode(record.value.data, record.value.size, entry) && entry->size <= reader->page_size &&
+         entry->length <= pages->length && entry->offset - pages->offset <= pages->length - entry->length;
+  /* guard: bounds; equivalent record.kind == RECORD_PUT: a delete has no value to decode */
+}
+
+bool run_reader_next_entry(const struct run_reader *reader, uint32_t at, uint64_t offset, struct index_entry *entry) {
+  return run_reader_entry(reader, at, entry) && entry->offset == offset; /* guard: bounds */
+}
+
+bool run_reader_packed(const struct run_reader *reader) {
+  struct index_entry entry;
+  for (uint32_t i = 0; i < reader->index.count; i++)
+    if (run_reader_entry(reader, i, &entry) && stored_page_packed(&entry)) return true;
+  return false;
 }
 
 /* Where what is stored of the page is read to; NULL: no memory. */
@@ -74,25 +86,60 @@ static uint8_t *place_of_stored(struct run_reader *reader, const struct index_en
   return reader->stored;
 }
 
+/* What is stored of the page, out of the window, which is filled from there on when the page is not in it. NULL: it cannot be;
+ * *tried: because that could not be read. */
+static const uint8_t *in_window(struct run_reader *reader, const struct index_entry *entry, bool *tried) {
+  uint32_t sector = reader->io->device->raw->geometry.sector;
+  uint64_t end = entry->offset + entry->length;
+  if (!reader->window) return NULL;
+  if (entry->offset < reader->window_at || end > reader->window_end) {
+    uint64_t start = entry->offset / sector * sector, all = reader->pages->offset + reader->pages->length;
+    if (end > start + reader->window_size) return NULL;
+    uint64_t stop = (all + sector - 1) / sector * sector;
+    if (stop > start + reader->window_size) stop = start + reader->window_size / sector * sector;
+    reader->window_at = reader->window_end = 0;
+    *tried = true;
+    if (stop < end || block_io_read(reader->io, reader->ptr.extents, reader->ptr.extent_count, start, reader->window,
+                                    (size_t)(stop - start), NULL) < 0)
+      return NULL;
+    reader->window_at = start;
+    reader->window_end = stop;
+  }
+  return reader->window + (entry->offset - reader->window_at);
+}
+
+static enum run_page_state take(const struct run_reader *reader, const struct index_entry *entry, const uint8_t *stored,
+                                uint8_t *bytes) {
+  enum stored_page page = stored_page_take(reader->io->seed, entry, stored, bytes);
+  if (page == STORED_PAGE_GOOD) return RUN_PAGE_GOOD;
+  return page == STORED_PAGE_CHECKSUM ? RUN_PAGE_CHECKSUM : RUN_PAGE_MALFORMED;
+}
+
 enum run_page_state run_reader_page(struct run_reader *reader, const struct index_entry *entry, uint8_t *bytes,
                                     struct wodan_error *error) {
   const struct block_ptr *ptr = &reader->ptr;
   enum run_page_state state = RUN_PAGE_UNREADABLE;
+  bool tried = false;
+  const uint8_t *ahead = in_window(reader, entry, &tried);
+  if (ahead) {
+    tried = true;
+    if (!stored_page_packed(entry)) ahead = memcpy(bytes, ahead, entry->length);
+    state = take(reader, entry, ahead, bytes);
+    if (state != RUN_PAGE_CHECKSUM) return state;
+  }
   uint8_t *stored = place_of_stored(reader, entry, bytes);
   if (!stored) {
     status_nomem(error);
-    return state;
+    return RUN_PAGE_UNREADABLE;
   }
-  for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+  for (int attempt = tried ? 1 : 0; attempt < ATTEMPTS; attempt++) {
     int status =
         block_io_read(reader->io, ptr->extents, ptr->extent_count, entry->offset, stored, entry->length, error);
     state = RUN_PAGE_UNREADABLE;
     if (status == WODAN_ENOMEM) break;
     if (status < 0) continue;
-    enum stored_page page = stored_page_take(reader->io->seed, entry, stored, bytes);
-    if (page == STORED_PAGE_GOOD) return RUN_PAGE_GOOD;
-    state = page == STORED_PAGE_CHECKSUM ? RUN_PAGE_CHECKSUM : RUN_PAGE_MALFORMED;
-    if (state == RUN_PAGE_MALFORMED) break;
+    state = take(reader, entry, stored, bytes);
+    if (state != RUN_PAGE_CHECKSUM) break;
   }
   return state;
 }
