@@ -37,7 +37,7 @@ static const struct geometry geometries[] = {
     {"packed, 512 KiB, 1 KiB blocks", 512 << 10, 512, 1024, 2000, 120, 8000, .levels = 1, .packs = true,
      .range_every = 2000},
     {"packed, deep, 4 MiB, 512-byte blocks", 4 << 20, 512, 512, 8000, 100, 8000, 512, 2048, 4096, 4, 4, 3, true, 2000},
-    {"ranges, 512 KiB, 1 KiB blocks", 512 << 10, 512, 1024, 2000, 120, 12000, .levels = 1, .range_every = 40},
+    {"ranges, 512 KiB, 1 KiB blocks", 512 << 10, 512, 1024, 2000, 120, 5000, .levels = 1, .range_every = 40},
     {"ranges, deep, 4 MiB, 512-byte blocks", 4 << 20, 512, 512, 8000, 100, 12000, 512, 2048, 4096, 4, 4, 3, false, 60},
 
 };
