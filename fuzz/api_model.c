@@ -7,13 +7,13 @@
 const size_t fuzz_size_max = 256;
 
 static const struct machine_entry entries[] = {
-    MACHINE(put),         MACHINE(put),         MACHINE(put_durable), MACHINE(fill),         MACHINE(fill),
-    MACHINE(delete),      MACHINE(batch),       MACHINE(batch),       MACHINE(sync),         MACHINE(checkpoint),
-    MACHINE(compact),     MACHINE(reopen),      MACHINE(get),         MACHINE(get),          MACHINE(get_all),
-    MACHINE(view_open),   MACHINE(view_close),  MACHINE(cursor_open), MACHINE(cursor_close), MACHINE(cursor_move),
-    MACHINE(cursor_move), MACHINE(cursor_walk), MACHINE(cursor_walk), MACHINE(pin),          MACHINE(unpin),
-    MACHINE(statistics),  MACHINE(io_fault),    MACHINE(healed),      MACHINE(memory_fault), MACHINE(reopen_reading),
-    MACHINE(check),       MACHINE(trim),
+    MACHINE(put),         MACHINE(put),          MACHINE(put_durable),  MACHINE(fill),         MACHINE(fill),
+    MACHINE(delete),      MACHINE(batch),        MACHINE(batch),        MACHINE(sync),         MACHINE(checkpoint),
+    MACHINE(compact),     MACHINE(reopen),       MACHINE(get),          MACHINE(get),          MACHINE(get_all),
+    MACHINE(view_open),   MACHINE(view_close),   MACHINE(cursor_open),  MACHINE(cursor_close), MACHINE(cursor_move),
+    MACHINE(cursor_move), MACHINE(cursor_walk),  MACHINE(cursor_walk),  MACHINE(pin),          MACHINE(unpin),
+    MACHINE(statistics),  MACHINE(io_fault),     MACHINE(healed),       MACHINE(memory_fault), MACHINE(reopen_reading),
+    MACHINE(check),       MACHINE(delete_range), MACHINE(delete_range), MACHINE(trim),
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -7,13 +7,13 @@
 const size_t fuzz_size_max = 400;
 
 static const struct machine_entry entries[] = {
-    MACHINE(put),       MACHINE(put_durable),    MACHINE(put_durable),
-    MACHINE(fill),      MACHINE(delete),         MACHINE(batch),
-    MACHINE(sync),      MACHINE(checkpoint),     MACHINE(compact),
-    MACHINE(reopen),    MACHINE(power_cut_soon), MACHINE(power_cut_soon),
-    MACHINE(power_cut), MACHINE(kill),           MACHINE(get),
-    MACHINE(io_fault),  MACHINE(check),          MACHINE(fill),
-    MACHINE(trim),
+    MACHINE(put),          MACHINE(put_durable),    MACHINE(put_durable),
+    MACHINE(fill),         MACHINE(delete),         MACHINE(batch),
+    MACHINE(sync),         MACHINE(checkpoint),     MACHINE(compact),
+    MACHINE(reopen),       MACHINE(power_cut_soon), MACHINE(power_cut_soon),
+    MACHINE(power_cut),    MACHINE(kill),           MACHINE(get),
+    MACHINE(io_fault),     MACHINE(check),          MACHINE(fill),
+    MACHINE(delete_range), MACHINE(trim),
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -23,7 +23,7 @@ static void same(const struct node_image *a, const struct node_image *b) {
   }
   for (uint32_t i = 0; i < a->run_count; i++)
     FUZZ_CHECK(block_ptr_equal(&a->runs[i].ptr, &b->runs[i].ptr) && a->runs[i].records == b->runs[i].records &&
-               a->runs[i].deletes == b->runs[i].deletes);
+               a->runs[i].deletes == b->runs[i].deletes && a->runs[i].ranges == b->runs[i].ranges);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -79,7 +79,7 @@ size_t fuzz_seed(unsigned number, uint8_t *out, size_t size_max) {
     entries[i].branch = (struct branch_entry){.flushed_upto = i, .ptr = volume_pointer(1 + i % 3)};
   }
   for (unsigned i = 0; i < 3; i++) {
-    runs[i] = (struct node_image_run){.ptr = volume_pointer(1), .records = 5 + i, .deletes = i};
+    runs[i] = (struct node_image_run){.ptr = volume_pointer(1), .records = 5 + i, .deletes = i, .ranges = i % 2};
     runs[i].ptr.generation = 900 - i;
   }
   struct node_image_target target = {.generation = 1000, .epoch = {1, 2}, .allocate = allocate};

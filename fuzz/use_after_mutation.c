@@ -14,7 +14,7 @@ static const struct machine_entry entries[] = {
     MACHINE(cursor_walk), MACHINE(cursor_close), MACHINE(view_open),  MACHINE(view_close),     MACHINE(keep),
     MACHINE(rot),         MACHINE(rot),          MACHINE(rot_hidden), MACHINE(misplace),       MACHINE(stale),
     MACHINE(read_fault),  MACHINE(repair),       MACHINE(power_cut),  MACHINE(power_cut_soon), MACHINE(reopen_reading),
-    MACHINE(check),       MACHINE(trim),
+    MACHINE(check),       MACHINE(delete_range), MACHINE(trim),
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -97,8 +97,7 @@ static void runs_walk(struct object *object, uint8_t *section, size_t size) {
   uint64_t count = wire_get_varint(&r);
   for (uint64_t i = 0; i < count && !r.failed; i++) {
     image_walk_pointer(object->image, &r, object->depth + 1);
-    wire_get_varint(&r);
-    wire_get_varint(&r);
+    for (int n = 0; n < 3; n++) wire_get_varint(&r); /* records, deletes, range deletes */
   }
 }
 

@@ -109,8 +109,32 @@ void machine_delete(struct machine *machine) {
   }
 }
 
+/* Keys [from, until) of those there are, as changes. */
+static uint32_t range_changes(unsigned from, unsigned until, struct change *changes) {
+  uint32_t count = 0;
+  for (unsigned key = from; key < until; key++) changes[count++] = (struct change){(uint8_t)key, 0};
+  return count;
+}
+
+void machine_delete_range(struct machine *machine) {
+  struct change changes[KEYS];
+  uint8_t a = machine_take(machine), b = machine_take(machine);
+  unsigned from = a & 128 ? a % KEYS : 0, until = b & 128 ? b % KEYS : KEYS;
+  struct wodan_slice lower = key_at(from), upper = key_at(until % KEYS);
+  struct wodan_commit commit = {.durability = (a & b) % 4 == 3};
+  int status = wodan_delete_range(machine->db, a & 128 ? &lower : NULL, b & 128 ? &upper : NULL, &commit);
+  if (status == WODAN_ETOOBIG && (lower.size > machine->info.key_size_max || upper.size > machine->info.key_size_max))
+    return;
+  if (from >= until) {
+    FUZZ_CHECK(commit.sequence == 0 || machine->hostile);
+    if (status < 0 && !refused(machine, status)) machine_allow(machine, status, "an empty range");
+    return;
+  }
+  committed(machine, status, &commit, changes, range_changes(from, until, changes));
+}
+
 void machine_batch(struct machine *machine) {
-  struct change changes[BATCH_MAX];
+  struct change changes[BATCH_MAX * (KEYS + 1)];
   struct wodan_batch *batch;
   uint8_t bytes[VALUE_MAX];
   machine->user_memory = true;
@@ -126,11 +150,18 @@ void machine_batch(struct machine *machine) {
       change.value = states_value(&machine->states, what % 100);
       if (!change.value) break;
       status = wodan_batch_put(batch, key_at(change.key), states_value_bytes(&machine->states, change.value, bytes));
+    } else if (what % 8 == 2) {
+      struct wodan_slice from = key_at(change.key), to = key_at(what % KEYS);
+      status = wodan_batch_delete_range(batch, &from, &to);
+      if (status == 0) count += range_changes(change.key, what % KEYS, changes + count);
+      change.key = KEYS;
     } else {
       status = wodan_batch_delete(batch, key_at(change.key));
     }
-    if (status == 0)
+    if (status == 0 && change.key < KEYS)
       changes[count++] = change;
+    else if (status == 0)
+      continue;
     else if (status != WODAN_ETOOBIG) /* half a memtable */
       machine_allow(machine, status, "adding to a batch");
   }

@@ -195,6 +195,7 @@ struct wodan_path_step {
   uint32_t page_stored;           /* bytes on the device: below page_size when it is compressed */
   uint32_t decides;               /* 1: what a lookup answers; 0: an older version, or none */
   uint32_t deleted;               /* of a version */
+  uint32_t ranged;                /* 1: by a range delete over the key, in the journal or in this run */
   uint64_t sequence;
   struct wodan_slice value;
 };

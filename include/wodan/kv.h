@@ -68,12 +68,23 @@ WODAN_API int wodan_put(struct wodan_db *db, struct wodan_slice key, struct woda
 /* Removes key; removing an absent key succeeds. Errors as wodan_put. */
 WODAN_API int wodan_delete(struct wodan_db *db, struct wodan_slice key, struct wodan_commit *commit);
 
+/* Removes all keys from *from up to, not with, *to (NULL: from the first; up to the last), however many there are: one small
+ * record is written, and the space comes back while maintenance drops whole parts of the tree that lie inside, without reading
+ * them. Readers skip the range at once. A range without a key, or that ends where it begins or before, succeeds (then
+ * nothing is committed, and with WODAN_DURABLE it is a wodan_sync). Errors as wodan_put; WODAN_EBUDGET: the memory budget has
+ * no room for more range deletes until maintenance has worked some off. */
+WODAN_API int wodan_delete_range(struct wodan_db *db, const struct wodan_slice *from, const struct wodan_slice *to,
+                                 struct wodan_commit *commit);
+
 /* A batch collects operations and commits them as one: all or nothing, also after a crash. The last operation on a
  * key wins. Not for two threads at once. Keys and values are copied. At most half a memtable (wodan_info). */
 struct wodan_batch;
 WODAN_API int wodan_batch_create(struct wodan_db *db, struct wodan_batch **batch);
 WODAN_API int wodan_batch_put(struct wodan_batch *batch, struct wodan_slice key, struct wodan_slice value);
 WODAN_API int wodan_batch_delete(struct wodan_batch *batch, struct wodan_slice key);
+/* What the batch has put into the range before this operation is removed too. */
+WODAN_API int wodan_batch_delete_range(struct wodan_batch *batch, const struct wodan_slice *from,
+                                       const struct wodan_slice *to);
 /* Operations collected so far, and their encoded bytes. */
 WODAN_API size_t wodan_batch_count(const struct wodan_batch *batch);
 WODAN_API uint64_t wodan_batch_bytes(const struct wodan_batch *batch);

@@ -46,7 +46,7 @@ struct wodan_stats {
   uint32_t size; /* in: sizeof(struct wodan_stats) */
   uint32_t reserved;
   /* user operations */
-  uint64_t gets, gets_found, puts, deletes, batches, syncs, checkpoints, cursor_moves;
+  uint64_t gets, gets_found, puts, deletes, range_deletes, batches, syncs, checkpoints, cursor_moves;
   uint64_t user_bytes_written; /* key and value bytes of committed operations */
   uint64_t user_bytes_read;    /* value bytes returned by gets, key and value bytes by cursors */
   /* device */
@@ -107,7 +107,7 @@ struct wodan_stats {
   X(maintenance_owed) X(maintenance_bytes) X(pinned_views) X(pinned_memory) X(pinned_space) X(oldest_view_sequence) \
   X(memory_budget) X(memory_used) X(memory_peak) \
   X(runs_loaded_bytes) X(run_evictions) X(cache_hits) X(cache_misses) X(cache_evictions) \
-  X(gets) X(gets_found) X(puts) X(deletes) X(batches) X(syncs) X(checkpoints) X(cursor_moves) \
+  X(gets) X(gets_found) X(puts) X(deletes) X(range_deletes) X(batches) X(syncs) X(checkpoints) X(cursor_moves) \
   X(user_bytes_written) X(user_bytes_read) \
   X(device_reads) X(device_read_bytes) X(device_writes) X(device_write_bytes) \
   X(device_barriers) X(device_flushes) X(device_discards) X(device_discard_bytes) \

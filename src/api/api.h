@@ -23,7 +23,10 @@ struct api_key {
 /* WODAN_EINVAL (empty or NULL) or WODAN_ETOOBIG. */
 int api_key(const struct wodan_db *db, struct wodan_slice key, struct api_key *buffer, struct wodan_slice *tree_key,
             struct wodan_error *error);
-/* The same without making the tree key. */
+/* An end of a range: the key, or where the table of this id begins when there is none. */
+int api_bound(const struct wodan_db *db, const struct wodan_slice *key, uint8_t table, struct api_key *buffer,
+              struct wodan_slice *tree_key, struct wodan_error *error);
+/* api_key without making the tree key. */
 int api_key_check(const struct wodan_db *db, struct wodan_slice key, struct wodan_error *error);
 int api_value(const struct wodan_db *db, struct wodan_slice value, struct wodan_error *error);
 /* Keeps and returns WODAN_EINVAL for a NULL argument; db may be the one. */

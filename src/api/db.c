@@ -41,6 +41,14 @@ int api_key(const struct wodan_db *db, struct wodan_slice key, struct api_key *b
   return 0;
 }
 
+int api_bound(const struct wodan_db *db, const struct wodan_slice *key, uint8_t table, struct api_key *buffer,
+              struct wodan_slice *tree_key, struct wodan_error *error) {
+  if (key) return api_key(db, *key, buffer, tree_key, error);
+  buffer->bytes[0] = table;
+  *tree_key = (struct wodan_slice){buffer->bytes, TABLE_ID_SIZE};
+  return 0;
+}
+
 int api_value(const struct wodan_db *db, struct wodan_slice value, struct wodan_error *error) {
   size_t limit = db->superblock.page_size / 4;
   if (value.size && !value.data)
@@ -154,13 +162,13 @@ static int compare(struct wodan_slice a, struct wodan_slice b) {
 int wodan_compact(struct wodan_db *db, const struct wodan_slice *lower, const struct wodan_slice *upper,
                   uint64_t budget, uint32_t *more) {
   struct wodan_error error = {.block = WODAN_NO_BLOCK};
-  struct api_key from_key = {.bytes = {TABLE_DEFAULT}}, to_key = {.bytes = {TABLE_DEFAULT + 1}};
-  struct wodan_slice from = {from_key.bytes, TABLE_ID_SIZE}, to = {to_key.bytes, TABLE_ID_SIZE};
+  struct api_key from_key, to_key;
+  struct wodan_slice from, to;
   bool left = false;
   if (more) *more = 0;
   if (!db) return WODAN_EINVAL;
-  int status = lower ? api_key(db, *lower, &from_key, &from, &error) : 0;
-  if (status == 0 && upper) status = api_key(db, *upper, &to_key, &to, &error);
+  int status = api_bound(db, lower, TABLE_DEFAULT, &from_key, &from, &error);
+  if (status == 0) status = api_bound(db, upper, TABLE_DEFAULT + 1, &to_key, &to, &error);
   if (status == 0 && compare(from, to) < 0) status = engine_compact(db, &from, &to, budget, &left, &error);
   if (more) *more = status == 0 && left;
   return api_result(db, status, &error);

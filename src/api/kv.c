@@ -173,32 +173,72 @@ static int commit_begin(struct wodan_commit *commit, struct wodan_error *error) 
   return status_set(error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "durability %u is not known", (unsigned)commit->durability);
 }
 
-enum { OPERATION_MAX = OPERATION_HEADER + sizeof(struct api_key) + 16384 / 4 };
+/* One operation of the user's, with its keys as tree keys: in the buffers, which make it stay where it is. */
+struct operation {
+  uint8_t kind;
+  struct wodan_slice key, value; /* of a range: where it ends */
+  size_t user_bytes;
+  struct api_key buffers[2];
+};
+
+static size_t operation_size(const struct operation *op) { return OPERATION_HEADER + op->key.size + op->value.size; }
+
+static void operation_encode(const struct operation *op, uint8_t *out) {
+  encode_header(out, op->kind, op->key.size, op->value.size);
+  memcpy(out + OPERATION_HEADER, op->key.data, op->key.size);
+  if (op->value.size) memcpy(out + OPERATION_HEADER + op->key.size, op->value.data, op->value.size);
+}
+
+static void operations_count(struct operations *operations, const struct operation *op) {
+  operations->size += operation_size(op);
+  operations->count++;
+  operations->payload += op->key.size + op->value.size;
+  operations->encoded += record_encoded_size(op->key.size, op->value.size);
+  operations->user_bytes += op->user_bytes;
+  operations->deletes_only &= op->kind != RECORD_PUT;
+  operations->ranges += op->kind == RECORD_DELETE_RANGE;
+}
+
+static int key_operation(const struct wodan_db *db, uint8_t kind, struct wodan_slice key, struct wodan_slice value,
+                         struct operation *op, struct wodan_error *error) {
+  op->kind = kind;
+  op->value = value;
+  op->user_bytes = key.size + value.size;
+  int status = api_key(db, key, &op->buffers[0], &op->key, error);
+  return status == 0 ? api_value(db, value, error) : status;
+}
+
+/* *empty: there is nothing between them. */
+static int range_operation(const struct wodan_db *db, const struct wodan_slice *from, const struct wodan_slice *to,
+                           struct operation *op, bool *empty, struct wodan_error *error) {
+  op->kind = RECORD_DELETE_RANGE;
+  op->user_bytes = (from ? from->size : 0) + (to ? to->size : 0);
+  int status = api_bound(db, from, TABLE_DEFAULT, &op->buffers[0], &op->key, error);
+  if (status == 0) status = api_bound(db, to, TABLE_DEFAULT + 1, &op->buffers[1], &op->value, error);
+  *empty = status == 0 && !range_sound(op->key, op->value);
+  return status;
+}
+
+enum { OPERATION_MAX = OPERATION_HEADER + TREE_KEY_MAX + 16384 / 4 };
+
+static int commit_one(struct wodan_db *db, const struct operation *op, struct wodan_commit *commit,
+                      struct wodan_error *error) {
+  uint8_t bytes[OPERATION_MAX];
+  struct operations operations = {.bytes = bytes, .deletes_only = true};
+  operation_encode(op, bytes);
+  operations_count(&operations, op);
+  return engine_commit(db, &operations, commit, error);
+}
 
 static int write_one(struct wodan_db *db, uint8_t kind, struct wodan_slice key, struct wodan_slice value,
                      struct wodan_commit *commit) {
   struct wodan_error error;
-  uint8_t bytes[OPERATION_MAX];
-  struct api_key buffer;
-  struct wodan_slice tree_key;
+  struct operation op;
   api_error_begin(&error);
   if (!db) return WODAN_EINVAL;
   int status = commit_begin(commit, &error);
-  if (status == 0) status = api_key(db, key, &buffer, &tree_key, &error);
-  if (status == 0) status = api_value(db, value, &error);
-  if (status == 0) {
-    encode_header(bytes, kind, tree_key.size, value.size);
-    memcpy(bytes + OPERATION_HEADER, tree_key.data, tree_key.size);
-    if (value.size) memcpy(bytes + OPERATION_HEADER + tree_key.size, value.data, value.size);
-    struct operations operations = {.bytes = bytes,
-                                    .size = OPERATION_HEADER + tree_key.size + value.size,
-                                    .count = 1,
-                                    .payload = tree_key.size + value.size,
-                                    .encoded = record_encoded_size(tree_key.size, value.size),
-                                    .user_bytes = key.size + value.size,
-                                    .deletes_only = kind == RECORD_DELETE};
-    status = engine_commit(db, &operations, commit, &error);
-  }
+  if (status == 0) status = key_operation(db, kind, key, value, &op, &error);
+  if (status == 0) status = commit_one(db, &op, commit, &error);
   return api_result(db, status, &error);
 }
 
@@ -208,6 +248,20 @@ int wodan_put(struct wodan_db *db, struct wodan_slice key, struct wodan_slice va
 
 int wodan_delete(struct wodan_db *db, struct wodan_slice key, struct wodan_commit *commit) {
   return write_one(db, RECORD_DELETE, key, (struct wodan_slice){0}, commit);
+}
+
+int wodan_delete_range(struct wodan_db *db, const struct wodan_slice *from, const struct wodan_slice *to,
+                       struct wodan_commit *commit) {
+  struct wodan_error error;
+  struct operation op;
+  bool empty = false;
+  api_error_begin(&error);
+  if (!db) return WODAN_EINVAL;
+  int status = commit_begin(commit, &error);
+  if (status == 0) status = range_operation(db, from, to, &op, &empty, &error);
+  struct operations none = {.deletes_only = true};
+  if (status == 0) status = empty ? engine_commit(db, &none, commit, &error) : commit_one(db, &op, commit, &error);
+  return api_result(db, status, &error);
 }
 
 /* ---- batches ---------------------------------------------------------------------------------------------------- */
@@ -230,48 +284,49 @@ int wodan_batch_create(struct wodan_db *db, struct wodan_batch **batch) {
   return 0;
 }
 
-static int batch_add(struct wodan_batch *batch, uint8_t kind, struct wodan_slice key, struct wodan_slice value) {
-  struct wodan_error error = {.block = WODAN_NO_BLOCK};
-  struct api_key buffer;
-  struct wodan_slice tree_key;
-  if (!batch) return WODAN_EINVAL;
+static int batch_add(struct wodan_batch *batch, const struct operation *op, struct wodan_error *error) {
   struct wodan_db *db = batch->db;
   struct operations *ops = &batch->operations;
-  int status = api_key(db, key, &buffer, &tree_key, &error);
-  if (status == 0) status = api_value(db, value, &error);
-  if (status < 0) return api_result(db, status, &error);
-  uint64_t encoded = ops->encoded + record_encoded_size(tree_key.size, value.size);
+  uint64_t encoded = ops->encoded + record_encoded_size(op->key.size, op->value.size);
   if (encoded > engine_batch_max(db))
-    return api_result(db,
-                      status_set(&error, WODAN_ETOOBIG, 0, WODAN_NO_BLOCK,
-                                 "the batch would have %llu bytes, this volume allows %llu",
-                                 (unsigned long long)encoded, (unsigned long long)engine_batch_max(db)),
-                      &error);
-  size_t added = OPERATION_HEADER + tree_key.size + value.size;
+    return status_set(error, WODAN_ETOOBIG, 0, WODAN_NO_BLOCK,
+                      "the batch would have %llu bytes, this volume allows %llu", (unsigned long long)encoded,
+                      (unsigned long long)engine_batch_max(db));
   void *bytes = batch->bytes;
-  if (!mem_array_grow(&db->user_mem, &bytes, &batch->capacity, ops->size + added, 1))
-    return api_result(db, status_nomem(&error), &error);
+  bool room = mem_array_grow(&db->user_mem, &bytes, &batch->capacity, ops->size + operation_size(op), 1);
   batch->bytes = bytes;
-  uint8_t *out = batch->bytes + ops->size;
-  encode_header(out, kind, tree_key.size, value.size);
-  memcpy(out + OPERATION_HEADER, tree_key.data, tree_key.size);
-  if (value.size) memcpy(out + OPERATION_HEADER + tree_key.size, value.data, value.size);
+  if (!room) return status_nomem(error);
+  operation_encode(op, batch->bytes + ops->size);
   ops->bytes = batch->bytes;
-  ops->size += added;
-  ops->count++;
-  ops->payload += tree_key.size + value.size;
-  ops->encoded = encoded;
-  ops->user_bytes += key.size + value.size;
-  ops->deletes_only &= kind == RECORD_DELETE;
+  operations_count(ops, op);
   return 0;
 }
 
+static int batch_key(struct wodan_batch *batch, uint8_t kind, struct wodan_slice key, struct wodan_slice value) {
+  struct wodan_error error = {.block = WODAN_NO_BLOCK};
+  struct operation op;
+  if (!batch) return WODAN_EINVAL;
+  int status = key_operation(batch->db, kind, key, value, &op, &error);
+  if (status == 0) status = batch_add(batch, &op, &error);
+  return api_result(batch->db, status, &error);
+}
+
 int wodan_batch_put(struct wodan_batch *batch, struct wodan_slice key, struct wodan_slice value) {
-  return batch_add(batch, RECORD_PUT, key, value);
+  return batch_key(batch, RECORD_PUT, key, value);
 }
 
 int wodan_batch_delete(struct wodan_batch *batch, struct wodan_slice key) {
-  return batch_add(batch, RECORD_DELETE, key, (struct wodan_slice){0});
+  return batch_key(batch, RECORD_DELETE, key, (struct wodan_slice){0});
+}
+
+int wodan_batch_delete_range(struct wodan_batch *batch, const struct wodan_slice *from, const struct wodan_slice *to) {
+  struct wodan_error error = {.block = WODAN_NO_BLOCK};
+  struct operation op;
+  bool empty = false;
+  if (!batch) return WODAN_EINVAL;
+  int status = range_operation(batch->db, from, to, &op, &empty, &error);
+  if (status == 0 && !empty) status = batch_add(batch, &op, &error);
+  return api_result(batch->db, status, &error);
 }
 
 size_t wodan_batch_count(const struct wodan_batch *batch) { return batch ? batch->operations.count : 0; }

@@ -93,7 +93,7 @@ struct run_place {
   bool has_lower, has_upper;       /* of a leaf its own, of a buffered run its node's */
   struct wodan_slice lower, upper; /* keys from lower up to, but not with, upper */
   bool counted;                    /* its node tells: */
-  uint64_t records, deletes;
+  uint64_t records, deletes, ranges;
   uint64_t sequence_max; /* of the checkpoint */
 };
 int check_run(struct check *check, const struct block_ptr *ptr, const struct run_place *place);

@@ -4,7 +4,7 @@
  * (but for the second attempt at a bad one); the index's keys bound each page, so nothing of the page before is kept; a
  * damaged page hides no other; each kind of flaw is reported once a page.
  *
- * Order: header, index, filter, then the pages by the index; what the header says of the whole is compared last, and only
+ * Order: header, range deletes, index, filter, then the pages by the index; what the header says of the whole is compared last, and only
  * when every page could be read.
  *
  * See: format/object_header.h, format/node_header.h, run/filter.h; tests/unit/test_check.c. */
@@ -26,6 +26,7 @@ struct run_check {
   size_t filter_size;
   uint32_t filter_lines;     /* 0: no filter, or none that can be used */
   uint64_t records, deletes; /* seen */
+  bool bare;                 /* it has range deletes only */
   bool whole;                /* every page could be read */
 };
 
@@ -55,14 +56,48 @@ static int read_header(struct run_check *run, bool *usable) {
   *usable = false;
   if (run_reader_open(reader, &check->io, check->superblock.page_size, run->ptr, &failure) < 0)
     return run_failed(run, &failure, FOUND_RUN_HEADER, 0);
-  uint32_t known = 2u + (object_section(&reader->header, SECTION_FILTER) != NULL);
-  if (!reader->pages || reader->header.section_count != known) { /* guard: bounds */
-    run_found(run, FOUND_RUN_SECTIONS, 0, "it has other sections than pages, index and filter");
+  bool ranges = reader->deleted && !run->place->leaf, filter = object_section(&reader->header, SECTION_FILTER);
+  run->bare = ranges && reader->header.record_count == 0;
+  uint32_t known = (run->bare ? 0 : 2u + filter) + ranges;
+  if (!reader->pages != run->bare || reader->header.section_count != known) { /* guard: bounds */
+    run_found(run, FOUND_RUN_SECTIONS, 0, "it has other sections than pages, index, filter and range deletes");
     return 0;
   }
   if (!reader->header.low.size || !reader->header.high.size)
     run_found(run, FOUND_KEY_RANGE, 0, "its header tells none"); /* guard: bounds */
   *usable = true;
+  return 0;
+}
+
+/* The ends of the range deletes against the header, and against the place. */
+static void check_range_bounds(struct run_check *run) {
+  const struct run_place *place = run->place;
+  const struct object_header *header = &run->reader.header;
+  struct ranges ranges = range_list_all(run->reader.ranges);
+  struct wodan_slice from = ranges.at[0].from, to = ranges.at[ranges.count - 1].to;
+  if (key_compare(from, header->low) < 0 || key_compare(to, header->high) > 0)
+    run_found(run, FOUND_KEY_RANGE, run->reader.deleted->offset, "of a range delete"); /* guard: bounds */
+  if ((place->has_lower && key_compare(from, place->lower) < 0) ||
+      (place->has_upper && key_compare(to, place->upper) > 0))
+    run_found(run, FOUND_RUN_RANGE, run->reader.deleted->offset, "in its range deletes"); /* guard: bounds */
+  for (size_t i = 0; i < ranges.count; i++)
+    if (ranges.at[i].sequence > place->sequence_max) { /* guard: bounds */
+      run_found(run, FOUND_RECORD_SEQUENCE, run->reader.deleted->offset, "a range delete");
+      break;
+    }
+}
+
+static int read_ranges(struct run_check *run) {
+  struct wodan_error failure = {.block = WODAN_NO_BLOCK};
+  const char *fault = NULL;
+  if (!run->reader.deleted) return 0;
+  uint64_t offset = run->reader.deleted->offset;
+  if (run_reader_ranges(&run->reader, &fault, &failure) < 0)
+    return run_failed(run, &failure, FOUND_RANGES_DAMAGED, offset);
+  if (fault)
+    run_found(run, FOUND_RANGES_DAMAGED, offset, fault); /* no guard: the reader judges */
+  else
+    check_range_bounds(run);
   return 0;
 }
 
@@ -143,7 +178,7 @@ static int check_keys(struct run_check *run, const struct page *page, uint32_t a
 }
 
 /* What is wrong with a record, a bit each. */
-enum { FLAW_SEQUENCE = 1, FLAW_KIND = 2, FLAW_DELETE = 4, FLAW_SIZE = 8, FLAW_FILTER = 16 };
+enum { FLAW_SEQUENCE = 1, FLAW_KIND = 2, FLAW_DELETE = 4, FLAW_SIZE = 8, FLAW_FILTER = 16, FLAW_HIDDEN = 32 };
 
 static unsigned record_flaws(struct run_check *run, const struct page_record *record, struct wodan_slice key) {
   const struct superblock *sb = &run->check->superblock;
@@ -158,6 +193,10 @@ static unsigned record_flaws(struct run_check *run, const struct page_record *re
   if (run->filter_lines &&
       !filter_may_contain(run->filter, run->filter_lines, checksum(run->check->io.seed, key.data, key.size)))
     flaws |= FLAW_FILTER; /* guard: bounds */
+  struct ranges ranges = range_list_all(run->reader.ranges);
+  size_t i = ranges_find(ranges, key);
+  if (i < ranges.count && key_compare(ranges.at[i].from, key) <= 0 && record->sequence <= ranges.at[i].sequence)
+    flaws |= FLAW_HIDDEN; /* guard: bounds */
   return flaws;
 }
 
@@ -165,11 +204,9 @@ static int check_records(struct run_check *run, const struct page *page, uint64_
   static const struct {
     unsigned flaw;
     enum finding_id id;
-  } NAMES[] = {{FLAW_SEQUENCE, FOUND_RECORD_SEQUENCE},
-               {FLAW_KIND, FOUND_RECORD_KIND},
-               {FLAW_DELETE, FOUND_LEAF_DELETE},
-               {FLAW_SIZE, FOUND_RECORD_SIZE},
-               {FLAW_FILTER, FOUND_FILTER_DENIES}};
+  } NAMES[] = {{FLAW_SEQUENCE, FOUND_RECORD_SEQUENCE}, {FLAW_KIND, FOUND_RECORD_KIND},
+               {FLAW_DELETE, FOUND_LEAF_DELETE},       {FLAW_SIZE, FOUND_RECORD_SIZE},
+               {FLAW_FILTER, FOUND_FILTER_DENIES},     {FLAW_HIDDEN, FOUND_RECORD_HIDDEN}};
   int status = check_buffer_reserve(run->check, &run->check->key, page->size);
   if (status < 0) return status;
   unsigned flaws = 0;
@@ -228,34 +265,50 @@ static int check_pages(struct run_check *run) {
   return status;
 }
 
+/* What the node says of the whole. */
+static void check_counts(struct run_check *run) {
+  const struct run_place *place = run->place;
+  uint64_t ranges = run->reader.ranges ? run->reader.ranges->count : 0;
+  bool ranges_known = !run->reader.deleted || run->reader.ranges;
+  if (!place->counted) return;
+  if (run->records == place->records && run->deletes == place->deletes && (ranges == place->ranges || !ranges_known))
+    return; /* guard: bounds, passes */
+  check_found(run->check, FOUND_RUN_COUNTS, run_block(run, 0), run->ptr->generation,
+              "%s of generation %" PRIu64 ": %" PRIu64 " records with %" PRIu64 " deletes and %" PRIu64
+              " range deletes instead of %" PRIu64 " with %" PRIu64 " and %" PRIu64,
+              place->what, run->ptr->generation, run->records, run->deletes, ranges, place->records, place->deletes,
+              place->ranges); /* no guard: compared above */
+}
+
 /* What the header and the node say of the whole. */
 static int check_totals(struct run_check *run) {
-  const struct run_place *place = run->place;
+  struct ranges ranges = range_list_all(run->reader.ranges);
   if (!run->whole) return 0;
-  if (place->counted && (run->records != place->records || run->deletes != place->deletes))
-    check_found(run->check, FOUND_RUN_COUNTS, run_block(run, 0), run->ptr->generation,
-                "%s of generation %" PRIu64 ": %" PRIu64 " records with %" PRIu64 " deletes instead of %" PRIu64
-                " with %" PRIu64,
-                place->what, run->ptr->generation, run->records, run->deletes, place->records,
-                place->deletes); /* guard: bounds */
+  check_counts(run);
   if (run->records != run->reader.header.record_count)
     check_found(run->check, FOUND_RECORD_COUNT, run_block(run, 0), run->ptr->generation,
                 "%s of generation %" PRIu64 ": %" PRIu64 " instead of %" PRIu64, run->place->what, run->ptr->generation,
                 run->records, run->reader.header.record_count); /* guard: bounds */
-  struct wodan_slice last;
-  int status = key_take(run, &run->reader.index, run->reader.index.count - 1, &run->check->bound, &last);
-  if (status == 0 && run->reader.header.high.size && key_compare(last, run->reader.header.high) != 0)
+  if (run->reader.deleted && !ranges.count) return 0;
+  struct wodan_slice last = {NULL, 0};
+  int status =
+      run->bare ? 0 : key_take(run, &run->reader.index, run->reader.index.count - 1, &run->check->bound, &last);
+  if (status < 0) return status;
+  if (ranges.count && key_compare(ranges.at[ranges.count - 1].to, last) > 0) last = ranges.at[ranges.count - 1].to;
+  if (run->reader.header.high.size && key_compare(last, run->reader.header.high) != 0)
     run_found(run, FOUND_KEY_RANGE, 0, "its last key is not the greatest that it tells"); /* guard: bounds */
-  return status;
+  return 0;
 }
 
 int check_run(struct check *check, const struct block_ptr *ptr, const struct run_place *place) {
   struct run_check run = {.check = check, .ptr = ptr, .place = place, .whole = true};
   bool usable = false;
   int status = read_header(&run, &usable);
-  if (status == 0 && usable) status = read_index(&run, &usable);
-  if (status == 0 && usable) status = read_filter(&run);
-  if (status == 0 && usable) status = check_pages(&run);
+  if (status == 0 && usable) status = read_ranges(&run);
+  bool pages = usable && !run.bare;
+  if (status == 0 && pages) status = read_index(&run, &usable);
+  if (status == 0 && usable && pages) status = read_filter(&run);
+  if (status == 0 && usable && pages) status = check_pages(&run);
   if (status == 0 && usable) status = check_totals(&run);
   run_reader_release(&run.reader);
   if (run.filter) mem_free(&check->mem, run.filter, run.filter_size);

@@ -113,6 +113,7 @@ static int check_runs(const struct tree *tree, const struct node_place *place, c
     run.counted = true;
     run.records = image->runs[i].records;
     run.deletes = image->runs[i].deletes;
+    run.ranges = image->runs[i].ranges;
     if (!tree->previous) tree->check->report->runs++;
     status = check_object(tree->check, &image->runs[i].ptr, &run);
   }

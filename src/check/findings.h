@@ -62,6 +62,8 @@
   X(FILTER_DENIES, 45, WODAN_DAMAGE, WODAN_REPAIR_SAFE, "a filter denies a key that is there: %s")                     \
   X(RUN_RANGE, 46, WODAN_DAMAGE, WODAN_REPAIR_LOSSY, "a buffered run holds a key outside the range of its node: %s")   \
   X(RUN_COUNTS, 47, WODAN_DAMAGE, WODAN_REPAIR_SAFE, "a node tells other counts of a buffered run than it holds: %s")  \
+  X(RANGES_DAMAGED, 48, WODAN_DAMAGE, WODAN_REPAIR_LOSSY, "range deletes of a run cannot be used: %s")                 \
+  X(RECORD_HIDDEN, 49, WODAN_DAMAGE, WODAN_REPAIR_LOSSY, "a record lies in a range that its own run deletes: %s")      \
   /* space */                                                                                                          \
   X(SPACE_OWNED_TWICE, 50, WODAN_DAMAGE, WODAN_REPAIR_LOSSY, "a block is owned twice: %s")                             \
   X(SPACE_OUTSIDE, 51, WODAN_DAMAGE, WODAN_REPAIR_LOSSY, "an object lies beyond the end of the device: %s")            \

@@ -131,6 +131,15 @@ void model_delete(struct model *model, const void *key, size_t key_size) {
   add(model, (struct wodan_slice){key, key_size}, (struct wodan_slice){NULL, 0}, false);
 }
 
+void model_delete_range(struct model *model, const struct wodan_slice *from, const struct wodan_slice *to) {
+  bool exact;
+  for (size_t i = from ? find(model, from->data, from->size, &exact) : 0; i < model->count; i++) {
+    const struct entry *entry = &model->entries[i];
+    if (to && compare(entry->key, entry->size, to->data, to->size) >= 0) break;
+    model_delete(model, entry->key, entry->size); /* the key is known: no entry moves */
+  }
+}
+
 void model_commit(struct model *model) { model->version++; }
 
 size_t model_version(const struct model *model) { return model->version; }

@@ -19,6 +19,8 @@ void model_free(struct model *model);
  * matches the model any more, and a sentence says so. */
 void model_put(struct model *model, const void *key, size_t key_size, const void *value, size_t value_size);
 void model_delete(struct model *model, const void *key, size_t key_size);
+/* All keys from `from` up to, not with, `to`; NULL: from the first, up to the last. */
+void model_delete_range(struct model *model, const struct wodan_slice *from, const struct wodan_slice *to);
 void model_commit(struct model *model);
 /* Number of commits so far. Version 0 is empty. */
 size_t model_version(const struct model *model);

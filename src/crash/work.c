@@ -183,6 +183,17 @@ static bool commit(struct work *work, struct wodan_batch *batch, bool durable, b
   return true;
 }
 
+/* Everything from some key on, or up to it, and that key anew: it is newer than the range. */
+static int erase(struct work *work, struct wodan_batch *batch) {
+  uint8_t key[KEY_MAX];
+  uint32_t number = some_key(work);
+  struct wodan_slice k = {key, make_key(number, key)};
+  bool above = (work->newest + work->seed) % 2;
+  model_delete_range(work->model, above ? &k : NULL, above ? NULL : &k);
+  int status = wodan_batch_delete_range(batch, above ? &k : NULL, above ? NULL : &k);
+  return status ? status : add(work, batch, number, true);
+}
+
 static int collect(struct work *work, struct wodan_batch *batch, char letter, uint32_t number) {
   int status = 0;
   switch (letter) {
@@ -190,6 +201,8 @@ static int collect(struct work *work, struct wodan_batch *batch, char letter, ui
     return add(work, batch, some_key(work), true);
   case WORK_DELETE:
     return add(work, batch, some_key(work), false);
+  case WORK_ERASE:
+    return erase(work, batch);
   case WORK_EMPTY:
     return add(work, batch, number, false);
   case WORK_BATCH:

@@ -26,6 +26,7 @@ extern const unsigned work_geometry_count;
   X('s', SYNC, 3)      /* a durable commit of all that is pending */                                                   \
   X('c', CHECKPOINT, 2)                                                                                                \
   X('r', REOPEN, 1)  /* close and open */                                                                              \
+  X('e', ERASE, 2)   /* one range delete over the lower or upper half of the keys, and a put into it */                \
   X('D', DURABLE, 3) /* a durable put of a new key */                                                                  \
   X('b', BATCH, 2)   /* three puts and a delete, all or nothing */                                                     \
   X('f', FILL, 2)    /* twelve puts */                                                                                 \
@@ -38,7 +39,7 @@ enum work_operation {
   WORK_OPERATIONS(WORK_ENUM)
 #undef WORK_ENUM
 };
-enum { WORK_SYSTEMATIC = 6, WORK_LENGTH_MAX = 24 };
+enum { WORK_SYSTEMATIC = 7, WORK_LENGTH_MAX = 24 };
 
 /* Sequence number `index` of so many operations, in letters; false: there are not so many. */
 bool work_sequence(unsigned length, uint64_t index, char letters[WORK_LENGTH_MAX + 1]);

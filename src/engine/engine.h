@@ -42,6 +42,7 @@ struct table_slot {
 struct drain {
   struct iterator *it; /* NULL: none under way */
   struct run_pieces pieces;
+  struct range_buffer ranges; /* what it deletes besides */
   struct tally tally;
   uint64_t left; /* bytes of records */
 };
@@ -56,7 +57,7 @@ enum reading {
 };
 
 struct engine_counters {
-  _Atomic uint64_t puts, deletes, batches, syncs, checkpoints, user_bytes_written;
+  _Atomic uint64_t puts, deletes, range_deletes, batches, syncs, checkpoints, user_bytes_written;
   _Atomic uint64_t run_bytes, leaf_bytes, node_bytes;
   struct run_counters pages;
   _Atomic uint64_t put_delays[WODAN_DELAY_BUCKETS], put_delay_max, put_work_max;
@@ -163,7 +164,8 @@ struct operations {
   size_t payload;      /* key and value bytes, table id included */
   uint64_t encoded;    /* sum of record_encoded_size */
   uint64_t user_bytes; /* key and value bytes as the user counts them */
-  bool deletes_only;
+  size_t ranges;       /* range deletes among them */
+  bool deletes_only;   /* those too */
 };
 enum { OPERATION_HEADER = 9 };
 /* Next operation at *at; false at the end. */

@@ -79,7 +79,18 @@ static void drain_abandon(struct wodan_db *db) {
   run_pieces_release(&db->drain.pieces, false);
   tally_release(&db->drain.tally);
   iterator_close(db->drain.it);
+  range_buffer_release(&db->mem, &db->drain.ranges);
   db->drain = (struct drain){0};
+}
+
+/* All its range deletes at once: they stand in the skeleton afterwards, which is planned for. */
+static int drain_ranges(struct wodan_db *db, const struct memtable *table, struct wodan_error *error) {
+  struct key_span all = {{NULL, 0}, {NULL, 0}};
+  if (!memtable_ranges(table, &db->mem, &db->drain.ranges)) return status_nomem(error);
+  struct ranges ranges = range_buffer_all(&db->drain.ranges);
+  run_pieces_delete(&db->drain.pieces, ranges);
+  tally_delete(&db->drain.tally, &all, ranges);
+  return 0;
 }
 
 static int drain_start(struct wodan_db *db, struct memtable *table, struct wodan_error *error) {
@@ -90,7 +101,8 @@ static int drain_start(struct wodan_db *db, struct memtable *table, struct wodan
   if (!db->drain.it) return status_nomem(error);
   run_pieces_begin(&db->drain.pieces, &db->env, &db->generation, memtable_bytes(table), 0);
   tally_begin(&db->drain.tally, db->node);
-  return iterator_first(db->drain.it, error);
+  if (memtable_has_ranges(table)) status = drain_ranges(db, table, error);
+  return status == 0 ? iterator_first(db->drain.it, error) : status;
 }
 
 /* All of it is written: the root's newest run. */

@@ -240,9 +240,18 @@ int engine_free_tables(struct wodan_db *db, struct wodan_error *error) {
   return status;
 }
 
+/* Range deletes stand in the skeleton from their drain to their end: each may become two, cut by another. Those in memory have
+ * to fit there too. */
+static uint64_t ranges_memory(const struct wodan_db *db, const struct operations *operations) {
+  uint64_t bytes = memtable_ranges_bytes(db->active.table) + (operations->ranges ? operations->payload : 0);
+  if (db->frozen.table && !db->frozen_drained) bytes += memtable_ranges_bytes(db->frozen.table);
+  return 2 * bytes + 2 * sizeof(struct range_delete) * operations->ranges;
+}
+
 int engine_room_in_memory(struct wodan_db *db, const struct operations *operations, struct wodan_error *error) {
   uint64_t limit = db->skeleton_mem.limit, used = mem_used(&db->skeleton_mem);
-  if (!operations->deletes_only && used > limit - limit / 8) {
+  uint64_t ranges = operations->ranges ? ranges_memory(db, operations) : 0;
+  if ((!operations->deletes_only && used > limit - limit / 8) || (ranges && used + ranges > limit - limit / 16)) {
     int status = pinned(db, used, "the tree", error);
     if (status < 0) return status;
     return status_set(error, WODAN_EBUDGET, 0, WODAN_NO_BLOCK,

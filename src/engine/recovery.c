@@ -104,6 +104,7 @@ static int apply(void *context, const struct record *record, uint64_t block, str
                           (unsigned long long)record->sequence, record->key.size,
                           record->value.size); /* guard: bounds */
   int status = memtable_reserve(db->active.table, 1, record->key.size + record->value.size, error);
+  if (status == 0) status = memtable_reserve_ranges(db->active.table, record->kind == RECORD_DELETE_RANGE, error);
   if (status < 0) return status;
   memtable_insert(db->active.table, record);
   if (db->active.first_block == 0) db->active.first_block = block;

@@ -86,6 +86,7 @@ void engine_stats(struct wodan_db *db, struct wodan_stats *stats) {
   stats->gets_found = stats->gets - misses;
   stats->puts = get(&c->puts);
   stats->deletes = get(&c->deletes);
+  stats->range_deletes = get(&c->range_deletes);
   stats->batches = get(&c->batches);
   stats->syncs = get(&c->syncs);
   stats->checkpoints = get(&c->checkpoints);

@@ -65,6 +65,12 @@ bool operations_next(const struct operations *operations, size_t *at, struct rec
 
 uint64_t engine_batch_max(const struct wodan_db *db) { return db->superblock.memtable_size / 2; }
 
+/* Nothing in the range is visible from its sequence on: cursors need not step over what is still in memory. */
+static void gap_from(struct wodan_db *db, const struct record *record) {
+  struct gap_range range = {.lower = record->key, .upper = record->value};
+  gaps_add(db->gaps, &range, record->sequence, false);
+}
+
 /* Caller holds write and state exclusively; the memtable has room. */
 static void insert_all(struct wodan_db *db, const struct operations *operations) {
   struct record record;
@@ -75,13 +81,15 @@ static void insert_all(struct wodan_db *db, const struct operations *operations)
     memtable_insert(slot->table, &record);
     if (slot->pending_count++ == 0) slot->pending_first = sequence;
     slot->pending_bytes += journal_operation_size(record.key.size, record.value.size);
+    if (record.kind == RECORD_DELETE_RANGE) gap_from(db, &record);
     if (record.kind != RECORD_PUT) continue;
     gaps_put(db->gaps, record.key); /* no view can have this sequence yet */
     puts++;
   }
   atomic_store_explicit(&db->sequence, sequence, memory_order_release);
   count(&db->counters.puts, puts);
-  count(&db->counters.deletes, operations->count - puts);
+  count(&db->counters.deletes, operations->count - operations->ranges - puts);
+  count(&db->counters.range_deletes, operations->ranges);
 }
 
 /* Everything into the tree and durable. Caller holds write, which is let go of meanwhile. */
@@ -108,6 +116,7 @@ static int insert(struct wodan_db *db, const struct operations *operations, bool
   uint64_t refused = mem_refused(&db->tables_mem);
   striped_write(&db->state);
   int status = memtable_reserve(db->active.table, operations->count, operations->payload, error);
+  if (status == 0) status = memtable_reserve_ranges(db->active.table, operations->ranges, error);
   if (status == 0) insert_all(db, operations);
   striped_write_leave(&db->state);
   *again = status == WODAN_ENOMEM && mem_refused(&db->tables_mem) != refused;

@@ -14,6 +14,7 @@
 #include <string.h>
 #include "base/wire.h"
 #include "codec/checksum.h"
+#include "format/range.h"
 #include "format/record.h"
 
 static const uint8_t MAGIC[4] = {'W', 'J', 'N', 'L'};
@@ -108,7 +109,7 @@ uint64_t journal_operation_size(size_t key_size, size_t value_size) {
 }
 
 void journal_operation_encode(struct wire_writer *w, const struct journal_operation *operation) {
-  assert(operation->kind == RECORD_PUT || (operation->kind == RECORD_DELETE && operation->value.size == 0));
+  assert(operation->kind != RECORD_DELETE || operation->value.size == 0);
   assert(operation->key.size >= 1);
   wire_put_u8(w, operation->kind);
   wire_put_varint(w, operation->key.size);
@@ -128,7 +129,10 @@ bool journal_operation_decode(struct wire_reader *r, struct journal_operation *o
   operation->kind = wire_get_u8(r);
   operation->key = slice_decode(r);
   operation->value = slice_decode(r);
-  if (operation->kind > RECORD_DELETE || operation->key.size == 0) r->failed = true; /* guard: bounds */
-  if (operation->kind == RECORD_DELETE && operation->value.size) r->failed = true;   /* guard: bounds */
-  return !r->failed;                                                                 /* guard: bounds */
+  bool ranged = operation->kind == RECORD_DELETE_RANGE;
+  if (operation->kind > RECORD_DELETE && !ranged) r->failed = true;                /* guard: bounds */
+  if (operation->key.size == 0) r->failed = true;                                  /* guard: bounds */
+  if (operation->kind == RECORD_DELETE && operation->value.size) r->failed = true; /* guard: bounds */
+  if (ranged && !range_sound(operation->key, operation->value)) r->failed = true;  /* guard: bounds */
+  return !r->failed;                                                               /* guard: bounds */
 }

@@ -23,7 +23,7 @@
  * Record payload: the fragments' payloads joined are one journal record, the unit of atomicity:
  *   u64 first sequence, u64 last sequence (>= first), then last-first+1 operations, each:
  *   u8 kind (record kinds of record.h), varint key length (>= 1), key, varint value length, value (a delete: length
- *   0, no value). */
+ *   0, no value; a range delete: the key where the range ends, range.h). */
 #ifndef FORMAT_JOURNAL_BLOCK_H
 #define FORMAT_JOURNAL_BLOCK_H
 

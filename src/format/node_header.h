@@ -9,8 +9,9 @@
  *   pointer                 block_ptr.h, to a run (the leaf) or to a node
  * SECTION_RUNS: varint count, then per run, newest (greatest generation) first:
  *   pointer                 block_ptr.h
- *   varint record count     of the run, >= 1
+ *   varint record count     of the run; 0 only when there are range deletes
  *   varint delete count     deletes among them
+ *   varint range count      range deletes (range.h)
  * Every pointer's generation is below the node's own; runs are distinct.
  *
  * SECTION_INDEX of a run is one page (page.h) with a record per data page: key = the data page's last key, kind put,

@@ -35,7 +35,7 @@ enum section_tag {
   SECTION_INDEX = 2,            /* run: one page (page.h): page's last key -> index entry */
   SECTION_FILTER = 3,           /* run, optional: blocked Bloom filter (run/filter.h) */
   SECTION_BLOBS = 4,            /* run: place of the blob list; none yet */
-  SECTION_RANGE_TOMBSTONES = 5, /* run: place of the range tombstones; none yet */
+  SECTION_RANGE_TOMBSTONES = 5, /* run, optional: ranges that are deleted (range.h) */
   SECTION_LEAVES = 6,           /* bottom node: one page: leaf's pivot -> branch entry (node_header.h) */
   SECTION_RUNS = 7,             /* node: list of buffered runs, newest first (node_header.h) */
   SECTION_CHILDREN = 8,         /* inner node: one page: child's pivot -> branch entry (node_header.h) */

@@ -7,7 +7,9 @@
 #include <string.h>
 #include <wodan/types.h>
 
-enum record_kind { RECORD_PUT = 0, RECORD_DELETE = 1 }; /* 2..7 reserved: blob and others */
+/* A range delete stands in journals and memtables only, never in a page: its value is the key where the range ends. 2 and
+ * 4..7 are reserved. */
+enum record_kind { RECORD_PUT = 0, RECORD_DELETE = 1, RECORD_DELETE_RANGE = 3 };
 enum { TABLE_DEFAULT = 1, TABLE_ID_SIZE = 1 };
 enum { TREE_KEY_MAX = 16384 / 8 + TABLE_ID_SIZE }; /* bytes; in volumes with the largest pages */
 
@@ -15,7 +17,7 @@ struct record {
   struct wodan_slice key;
   uint64_t sequence;
   uint8_t kind;
-  struct wodan_slice value; /* empty for a delete */
+  struct wodan_slice value; /* empty for a delete; where a range delete ends */
 };
 
 /* Unsigned bytes, a prefix before its extension: <0, 0, >0. */

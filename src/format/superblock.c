@@ -203,8 +203,12 @@ int superblock_decode(const uint8_t in[SUPERBLOCK_SIZE], struct superblock *sb, 
                       (unsigned)sb->version, FORMAT_VERSION); /* guard: bounds */
   if (sb->incompat & ~(uint64_t)FEATURES_KNOWN)
     return status_set(error, WODAN_EVERSION, 0, 0, "the image uses unknown features (incompat flags 0x%" PRIx64 ")",
-                      sb->incompat & ~(uint64_t)FEATURES_KNOWN);                          /* guard: bounds */
-  if (!zeros) return status_corrupt(error, 0, "superblock: reserved bytes are not zero"); /* guard: bounds */
+                      sb->incompat & ~(uint64_t)FEATURES_KNOWN); /* guard: bounds */
+  if (!(sb->incompat & FEATURE_RANGES))
+    return status_set(
+        error, WODAN_EVERSION, 0, 0,
+        "the image was made by an earlier version: its nodes do not count range deletes"); /* guard: bounds */
+  if (!zeros) return status_corrupt(error, 0, "superblock: reserved bytes are not zero");  /* guard: bounds */
   if ((sb->compression != COMPRESSION_OFF) != ((sb->incompat & FEATURE_LZ4) != 0))
     return status_corrupt(error, 0, "superblock: compression %u does not agree with the incompat flags",
                           (unsigned)sb->compression); /* guard: bounds */
@@ -262,7 +266,7 @@ int superblock_plan(const struct superblock_wish *wish, struct superblock *sb, s
   sb->node_leaves = wish->node_leaves ? wish->node_leaves : node_leaves_usual(sb);
   sb->node_children = wish->node_children ? wish->node_children : NODE_CHILDREN_USUAL;
   sb->compression = wish->compression;
-  sb->incompat = sb->compression != COMPRESSION_OFF ? FEATURE_LZ4 : 0;
+  sb->incompat = FEATURE_RANGES | (sb->compression != COMPRESSION_OFF ? FEATURE_LZ4 : 0);
   /* An oversized wish for a leaf may wrap here: geometry_check refuses the leaf before it looks at the step. */
   sb->step_size =
       (uint32_t)clamp_u64(volume / 64, step_size_min(sb->leaf_size), max_u64(MIB, step_size_min(sb->leaf_size)));

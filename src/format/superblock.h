@@ -10,7 +10,7 @@
  *       20    4 block_size, bytes, power of two 512..1 MiB
  *       24    8 compat flags      unknown bits: ignored
  *       32    8 read-only flags   unknown bits: open for reading only
- *       40    8 incompat flags    unknown bits: refused
+ *       40    8 incompat flags    unknown bits: refused, and so is a volume without flag 4
  *       48   16 fsid, random
  *       64    4 sector, bytes, power of two 64..65536, <= block_size
  *       68    4 journal_block_size, bytes, power of two, >= sector, 4096..65536 (512.. in a volume below 1 MiB)
@@ -48,8 +48,9 @@ struct superblock {
   uint32_t compression; /* enum compression */
 };
 
-/* Incompat flags. FEATURE_LZ4: index entries may name compressed pages. */
-enum { FEATURE_LZ4 = 1, FEATURES_KNOWN = FEATURE_LZ4 };
+/* Incompat flags. FEATURE_LZ4: index entries may name compressed pages. FEATURE_RANGES: there may be range deletes, and run
+ * lists of nodes count them; every volume has it. */
+enum { FEATURE_LZ4 = 1, FEATURE_RANGES = 4, FEATURES_KNOWN = FEATURE_LZ4 | FEATURE_RANGES };
 
 void superblock_encode(const struct superblock *sb, uint8_t out[SUPERBLOCK_SIZE]);
 /* WODAN_EFORMAT (no magic), WODAN_ECORRUPT (checksum), WODAN_EVERSION (version or incompat flags), WODAN_ECORRUPT (a

@@ -158,6 +158,13 @@ void checkpoint_record_to_text(struct text_sink *sink, const uint8_t *bytes, siz
 
 /* ---- journal block ---------------------------------------------------------------------------------------------- */
 
+/* Where a range ends, or a value. */
+static const char *second_text(char out[TEXT_KEY_MAX], const struct journal_operation *operation) {
+  if (operation->kind != RECORD_DELETE_RANGE)
+    return text_bytes(out, TEXT_KEY_MAX, operation->value.data, operation->value.size);
+  return operation->value.size == TABLE_ID_SIZE ? "the end" : text_tree_key(out, TEXT_KEY_MAX, operation->value);
+}
+
 static void operations_to_text(struct text_sink *sink, const uint8_t *bytes, size_t offset, size_t size, bool whole) {
   struct wire_reader r = wire_reader(bytes, offset + size);
   r.at = offset;
@@ -173,10 +180,11 @@ static void operations_to_text(struct text_sink *sink, const uint8_t *bytes, siz
       text_put(sink, from, 0, whole ? "malformed" : NULL, "operation", "goes on in the next fragment");
       break;
     }
-    text_put(sink, from, r.at - from, operation.kind > RECORD_DELETE ? "of an unknown kind" : NULL,
-             operation.kind == RECORD_DELETE ? "delete" : "put", "%" PRIu64 " %s = %s", sequence,
-             text_tree_key(key, sizeof key, operation.key),
-             text_bytes(value, sizeof value, operation.value.data, operation.value.size));
+    static const char *const NAMES[] = {
+        [RECORD_PUT] = "put", [RECORD_DELETE] = "delete", [RECORD_DELETE_RANGE] = "delete range"};
+    text_put(sink, from, r.at - from, NULL, NAMES[operation.kind],
+             operation.kind == RECORD_DELETE_RANGE ? "%" PRIu64 " from %s up to %s" : "%" PRIu64 " %s = %s", sequence,
+             text_tree_key(key, sizeof key, operation.key), second_text(value, &operation));
   }
   sink->depth--;
 }

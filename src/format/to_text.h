@@ -6,6 +6,7 @@
 
 #include <stdarg.h>
 #include "format/block_ptr.h"
+#include "format/range.h"
 #include "format/superblock.h"
 
 struct text_field {
@@ -45,6 +46,9 @@ enum text_page { TEXT_RECORDS, TEXT_INDEX, TEXT_BRANCHES };
 void page_to_text(struct text_sink *sink, const uint8_t *bytes, size_t size, enum text_page kind,
                   const struct text_volume *volume);
 void run_list_to_text(struct text_sink *sink, const uint8_t *bytes, size_t size, const struct text_volume *volume);
+/* limits: what its ranges must not exceed. */
+void range_section_to_text(struct text_sink *sink, const uint8_t *bytes, size_t size,
+                           const struct range_limits *limits);
 
 /* One field; problem NULL: none. */
 void text_put(struct text_sink *sink, size_t offset, size_t size, const char *problem, const char *name,

@@ -268,16 +268,43 @@ void run_list_to_text(struct text_sink *sink, const uint8_t *bytes, size_t size,
     char text[400];
     size_t from = r.at;
     bool good = block_ptr_decode(&r, &volume->bounds, &ptr) && ptr.generation;
-    uint64_t records = wire_get_varint(&r), deletes = wire_get_varint(&r);
+    uint64_t records = wire_get_varint(&r), deletes = wire_get_varint(&r), ranges = wire_get_varint(&r);
     if (!good || r.failed) {
       text_put(sink, from, 0, "malformed, or outside the data area", "run", "%" PRIu64 " of %" PRIu64, i, count);
       break;
     }
     pointer_text(text, &ptr);
-    text_put(sink, from, r.at - from, records && deletes <= records ? NULL : "counts cannot be", "run",
-             "%" PRIu64 " records, %" PRIu64 " deletes, %s", records, deletes, text);
+    text_put(sink, from, r.at - from, (records || ranges) && deletes <= records ? NULL : "counts cannot be", "run",
+             "%" PRIu64 " records, %" PRIu64 " deletes, %" PRIu64 " range deletes, %s", records, deletes, ranges, text);
   }
   sink->depth--;
   if (!r.failed && !sink->status && r.at != size)
     text_put(sink, r.at, size - r.at, "behind the list's end", "rest", "%zu bytes", size - r.at);
+}
+
+/* ---- range deletes ---------------------------------------------------------------------------------------------- */
+
+void range_section_to_text(struct text_sink *sink, const uint8_t *bytes, size_t size,
+                           const struct range_limits *limits) {
+  struct wire_reader r = wire_reader(bytes, size);
+  char from_text[TEXT_KEY_MAX], to_text[TEXT_KEY_MAX];
+  struct range_delete range;
+  uint64_t count = wire_get_varint(&r), found;
+  if (text_ended(sink, &r, "count")) return;
+  text_put(sink, 0, r.at, NULL, "count", "%" PRIu64 " range deletes", count);
+  sink->depth++;
+  for (uint64_t i = 0; i < count && !sink->status; i++) {
+    size_t from = r.at;
+    if (!range_decode(&r, &range)) {
+      text_put(sink, from, 0, "malformed: it ends behind the section", "range", "%" PRIu64 " of %" PRIu64, i, count);
+      break;
+    }
+    bool open = range.to.size == TABLE_ID_SIZE;
+    text_put(sink, from, r.at - from, NULL, "range", "%" PRIu64 " from %s up to %s", range.sequence,
+             text_tree_key(from_text, sizeof from_text, range.from),
+             open ? "the end" : text_tree_key(to_text, sizeof to_text, range.to));
+  }
+  sink->depth--;
+  const char *fault = sink->problems || sink->status ? NULL : range_section_fault(bytes, size, limits, &found);
+  if (fault) text_put(sink, 0, 0, fault, "ranges", "they cannot be");
 }

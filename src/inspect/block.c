@@ -283,6 +283,19 @@ static int read_section(struct look *look, const struct section *section, const 
   return 0;
 }
 
+static int show_ranges(struct look *look, const struct section *section, struct wodan_error *error) {
+  struct range_limits limits = {look->inspect->superblock.page_size / 8 + TABLE_ID_SIZE, look->header.sequence_max};
+  uint8_t *bytes;
+  int status = read_section(look, section, "range deletes", &bytes, error);
+  if (status || !bytes) return status;
+  struct text_sink sink = sink_of(look, 2);
+  sink.status = heading(look, 1, "range deletes", "");
+  range_section_to_text(&sink, bytes, (size_t)section->length, &limits);
+  status = shown(look, &sink, "range deletes");
+  mem_free(&look->inspect->mem, bytes, (size_t)section->length);
+  return status;
+}
+
 /* kind: of a page; -1: a run list. */
 static int show_section(struct look *look, const struct section *section, const char *name, int kind,
                         struct wodan_error *error) {
@@ -435,6 +448,7 @@ static int show_run(struct look *look, struct wodan_error *error) {
   const struct object_header *header = &look->header;
   const struct section *pages = object_section(header, SECTION_PAGES), *index = object_section(header, SECTION_INDEX);
   const struct section *filter = object_section(header, SECTION_FILTER);
+  const struct section *ranges = object_section(header, SECTION_RANGE_TOMBSTONES);
   uint8_t *bytes = NULL;
   int status = 0;
   if (index) status = read_section(look, index, "index", &bytes, error);
@@ -446,6 +460,8 @@ static int show_run(struct look *look, struct wodan_error *error) {
     status = show_section(look, index, "index", TEXT_INDEX, error);
   if (status == 0 && filter && in_block(look, filter->offset, filter->length))
     status = show_filter(look, filter, error);
+  if (status == 0 && ranges && in_block(look, ranges->offset, ranges->length))
+    status = show_ranges(look, ranges, error);
   return status;
 }
 

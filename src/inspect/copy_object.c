@@ -12,6 +12,7 @@
 #include "base/wire.h"
 #include "codec/checksum.h"
 #include "codec/stretch.h"
+#include "format/range.h"
 #include "inspect/copy_private.h"
 #include "run/filter.h"
 #include "run/run_reader.h"
@@ -222,11 +223,42 @@ static int copy_index(struct object_copy *object) {
   return status == 0 ? put_section(object, index, reader->index_bytes) : status;
 }
 
+/* The keys of range deletes. What does not decode is none in the copy either. */
+static void change_ranges(struct copy *copy, uint8_t *bytes, size_t size) {
+  struct wire_reader r = wire_reader(bytes, size);
+  struct range_delete range;
+  uint64_t count = wire_get_varint(&r), i = 0;
+  for (; i < count && !r.failed && range_decode(&r, &range); i++) {
+    struct scramble_at from = {0}, to = {0};
+    copy_key(copy, &from, place_in(bytes, range.from), range.from.size);
+    copy_key(copy, &to, place_in(bytes, range.to), range.to.size);
+  }
+  bool good = !r.failed && i == count && r.at == size;
+  if (!copy->collecting && !good) memset(bytes + r.at, 0xff, size - r.at);
+}
+
+static int copy_ranges(struct object_copy *object, struct section *section) {
+  uint8_t *bytes;
+  int status = read_section(object, section, &bytes);
+  if (status < 0 || !bytes) return status;
+  change_ranges(object->copy, bytes, (size_t)section->length);
+  status = put_section(object, section, bytes);
+  mem_free(&object->copy->inspect->mem, bytes, section->length);
+  return status;
+}
+
 static int copy_run(struct object_copy *object) {
   struct copy *copy = object->copy;
-  struct section *filter = section_of(object, SECTION_FILTER);
-  if (!object->reader.pages || object->reader.header.section_count != 2u + (filter != NULL)) return 0;
-  uint32_t lines = filter ? filter_lines(object->reader.header.record_count) : 0;
+  struct section *filter = section_of(object, SECTION_FILTER), *ranges = section_of(object, SECTION_RANGE_TOMBSTONES);
+  const struct object_header *header = &object->reader.header;
+  bool bare = ranges && header->record_count == 0;
+  uint32_t known = (bare ? 0 : 2u + (filter != NULL)) + (ranges != NULL);
+  if (!object->reader.pages != bare || header->section_count != known) return 0;
+  if (ranges) {
+    int failed = copy_ranges(object, ranges);
+    if (failed < 0) return failed;
+  }
+  uint32_t lines = filter ? filter_lines(header->record_count) : 0;
   int status = 0;
   if (lines && filter->length == (uint64_t)lines * FILTER_LINE_SIZE)
     status = read_section(object, filter, &object->old_filter);
@@ -235,7 +267,7 @@ static int copy_run(struct object_copy *object) {
     object->new_filter = mem_zalloc(&copy->inspect->mem, filter->length);
     if (!object->new_filter) status = status_nomem(copy->error);
   }
-  if (status == 0) status = copy_index(object);
+  if (status == 0 && !bare) status = copy_index(object);
   if (status == 0 && object->new_filter) status = put_section(object, filter, object->new_filter);
   if (object->old_filter) mem_free(&copy->inspect->mem, object->old_filter, filter->length);
   if (object->new_filter) mem_free(&copy->inspect->mem, object->new_filter, filter->length);
@@ -277,8 +309,7 @@ static void change_list(struct copy *copy, uint8_t *bytes, size_t size) {
   bool good = !r.failed && !copy->collecting;
   for (uint64_t i = 0; i < count && good; i++) {
     good = change_pointer(copy, &r);
-    wire_get_varint(&r); /* records and deletes */
-    wire_get_varint(&r);
+    for (int n = 0; n < 3; n++) wire_get_varint(&r); /* records, deletes, range deletes */
     good = good && !r.failed;
   }
   if (!copy->collecting && (!good || r.at != size)) memset(bytes + r.at, 0xff, size - r.at); /* no list either */

@@ -28,6 +28,7 @@ struct operations {
   uint64_t left;  /* bytes of it */
   uint64_t value; /* a varint so far, */
   unsigned shift; /* and its next group */
+  bool ranged;    /* the value is a key too: where a range delete ends */
   struct scramble_at key;
 };
 
@@ -61,7 +62,8 @@ static void operation_byte(struct copy *copy, struct operations *ops, uint8_t *b
     if (--ops->left == 0) ops->next = OP_KIND;
     break;
   case OP_KIND:
-    ops->next = *byte > RECORD_DELETE ? OP_LOST : OP_KEY_SIZE;
+    ops->ranged = *byte == RECORD_DELETE_RANGE;
+    ops->next = *byte > RECORD_DELETE && !ops->ranged ? OP_LOST : OP_KEY_SIZE;
     break;
   case OP_KEY_SIZE:
     if (!varint_byte(ops, *byte) || ops->next == OP_LOST) break;
@@ -75,9 +77,13 @@ static void operation_byte(struct copy *copy, struct operations *ops, uint8_t *b
   case OP_VALUE_SIZE:
     if (!varint_byte(ops, *byte) || ops->next == OP_LOST) break;
     ops->next = ops->left ? OP_VALUE : OP_KIND;
+    ops->key = (struct scramble_at){0};
     break;
   case OP_VALUE:
-    *byte = 0;
+    if (ops->ranged)
+      copy_key(copy, &ops->key, byte, 1);
+    else
+      *byte = 0;
     if (--ops->left == 0) ops->next = OP_KIND;
     break;
   case OP_LOST:

@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include "codec/checksum.h"
+#include "format/range.h"
 #include "format/stored_page.h"
 #include "inspect/inspect_private.h"
 #include "run/filter.h"
@@ -38,25 +39,32 @@ static int tell(struct path *path, struct wodan_path_step *step) {
   return path->step(path->context, step);
 }
 
+/* The operation concerns the key. */
+static bool concerns(const struct path *path, const struct record *record) {
+  if (record->kind != RECORD_DELETE_RANGE) return key_compare(record->key, path->key) == 0;
+  return key_compare(record->key, path->key) <= 0 && key_compare(path->key, record->value) < 0;
+}
+
 /* ---- journal ---------------------------------------------------------------------------------------------------- */
 
 static int look_ahead(void *context, const struct record *record, uint64_t block, struct wodan_error *error) {
   struct path *path = context;
   (void)block, (void)error;
-  if (key_compare(record->key, path->key) == 0) path->newest = record->sequence;
+  if (concerns(path, record)) path->newest = record->sequence;
   return 0;
 }
 
 static int journal_step(void *context, const struct record *record, uint64_t block, struct wodan_error *error) {
   struct path *path = context;
   (void)error;
-  if (key_compare(record->key, path->key) != 0) return 0;
+  if (!concerns(path, record)) return 0;
   uint64_t ring = superblock_ring_blocks(&path->inspect->superblock);
   struct wodan_path_step step = {.probe = WODAN_PROBE_FOUND,
                                  .in_journal = 1,
                                  .block = inspect_ring_place(path->inspect, block % ring),
                                  .page_block = WODAN_NO_BLOCK,
-                                 .deleted = record->kind == RECORD_DELETE,
+                                 .deleted = record->kind != RECORD_PUT,
+                                 .ranged = record->kind == RECORD_DELETE_RANGE,
                                  .sequence = record->sequence,
                                  .value = record->value};
   return tell(path, &step);
@@ -81,8 +89,8 @@ struct probe {
   const struct block_ptr *ptr;
   struct wodan_path_step *step;
   struct object_header header;
-  uint8_t *header_bytes, *index, *filter, *page, *stored;
-  uint64_t index_size, filter_size, page_size, stored_size;
+  uint8_t *header_bytes, *index, *filter, *ranges, *page, *stored;
+  uint64_t index_size, filter_size, ranges_size, page_size, stored_size;
 };
 
 static void probe_release(struct probe *probe) {
@@ -90,6 +98,7 @@ static void probe_release(struct probe *probe) {
   if (probe->header_bytes) mem_free(mem, probe->header_bytes, probe->ptr->header_length);
   if (probe->index) mem_free(mem, probe->index, (size_t)probe->index_size);
   if (probe->filter) mem_free(mem, probe->filter, (size_t)probe->filter_size);
+  if (probe->ranges) mem_free(mem, probe->ranges, (size_t)probe->ranges_size);
   if (probe->page) mem_free(mem, probe->page, (size_t)probe->page_size);
   if (probe->stored) mem_free(mem, probe->stored, (size_t)probe->stored_size);
 }
@@ -125,7 +134,8 @@ static int probe_index(struct probe *probe, struct index_entry *entry, bool *out
   const struct section *pages = object_section(&probe->header, SECTION_PAGES);
   const struct section *index = object_section(&probe->header, SECTION_INDEX);
   bool exact;
-  *outside = false;
+  *outside = !pages && !index && probe->header.record_count == 0; /* it has range deletes only */
+  if (*outside) return 0;
   if (!pages || !index) return malformed(probe, "it has no pages or no index", failure); /* guard: bounds */
   int status = block_io_read_section(io, probe->ptr, index, &probe->index, failure);
   if (status < 0) return status;
@@ -186,6 +196,31 @@ static int probe_page(struct probe *probe, const struct index_entry *entry, stru
   return 0;
 }
 
+/* Whether a range delete of the run, which does not have the key, hides what is older. */
+static int probe_ranges(struct probe *probe, struct wodan_error *failure) {
+  struct wodan_inspect *inspect = probe->path->inspect;
+  const struct range_limits limits = {inspect->superblock.page_size / 8 + TABLE_ID_SIZE, probe->header.sequence_max};
+  const struct section *section = object_section(&probe->header, SECTION_RANGE_TOMBSTONES);
+  uint64_t count;
+  if (!section || probe->step->probe == WODAN_PROBE_FOUND) return 0;
+  int status = block_io_read_section(&inspect->io, probe->ptr, section, &probe->ranges, failure);
+  if (status < 0) return status;
+  probe->ranges_size = section->length;
+  const char *fault = range_section_fault(probe->ranges, (size_t)section->length, &limits, &count);
+  if (fault) return malformed(probe, fault, failure); /* guard: bounds */
+  struct wire_reader r = wire_reader(probe->ranges, (size_t)section->length);
+  struct range_delete range;
+  wire_get_varint(&r);
+  while (count-- > 0 && range_decode(&r, &range)) {
+    struct key_span span = {range.from, range.to};
+    if (!span_holds(&span, probe->path->key)) continue;
+    probe->step->probe = WODAN_PROBE_FOUND;
+    probe->step->deleted = probe->step->ranged = 1;
+    probe->step->sequence = range.sequence;
+  }
+  return 0;
+}
+
 static int probe_run(struct path *path, const struct block_ptr *ptr, struct wodan_path_step *step,
                      struct wodan_error *error) {
   struct probe probe = {.path = path, .ptr = ptr, .step = step};
@@ -197,6 +232,7 @@ static int probe_run(struct path *path, const struct block_ptr *ptr, struct woda
   if (status == 0 && !denied) status = probe_index(&probe, &entry, &outside, &failure);
   if (outside) step->probe = WODAN_PROBE_OUTSIDE;
   if (status == 0 && !denied && !outside) status = probe_page(&probe, &entry, &failure);
+  if (status == 0) status = probe_ranges(&probe, &failure);
   if (status < 0) {
     step->probe = WODAN_PROBE_DAMAGED;
     status = inspect_failed(path->inspect, &failure, ptr->extents[0].first, ptr->generation);

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include "base/status.h"
 #include "format/page.h"
+#include "format/range.h"
 
 struct iterator;
 
@@ -31,12 +32,16 @@ struct iterator_ops {
   bool (*stretch)(struct iterator *it, bool back, struct stretch *out); /* false: none, or not worth it */
   /* As moves up to record `at` of the stretch told last, and no move since; the key's bytes may have been written over. */
   int (*settle)(struct iterator *it, uint32_t at, struct wodan_error *error);
+  /* Only of an iterator with `ranges`: of which kind the keys around this one are. The keys of the span live as long as the
+   * iterator; where it does not hold the key, only the key itself is known to be of that kind. */
+  void (*around)(struct iterator *it, struct wodan_slice key, struct range_stretch *stretch);
 };
 
 struct iterator {
   const struct iterator_ops *ops;
   struct record record;
   bool valid;
+  bool ranges; /* it has range deletes, which hide records of older sources; fixed */
 };
 
 static inline int iterator_first(struct iterator *it, struct wodan_error *e) { return it->ops->first(it, e); }

@@ -4,6 +4,8 @@
  * before); one that stands on the very key is newer in no case. slots[0].loser is the champion; slots[i].loser, i >= 1,
  * lost the match at inner node i, whose children are nodes 2i and 2i+1; node count + i is source i.
  * All keys the sources stand on start with the same skip bytes; so does the key that a move leaves.
+ * With range deletes among the sources (stretches is not NULL): the champion stands in no range of a newer source. Where it
+ * would, all sources older than that one leave the range, by a step where that suffices, else by a seek.
  * Order: a move keeps a copy of the key it leaves, because the champion's own dies when it moves, and passes every
  * source that still stands on that key. A change of direction first seeks the other sources anew, by the key of the
  * champion, which must not have moved yet.
@@ -26,6 +28,8 @@ struct merge {
   size_t skip;   /* bytes that the keys of all sources have in common; heads are taken behind them */
   uint8_t *left; /* the key a move leaves */
   size_t left_capacity;
+  struct range_stretch
+      *stretches; /* of each source with ranges what it said last; NULL: no source older than another has any */
   struct slot slots[];
 };
 
@@ -129,7 +133,7 @@ static void rebuild(struct merge *m) {
   assert(m->count == 0 || m->slots[0].loser < m->count);
 }
 
-/* ---- moves ---------------------------------------------------------------------------------------------------- */
+/* ---- the champion --------------------------------------------------------------------------------------------- */
 
 static struct iterator *champion(const struct merge *m) { return m->slots[m->slots[0].loser].source; }
 
@@ -146,6 +150,60 @@ static int merge_fail(struct merge *m, int status) {
 static int step(const struct merge *m, struct iterator *source, struct wodan_error *error) {
   return m->backward ? iterator_prev(source, error) : iterator_next(source, error);
 }
+
+/* ---- range deletes -------------------------------------------------------------------------------------------- */
+
+static const struct range_stretch *stretch_at(struct merge *m, size_t source, struct wodan_slice key) {
+  struct range_stretch *stretch = &m->stretches[source];
+  struct iterator *it = m->slots[source].source;
+  if (!span_holds(&stretch->span, key)) it->ops->around(it, key, stretch);
+  return stretch;
+}
+
+/* The newest source whose ranges hide the champion; NOBODY: none. */
+static size_t hidden_by(struct merge *m) {
+  size_t first = m->slots[0].loser;
+  if (!champion(m)->valid) return NOBODY;
+  for (size_t i = 0; i < first; i++)
+    if (m->slots[i].source->ranges && stretch_at(m, i, champion(m)->record.key)->covered) return i;
+  return NOBODY;
+}
+
+/* Out of the span, in the direction of the merge. Most often one step does it, or the whole span is to be jumped over. */
+static int leave_span(const struct merge *m, struct iterator *source, const struct key_span *span,
+                      struct wodan_error *error) {
+  if (!source->valid || !span_holds(span, source->record.key)) return 0;
+  int status = step(m, source, error);
+  if (status || !source->valid || !span_holds(span, source->record.key)) return status;
+  if (!m->backward) return iterator_seek(source, span->to, error);
+  status = iterator_seek_back(source, span->from, error);
+  return status == 0 && source->valid && span_holds(span, source->record.key) ? iterator_prev(source, error) : status;
+}
+
+/* Until the champion is not hidden. */
+static int pass_hidden(struct merge *m, struct wodan_error *error) {
+  size_t by;
+  while ((by = hidden_by(m)) != NOBODY) {
+    const struct key_span span = m->stretches[by].span;
+    assert(span.to.data); /* a range has an end */
+    for (size_t i = by + 1; i < m->count; i++) {
+      int status = leave_span(m, m->slots[i].source, &span, error);
+      if (status) return status;
+    }
+    rebuild(m);
+  }
+  return 0;
+}
+
+/* Every source stands where it should but for range deletes. */
+static int settle(struct merge *m, struct wodan_error *error) {
+  int status = m->stretches ? pass_hidden(m, error) : 0;
+  if (status) return merge_fail(m, status);
+  merge_yield(m);
+  return 0;
+}
+
+/* ---- moves ---------------------------------------------------------------------------------------------------- */
 
 static int keep_left_key(struct merge *m, struct wodan_slice *left, struct wodan_error *error) {
   struct wodan_slice key = champion(m)->record.key;
@@ -176,8 +234,7 @@ static int move_on(struct merge *m, struct wodan_error *error) {
     slot_update(m, slot);
     replay(m);
   } while (stands_on(m, left));
-  merge_yield(m);
-  return 0;
+  return settle(m, error);
 }
 
 /* Every source past the champion's key in the new direction, the champion last. */
@@ -195,8 +252,7 @@ static int turn(struct merge *m, bool backward, struct wodan_error *error) {
   }
   if ((status = step(m, current, error))) return merge_fail(m, status);
   rebuild(m);
-  merge_yield(m);
-  return 0;
+  return settle(m, error);
 }
 
 static int merge_next(struct iterator *base, struct wodan_error *error) {
@@ -224,8 +280,7 @@ static int place(struct merge *m, bool backward, const struct wodan_slice *key, 
     if (status) return merge_fail(m, status);
   }
   rebuild(m);
-  merge_yield(m);
-  return 0;
+  return settle(m, error);
 }
 
 static int merge_first(struct iterator *base, struct wodan_error *error) {
@@ -256,6 +311,7 @@ static const struct iterator *runner_up(const struct merge *m) {
 static bool merge_stretch(struct iterator *base, bool back, struct stretch *out) {
   const struct merge *m = merge_of(base);
   assert(base->valid && back == m->backward);
+  if (m->stretches) return false; /* a range delete may hide what lies ahead */
   const struct iterator *second = runner_up(m);
   if (second && key_compare(base->record.key, second->record.key) == 0) return false;
   if (!iterator_stretch(champion(m), back, out)) return false;
@@ -286,6 +342,7 @@ static void merge_close(struct iterator *base) {
   struct merge *m = merge_of(base);
   for (size_t i = 0; i < m->count; i++) iterator_close(m->slots[i].source);
   mem_array_free(m->mem, m->left, m->left_capacity, 1);
+  if (m->stretches) mem_array_free(m->mem, m->stretches, m->count, sizeof *m->stretches);
   mem_free(m->mem, m, merge_size(m->count));
 }
 
@@ -301,16 +358,28 @@ static const struct iterator_ops merge_ops = {
     .settle = merge_settle,
 };
 
+/* A stretch that holds no key, so that the source is asked first. */
+static bool stretches_create(struct merge *m, struct iterator *const *sources, size_t count) {
+  bool any = false;
+  for (size_t i = 0; i + 1 < count; i++) any |= sources[i]->ranges;
+  if (!any) return true;
+  m->stretches = mem_array(m->mem, count, sizeof *m->stretches);
+  for (size_t i = 0; m->stretches && i < count; i++)
+    m->stretches[i] = (struct range_stretch){.span = {{"", 0}, {"", 0}}};
+  return m->stretches != NULL;
+}
+
 struct iterator *merge_open(struct mem *mem, struct iterator **sources, size_t count) {
   if (count == 1) return sources[0]; /* nothing to merge */
   bool countable = count <= (SIZE_MAX - sizeof(struct merge)) / sizeof(struct slot);
   struct merge *m = countable ? mem_zalloc(mem, merge_size(count)) : NULL;
-  if (!m) {
+  if (m) m->mem = mem;
+  if (!m || !stretches_create(m, sources, count)) {
     for (size_t i = 0; i < count; i++) iterator_close(sources[i]);
+    mem_free(mem, m, merge_size(count));
     return NULL;
   }
   m->base.ops = &merge_ops;
-  m->mem = mem;
   m->count = count;
   for (size_t i = 0; i < count; i++) m->slots[i].source = sources[i];
   return &m->base;
@@ -327,18 +396,25 @@ bool merge_alone(struct iterator *merge, struct iterator **source, struct wodan_
   *source = merge_source(merge);
   *has_limit = false;
   if (merge->ops != &merge_ops) return true;
-  assert(!merge_of(merge)->backward);
-  const struct iterator *second = runner_up(merge_of(merge));
-  if (!second) return true;
-  *limit = second->record.key;
-  *has_limit = true;
-  return key_compare(merge->record.key, *limit) != 0;
+  struct merge *m = merge_of(merge);
+  assert(!m->backward);
+  const struct iterator *second = runner_up(m);
+  if (second) *limit = second->record.key;
+  *has_limit = second != NULL;
+  for (size_t i = 0; m->stretches && i < m->slots[0].loser; i++) {
+    if (!m->slots[i].source->ranges) continue;
+    struct wodan_slice next = stretch_at(m, i, m->base.record.key)->span.to; /* where a range begins that hides it */
+    if (!next.data || (*has_limit && key_compare(*limit, next) <= 0)) continue;
+    *limit = next;
+    *has_limit = true;
+  }
+  return !*has_limit || key_compare(m->base.record.key, *limit) < 0;
 }
 
-void merge_reseat(struct iterator *merge) {
-  if (merge->ops != &merge_ops) return;
+int merge_reseat(struct iterator *merge, struct wodan_error *error) {
+  if (merge->ops != &merge_ops) return 0;
   struct merge *m = merge_of(merge);
   assert(!m->backward);
   rebuild(m);
-  merge_yield(m);
+  return settle(m, error);
 }

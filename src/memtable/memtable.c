@@ -1,7 +1,8 @@
-/* Owns: a memtable: entries in an arena in the order of commit, the ordered map over them, the filter of their keys,
- * and its iterator.
+/* Owns: a memtable: entries in an arena in the order of commit, the ordered map over them, the filter of their keys, the
+ * tree of range deletes, and its iterator.
  * Always true: an entry never moves and never goes away before the memtable; records counts every insert, so it tells
- * an iterator whether its place in the map is still good; every key of the table passes the filter.
+ * an iterator whether its place in the map is still good; every key of the table passes the filter. A range delete is an
+ * entry like others, but stands in the range tree instead of the map; who asks is told a delete in place of what it hides.
  * Order: memtable_reserve takes all memory that the inserts after it may need; memtable_insert cannot fail. While a
  * bigger filter is being filled, each insert moves a few records into it, in commit order, so no insert waits for all
  * of them; the walk ends behind the newest record, and only then the bigger filter answers.
@@ -13,6 +14,7 @@
 #include "codec/checksum.h"
 #include "memtable/key_filter.h"
 #include "memtable/ordered_map.h"
+#include "memtable/range_tree.h"
 
 enum {
   ENTRY_ALIGNMENT = 8,
@@ -27,8 +29,9 @@ struct memtable {
   struct arena entries;
   struct ordered_map map;
   struct key_filter filter;
+  struct range_tree ranges;
   struct memtable_walk moved; /* how far the bigger filter is filled */
-  uint64_t records, bytes, first_sequence, last_sequence;
+  uint64_t records, bytes, ranges_bytes, first_sequence, last_sequence;
 };
 
 struct memtable *memtable_create(struct mem *mem, _Atomic uint32_t *alive) {
@@ -45,6 +48,7 @@ struct memtable *memtable_create_within(struct mem *mem, struct mem *records, _A
   arena_init(&table->entries, records, ENTRY_ALIGNMENT);
   ordered_map_init(&table->map, records);
   key_filter_init(&table->filter, records);
+  range_tree_init(&table->ranges, records);
   return table;
 }
 
@@ -58,6 +62,7 @@ void memtable_unref(struct memtable *table) {
   uint64_t before = atomic_fetch_sub_explicit(&table->references, 1, memory_order_acq_rel);
   assert(before > 0);
   if (before > 1) return;
+  range_tree_release(&table->ranges);
   key_filter_release(&table->filter);
   ordered_map_release(&table->map);
   arena_release(&table->entries);
@@ -69,7 +74,8 @@ uint64_t memtable_count(const struct memtable *table) { return table->records; }
 uint64_t memtable_bytes(const struct memtable *table) { return table->bytes; }
 uint64_t memtable_memory(const struct memtable *table) {
   const struct key_filter *filter = &table->filter;
-  return table->entries.size + table->map.nodes.size + (filter->count + filter->next_count) * sizeof(uint64_t);
+  uint64_t filters = (filter->count + filter->next_count) * sizeof(uint64_t);
+  return table->entries.size + table->map.nodes.size + table->ranges.nodes.size + filters;
 }
 uint64_t memtable_first_sequence(const struct memtable *table) { return table->first_sequence; }
 uint64_t memtable_last_sequence(const struct memtable *table) { return table->last_sequence; }
@@ -169,6 +175,10 @@ int memtable_reserve(struct memtable *table, size_t count, size_t bytes, struct 
   return 0;
 }
 
+int memtable_reserve_ranges(struct memtable *table, size_t count, struct wodan_error *error) {
+  return range_tree_reserve(&table->ranges, count) ? 0 : status_nomem(error);
+}
+
 static void filter_grow(struct memtable *table) {
   for (unsigned i = 0; i < FILTER_MOVES; i++) {
     const struct map_entry *entry = walk_step(table, &table->moved);
@@ -193,9 +203,14 @@ void memtable_insert(struct memtable *table, const struct record *record) {
   if (record->key.size) memcpy(entry->bytes, record->key.data, record->key.size);
   if (record->value.size) memcpy(entry->bytes + record->key.size, record->value.data, record->value.size);
   entry_seal(entry);
-  key_filter_add(&table->filter, memtable_hash(record->key));
-  if (table->filter.next) filter_grow(table);
-  ordered_map_insert(&table->map, entry);
+  if (record->kind == RECORD_DELETE_RANGE) {
+    range_tree_insert(&table->ranges, entry);
+    table->ranges_bytes += sizeof(struct range_delete) + record->key.size + record->value.size;
+  } else {
+    key_filter_add(&table->filter, memtable_hash(record->key));
+    if (table->filter.next) filter_grow(table);
+    ordered_map_insert(&table->map, entry);
+  }
 
   if (table->records == 0) table->first_sequence = record->sequence;
   table->last_sequence = record->sequence;
@@ -203,14 +218,52 @@ void memtable_insert(struct memtable *table, const struct record *record) {
   table->bytes += record_encoded_size(record->key.size, record->value.size);
 }
 
+/* In the map alone. */
+static const struct map_entry *find(const struct memtable *table, struct wodan_slice key, uint64_t hash,
+                                    uint64_t sequence) {
+  if (table->records == 0 || !key_filter_has(&table->filter, hash)) return NULL;
+  const struct map_entry *entry = map_position_entry(ordered_map_seek(&table->map, key, sequence));
+  if (!entry || !same_key(entry, key)) return NULL;
+  assert(entry->sequence <= sequence);
+  return entry;
+}
+
 int memtable_get(const struct memtable *table, struct wodan_slice key, uint64_t hash, uint64_t sequence,
                  struct record *record) {
-  if (table->records == 0 || !key_filter_has(&table->filter, hash)) return WODAN_ENOTFOUND;
-  const struct map_entry *entry = map_position_entry(ordered_map_seek(&table->map, key, sequence));
-  if (!entry || !same_key(entry, key)) return WODAN_ENOTFOUND;
-  assert(entry->sequence <= sequence);
-  *record = entry_record(entry);
-  return 0;
+  const struct map_entry *entry = find(table, key, hash, sequence), *range = NULL;
+  if (range_tree_has(&table->ranges, sequence)) range = range_tree_newest(&table->ranges, key, 0, sequence);
+  if (range && (!entry || range->sequence > entry->sequence))
+    *record = (struct record){.key = key, .sequence = range->sequence, .kind = RECORD_DELETE};
+  else if (entry)
+    *record = entry_record(entry);
+  return entry || range ? 0 : WODAN_ENOTFOUND;
+}
+
+/* ---- range deletes -------------------------------------------------------------------------------------------- */
+
+uint64_t memtable_ranges_bytes(const struct memtable *table) { return table->ranges_bytes; }
+bool memtable_has_ranges(const struct memtable *table) { return table->ranges.root != NULL; }
+
+bool memtable_ranges(const struct memtable *table, struct mem *mem, struct range_buffer *out) {
+  const struct range_tree *tree = &table->ranges;
+  struct wodan_slice at = range_tree_next(tree, (struct wodan_slice){NULL, 0}, 0);
+  *out = (struct range_buffer){0};
+  while (at.data) {
+    const struct map_entry *newest = range_tree_newest(tree, at, 0, UINT64_MAX);
+    struct wodan_slice next = range_tree_next(tree, at, newest ? newest->sequence : 0);
+    if (!newest) {
+      at = next;
+      continue;
+    }
+    struct range_delete range = {.from = at, .to = range_entry_end(newest), .sequence = newest->sequence};
+    if (next.data && key_compare(next, range.to) < 0) range.to = next;
+    if (!range_buffer_add(mem, out, &range)) {
+      range_buffer_release(mem, out);
+      return false;
+    }
+    at = range.to;
+  }
+  return true;
 }
 
 /* ---- iterator ------------------------------------------------------------------------------------------------- */
@@ -222,14 +275,35 @@ struct memtable_iterator {
   struct map_position position;  /* of entry, when the table still has `records` */
   const struct map_entry *entry; /* yielded; NULL when it stands nowhere */
   uint64_t records;
+  struct key_span cover; /* of one range delete, of cover_sequence; 0: of none */
+  uint64_t cover_sequence;
 };
+
+/* Whether a range delete that the iterator sees hides its entry. What is newer than the range at hand may still be hidden by
+ * a newer one. */
+static bool hidden(struct memtable_iterator *it) {
+  const struct map_entry *entry = it->entry;
+  struct wodan_slice key = map_entry_key(entry);
+  if (it->cover_sequence > entry->sequence && span_holds(&it->cover, key)) return true;
+  const struct map_entry *range = range_tree_newest(&it->table->ranges, key, entry->sequence, it->sequence);
+  if (!range) return false;
+  it->cover = (struct key_span){map_entry_key(range), range_entry_end(range)};
+  it->cover_sequence = range->sequence;
+  return true;
+}
 
 static int iterator_yield(struct memtable_iterator *it, struct map_position position) {
   it->position = position;
   it->records = it->table->records;
   it->entry = map_position_entry(position);
   it->base.valid = it->entry != NULL;
-  if (it->entry) it->base.record = entry_record(it->entry);
+  if (!it->entry) return 0;
+  it->base.record = entry_record(it->entry);
+  if (it->base.ranges && hidden(it)) {
+    it->base.record.kind = RECORD_DELETE;
+    it->base.record.sequence = it->cover_sequence;
+    it->base.record.value = (struct wodan_slice){NULL, 0};
+  }
   return 0;
 }
 
@@ -326,6 +400,20 @@ static int iterator_op_prev(struct iterator *base, struct wodan_error *error) {
   return settle_backward(it, map_position_prev(&it->table->map, iterator_place(it)), it->entry);
 }
 
+static void iterator_op_around(struct iterator *base, struct wodan_slice key, struct range_stretch *stretch) {
+  const struct memtable_iterator *it = (const struct memtable_iterator *)base;
+  const struct range_tree *tree = &it->table->ranges;
+  const struct map_entry *range = range_tree_newest(tree, key, 0, it->sequence);
+  stretch->covered = range != NULL;
+  if (range) {
+    stretch->span = (struct key_span){map_entry_key(range), range_entry_end(range)};
+    return;
+  }
+  /* What is newer than the iterator's moment may begin or end in between: it only makes the stretch shorter. */
+  struct wodan_slice reach = range_tree_reach(tree, key);
+  stretch->span = (struct key_span){reach, range_tree_next(tree, key, 0)};
+}
+
 static void iterator_op_close(struct iterator *base) {
   struct memtable_iterator *it = (struct memtable_iterator *)base;
   struct memtable *table = it->table;
@@ -341,11 +429,13 @@ struct iterator *memtable_iterator(struct memtable *table, uint64_t sequence) {
       .seek_back = iterator_op_seek_back,
       .next = iterator_op_next,
       .prev = iterator_op_prev,
+      .around = iterator_op_around,
       .close = iterator_op_close,
   };
   struct memtable_iterator *it = mem_zalloc(table->mem, sizeof *it);
   if (!it) return NULL;
   it->base.ops = &ops;
+  it->base.ranges = range_tree_has(&table->ranges, sequence);
   it->table = table;
   it->sequence = sequence;
   memtable_ref(table);

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include "base/mem.h"
 #include "codec/checksum.h"
+#include "format/range.h"
 #include "iter/iterator.h"
 
 struct memtable;
@@ -23,17 +24,27 @@ void memtable_unref(struct memtable *table); /* frees at the last one */
 
 /* Makes sure that `count` more inserts with `bytes` of keys and values together cannot fail. */
 int memtable_reserve(struct memtable *table, size_t count, size_t bytes, struct wodan_error *error);
-/* Only after memtable_reserve; sequences rise with each insert. Copies key and value. */
+/* The same for so many range deletes among them. */
+int memtable_reserve_ranges(struct memtable *table, size_t count, struct wodan_error *error);
+/* Only after these; sequences rise with each insert. Copies key and value. */
 void memtable_insert(struct memtable *table, const struct record *record);
 
 /* What memtable_get wants beside the key. */
 static inline uint64_t memtable_hash(struct wodan_slice key) { return checksum(0, key.data, key.size); }
-/* The newest version at or below `sequence`: 0 and *record (kind may be a delete), or WODAN_ENOTFOUND. */
+/* The newest version at or below `sequence`: 0 and *record (kind may be a delete: its own, or that of a range), or
+ * WODAN_ENOTFOUND. */
 int memtable_get(const struct memtable *table, struct wodan_slice key, uint64_t hash, uint64_t sequence,
                  struct record *record);
 
-/* The newest version at or below `sequence` of each key. Holds a reference. NULL: no memory. */
+/* The newest version at or below `sequence` of each key; in place of one that a range delete hides, a delete. Holds a
+ * reference. NULL: no memory. */
 struct iterator *memtable_iterator(struct memtable *table, uint64_t sequence);
+
+/* Bytes that its range deletes would take in a list of their own, if none were cut. */
+uint64_t memtable_ranges_bytes(const struct memtable *table);
+bool memtable_has_ranges(const struct memtable *table);
+/* Its range deletes, as a run has them: each key's newest. They lie in the memtable. false: no memory. */
+bool memtable_ranges(const struct memtable *table, struct mem *mem, struct range_buffer *out);
 
 uint64_t memtable_count(const struct memtable *table);          /* records, all versions */
 uint64_t memtable_bytes(const struct memtable *table);          /* encoded: sum of record_encoded_size */

@@ -102,3 +102,27 @@ int layers_merge(struct layers *layers, const struct layers_merge *wish, struct 
   iterator_close(it);
   return status;
 }
+
+static bool add_ranges(struct layers *layers, const struct layer *layer, const struct key_span *span,
+                       struct range_buffer *all) {
+  struct range_buffer own = {0}, both = {0};
+  bool room = !layer->table || memtable_ranges(layer->table, layers->mem, &own);
+  const struct ranges lists[] = {range_buffer_all(all),
+                                 layer->source ? source_ranges(layer->source) : range_buffer_all(&own)};
+  if (room) room = ranges_unite(layers->mem, lists, 2, span, &both);
+  range_buffer_release(layers->mem, &own);
+  range_buffer_release(layers->mem, all);
+  *all = both;
+  return room;
+}
+
+int layers_ranges(struct layers *layers, size_t from, const struct span *span, struct range_buffer *out,
+                  struct wodan_error *error) {
+  struct key_span keys = {{NULL, 0}, {NULL, 0}};
+  if (span->has_lower) keys.from = span->lower;
+  if (span->has_upper) keys.to = span->upper;
+  *out = (struct range_buffer){0};
+  for (size_t i = from; i < layers->count; i++)
+    if (!layers->at[i].hidden && !add_ranges(layers, &layers->at[i], &keys, out)) return status_nomem(error);
+  return 0;
+}

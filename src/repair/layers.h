@@ -32,6 +32,11 @@ void layers_release(struct layers *layers);
 /* Hides those of the runs [from, count) that an entry with this mark has absorbed, and shows the others. */
 void layers_mark(struct layers *layers, size_t from, size_t count, uint64_t flushed_upto);
 
+/* What the visible layers from `from` on delete in ranges within the span, to be released; the keys live as long as the layers.
+ * WODAN_ENOMEM. */
+int layers_ranges(struct layers *layers, size_t from, const struct span *span, struct range_buffer *out,
+                  struct wodan_error *error);
+
 typedef int layers_record(void *context, const struct record *record, struct wodan_error *error);
 struct layers_merge {
   size_t from; /* the layers above it are left out */

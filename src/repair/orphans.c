@@ -4,6 +4,9 @@
  * with a good checksum are read; a run is open only while the walk is between its lowest and its highest key, so memory is
  * bounded by how many runs overlap; header bytes read are at most twice those of the volume.
  *
+ * A record that a range delete of any open run hides by its sequence is shown as a delete; so a run with range deletes stays open
+ * to the end.
+ *
  * Order: runs are opened by rising low key.
  *
  * See: tests/unit/test_repair_runs.c. */
@@ -225,7 +228,7 @@ static int open_orphan(struct orphans *orphans, const struct orphan *orphan, con
   orphans->open[orphans->open_count++] = (struct orphan_source){source, orphan};
   struct wodan_slice from = lower && key_compare(*lower, orphan->low) > 0 ? *lower : orphan->low;
   if (status == 0) status = iterator_seek(&source->base, from, error);
-  if (status == 0 && !source->base.valid) close_at(orphans, orphans->open_count - 1);
+  if (status == 0 && !source->base.valid && !source->base.ranges) close_at(orphans, orphans->open_count - 1);
   return status;
 }
 
@@ -234,6 +237,7 @@ static struct orphan_source *least(struct orphans *orphans) {
   struct orphan_source *best = NULL;
   for (size_t i = 0; i < orphans->open_count; i++) {
     struct orphan_source *at = &orphans->open[i];
+    if (!at->source->base.valid) continue;
     int c = best ? key_compare(at->source->base.record.key, best->source->base.record.key) : -1;
     const struct record *record = &at->source->base.record;
     if (c < 0 || (c == 0 && (record->sequence > best->source->base.record.sequence ||
@@ -242,6 +246,19 @@ static struct orphan_source *least(struct orphans *orphans) {
       best = at;
   }
   return best;
+}
+
+/* The newest range delete over the record hides it, when it is newer. Every run whose ranges may reach its key is open. */
+static void hide(struct orphans *orphans) {
+  struct record *record = &orphans->base.record;
+  for (size_t i = 0; i < orphans->open_count; i++) {
+    struct ranges ranges = source_ranges(orphans->open[i].source);
+    size_t at = ranges_find(ranges, record->key);
+    if (at == ranges.count || key_compare(ranges.at[at].from, record->key) > 0) continue;
+    if (ranges.at[at].sequence <= record->sequence) continue;
+    *record = (struct record){.key = record->key, .sequence = ranges.at[at].sequence, .kind = RECORD_DELETE};
+    orphans->from = orphans->open[i].orphan;
+  }
 }
 
 /* Opens what may hold the least key (at or behind *lower), then shows it. */
@@ -259,6 +276,7 @@ static int settle(struct orphans *orphans, const struct wodan_slice *lower, stru
   if (!best) return 0;
   orphans->base.record = best->source->base.record;
   orphans->from = best->orphan;
+  hide(orphans);
   return 0;
 }
 
@@ -283,7 +301,7 @@ static int seek(struct iterator *it, struct wodan_slice key, struct wodan_error 
 /* Closes the sources at their end. */
 static void close_ended(struct orphans *orphans) {
   for (size_t i = orphans->open_count; i-- > 0;)
-    if (!orphans->open[i].source->base.valid) close_at(orphans, i);
+    if (!orphans->open[i].source->base.valid && !orphans->open[i].source->base.ranges) close_at(orphans, i);
 }
 
 /* Every open source moves off the key; the one whose memory the key is in goes last. */
@@ -295,6 +313,7 @@ static int next(struct iterator *it, struct wodan_error *error) {
   it->valid = false;
   for (size_t i = 0; i < orphans->open_count && status == 0; i++) {
     struct iterator *source = &orphans->open[i].source->base;
+    if (!source->valid) continue;
     if (source->record.key.data == key.data)
       shown = source;
     else if (key_compare(source->record.key, key) == 0)

@@ -78,16 +78,32 @@ static void tell(struct rewrite *rewrite, enum wodan_repair_kind kind, const str
 /* Counts records, or puts them into a run. */
 struct sink {
   struct run_builder *builder; /* NULL: counts */
-  bool deletes;                /* kept */
+  bool deletes;                /* kept, those of ranges too */
   uint64_t records, bytes;
+  struct range_buffer ranges; /* gathered anew each time, before the first record */
+  size_t range_at;            /* those before it are in the run */
 };
 
+/* Those that begin at or before the key; NULL: all. */
+static int sink_ranges(struct sink *sink, const struct wodan_slice *key, struct wodan_error *error) {
+  int status = 0;
+  for (; sink->builder && sink->range_at < sink->ranges.count && status == 0; sink->range_at++) {
+    const struct range_delete *range = &sink->ranges.at[sink->range_at];
+    if (key && key_compare(range->from, *key) > 0) break;
+    status = run_builder_add_range(sink->builder, range, error);
+  }
+  return status;
+}
+
+/* A delete inside a range is the range's. */
 static int sink_record(void *context, const struct record *record, struct wodan_error *error) {
   struct sink *sink = context;
-  if (record->kind == RECORD_DELETE && !sink->deletes) return 0;
+  if (record->kind == RECORD_DELETE && (!sink->deletes || ranges_cover(range_buffer_all(&sink->ranges), record->key)))
+    return 0;
   sink->records++;
   sink->bytes += record->key.size + record->value.size;
-  return sink->builder ? run_builder_add(sink->builder, record, error) : 0;
+  int status = sink_ranges(sink, &record->key, error);
+  return status == 0 && sink->builder ? run_builder_add(sink->builder, record, error) : status;
 }
 
 static int unheard(void *context, const struct loss *loss, struct wodan_error *error) {
@@ -98,10 +114,11 @@ static int unheard(void *context, const struct loss *loss, struct wodan_error *e
 /* Tells all records of something to the sink, in key order. */
 typedef int content(struct work *work, const void *what, struct sink *sink, struct wodan_error *error);
 
-/* What was written. */
+/* What was written: nothing, when there is neither. */
 struct written {
-  uint64_t records; /* 0: nothing was, for there is nothing */
+  uint64_t records, ranges;
   struct block_ptr ptr;
+  uint64_t range_bytes;
   struct run_counts counts;
   bool no_room;
 };
@@ -109,14 +126,16 @@ struct written {
 static int write_run(struct work *work, content *of, const void *what, enum space_kind kind, struct sink sink,
                      struct written *written, struct wodan_error *error) {
   struct writer *writer = work->rewrite->writer;
-  uint64_t size = run_size_bound(&writer->env, sink.records, sink.bytes, kind == SPACE_BUFFER);
+  uint64_t size = run_size_bound(&writer->env, sink.records, sink.bytes, kind == SPACE_BUFFER) + written->range_bytes;
   int status = writer_run(writer, kind, size, &sink.builder, error);
   if (status < 0) return status;
   status = of(work, what, &sink, error);
+  range_buffer_release(mem_of(work->rewrite), &sink.ranges);
   if (status == 0)
     status = run_builder_finish(sink.builder, ++writer->generation, &written->ptr, &written->counts, error);
   else
     run_builder_abort(sink.builder);
+  range_list_free(run_env_skeleton(&writer->env), written->counts.ranges); /* the node is told their number only */
   if (status != WODAN_ENOSPC) return status;
   written->no_room = work->rewrite->no_room = true;
   return 0;
@@ -129,7 +148,10 @@ static int write_content(struct work *work, content *of, const void *what, enum 
   *written = (struct written){0};
   int status = of(work, what, &sink, error);
   written->records = sink.records;
-  if (status < 0 || !sink.records || !work->rewrite->writer) return status;
+  written->ranges = sink.ranges.count;
+  for (size_t i = 0; i < sink.ranges.count; i++) written->range_bytes += 10 + range_size(&sink.ranges.at[i]);
+  range_buffer_release(mem_of(work->rewrite), &sink.ranges);
+  if (status < 0 || !(sink.records + written->ranges) || !work->rewrite->writer) return status;
   return write_run(work, of, what, kind, sink, written, error);
 }
 
@@ -245,23 +267,49 @@ static int rewrite_children(struct work *work, struct wodan_error *error) {
 
 /* ---- buffered runs ------------------------------------------------------------------------------------------------- */
 
+/* What the layers delete in the span goes to the sink, before its records. */
+static int gather_ranges(struct layers *layers, const struct span *span, struct sink *sink, struct wodan_error *error) {
+  struct range_buffer found;
+  int status = layers_ranges(layers, 0, span, &found, error);
+  for (size_t i = 0; i < found.count && status == 0; i++)
+    if (!range_buffer_add(layers->mem, &sink->ranges, &found.at[i])) status = status_nomem(error);
+  range_buffer_release(layers->mem, &found);
+  return status;
+}
+
+static void no_ranges_yet(struct work *work, struct sink *sink) {
+  range_buffer_release(mem_of(work->rewrite), &sink->ranges);
+  sink->range_at = 0;
+}
+
+/* All entries of the node, each with the runs it has not absorbed; first what they delete, then the records. */
+static int entries_content(struct work *work, struct layers *layers, bool ranges, struct sink *sink,
+                           struct wodan_error *error) {
+  struct layers_merge merge = {.span = span_of(&work->spot->place), .record = sink_record, .context = sink};
+  int status = 0;
+  for (uint32_t i = 0; i < work->image.entry_count && status == 0; i++) {
+    struct node_place place = node_place_entry(&work->spot->place, &work->image, i);
+    merge.span = span_of(&place);
+    layers_mark(layers, 0, layers->count, work->image.entries[i].branch.flushed_upto);
+    status = ranges ? gather_ranges(layers, &merge.span, sink, error) : layers_merge(layers, &merge, error);
+  }
+  if (status || work->image.entry_count) return status;
+  return ranges ? gather_ranges(layers, &merge.span, sink, error) : layers_merge(layers, &merge, error);
+}
+
 /* The newest `*what` runs of the node, as they stand above its entries. */
 static int runs_content(struct work *work, const void *what, struct sink *sink, struct wodan_error *error) {
   uint32_t count = *(const uint32_t *)what;
   struct layers layers = {.mem = mem_of(work->rewrite)};
   struct span span = span_of(&work->spot->place);
   const struct source_setup setup = setup_of(work, &span, sink);
-  struct layers_merge merge = {.span = span, .record = sink_record, .context = sink};
   int status = 0;
+  no_ranges_yet(work, sink);
   for (uint32_t i = 0; i < count && status == 0; i++)
     status = layers_push_run(&layers, &setup, &work->image.runs[i].ptr, error);
-  for (uint32_t i = 0; i < work->image.entry_count && status == 0; i++) {
-    struct node_place place = node_place_entry(&work->spot->place, &work->image, i);
-    merge.span = span_of(&place);
-    layers_mark(&layers, 0, count, work->image.entries[i].branch.flushed_upto);
-    status = layers_merge(&layers, &merge, error);
-  }
-  if (status == 0 && !work->image.entry_count) status = layers_merge(&layers, &merge, error);
+  if (status == 0) status = entries_content(work, &layers, true, sink, error);
+  if (status == 0) status = entries_content(work, &layers, false, sink, error);
+  if (status == 0) status = sink_ranges(sink, NULL, error);
   layers_release(&layers);
   return status;
 }
@@ -269,6 +317,14 @@ static int runs_content(struct work *work, const void *what, struct sink *sink, 
 static void list_run(struct work *work, const struct node_image_run *run) {
   assert(work->run_count < work->run_capacity);
   work->runs[work->run_count++] = *run;
+}
+
+static void list_written(struct work *work, const struct written *written) {
+  const struct node_image_run run = {.ptr = written->ptr,
+                                     .records = written->counts.records,
+                                     .deletes = written->counts.deletes,
+                                     .ranges = written->ranges};
+  if (written->records + written->ranges && work->rewrite->writer) list_run(work, &run);
 }
 
 /* How many of the newest runs have to be merged anew, so that no damaged one is left. Under the safe repairs none of them may
@@ -298,8 +354,7 @@ static int rewrite_runs(struct work *work, struct wodan_error *error) {
   tell(work->rewrite, WODAN_REPAIR_RUNS, &work->image.runs[merge - 1].ptr, &span,
        "%" PRIu32 " buffered runs become one with the %" PRIu64 " records that can be read", merge, written.records);
   work->changed = true;
-  const struct node_image_run run = {written.ptr, written.counts.records, written.counts.deletes};
-  if (written.records && work->rewrite->writer) list_run(work, &run);
+  list_written(work, &written);
   return 0;
 }
 
@@ -309,8 +364,11 @@ static int table_content(struct work *work, const void *what, struct sink *sink,
   struct memtable *const *table = what;
   struct layers layers = {.mem = mem_of(work->rewrite)};
   const struct layers_merge merge = {.span = span_of(&work->spot->place), .record = sink_record, .context = sink};
+  no_ranges_yet(work, sink);
   int status = layers_push_table(&layers, *table, error);
+  if (status == 0) status = gather_ranges(&layers, &merge.span, sink, error);
   if (status == 0) status = layers_merge(&layers, &merge, error);
+  if (status == 0) status = sink_ranges(sink, NULL, error);
   layers_release(&layers);
   return status;
 }
@@ -323,12 +381,11 @@ static int add_tables(struct work *work, struct wodan_error *error) {
     if (!work->spot->tables[i]) continue;
     status = write_content(work, table_content, &work->spot->tables[i], SPACE_BUFFER, &written, error);
     if (status == 0 && written.no_room) status = no_room(error);
-    if (status < 0 || !written.records) continue;
+    if (status < 0 || !(written.records + written.ranges)) continue;
     tell(work->rewrite, WODAN_REPAIR_OPERATIONS, &work->spot->ptr, &span,
-         "%" PRIu64 " operations of the journal go into the tree", written.records);
+         "%" PRIu64 " operations of the journal go into the tree", written.records + written.ranges);
     work->changed = true;
-    const struct node_image_run run = {written.ptr, written.counts.records, written.counts.deletes};
-    if (work->rewrite->writer) list_run(work, &run);
+    list_written(work, &written);
   }
   return status;
 }

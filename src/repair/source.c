@@ -4,6 +4,8 @@
  * keys ascend even when pages do not, and nothing is shown that could not have been read before; records of an unknown kind
  * or of a size no page may hold are left out.
  *
+ * Range deletes hide what older sources hold, as in a merge of runs; those of a damaged section are told as a loss.
+ *
  * Order: a page is told lost before the first record behind it is shown.
  *
  * See: tests/unit/test_repair.c. */
@@ -118,6 +120,21 @@ static bool belongs(const struct source *source, struct wodan_slice key) {
   return page_lower_bound(&source->reader.index, key, &exact) == source->page_at;
 }
 
+/* By its sequence the record is deleted by a range of its own run. A lookup finds it all the same: it is given up. */
+static bool hidden(const struct source *source, struct wodan_slice key, uint64_t sequence) {
+  struct ranges ranges = source_ranges(source);
+  size_t i = ranges_find(ranges, key);
+  return i < ranges.count && key_compare(ranges.at[i].from, key) <= 0 && sequence <= ranges.at[i].sequence;
+}
+
+/* Of the page at hand. */
+static int tell_hidden(struct source *source, uint64_t offset, struct wodan_error *error) {
+  for (uint32_t i = 0; source->reader.ranges && i < source->page.count; i++)
+    if (hidden(source, take_key(source, i), page_record(&source->page, i).sequence))
+      return tell_page(source, source->page_at, offset, "a record lies in a range that its own run deletes", error);
+  return 0;
+}
+
 /* *good: the page is at hand. */
 static int load(struct source *source, uint32_t at, bool *good, struct wodan_error *error) {
   static const char *const WHY[] = {[RUN_PAGE_UNREADABLE] = "a page cannot be read",
@@ -135,7 +152,7 @@ static int load(struct source *source, uint32_t at, bool *good, struct wodan_err
   source->page_at = at;
   source->strays = !belongs(source, take_key(source, 0)) || !belongs(source, take_key(source, source->page.count - 1));
   *good = true;
-  return 0;
+  return tell_hidden(source, entry.offset, error);
 }
 
 /* Whether record `at` of the page at hand may be shown; base.record is it then. */
@@ -146,6 +163,7 @@ static bool show(struct source *source, uint32_t at) {
       key.size <= TABLE_ID_SIZE || record.value.size > source->reader.page_size / 4)
     return false;
   if (source->strays && !belongs(source, key)) return false;
+  if (source->reader.ranges && hidden(source, key, record.sequence)) return false;
   uint64_t sequence = record.sequence < source->sequence_max ? record.sequence : source->sequence_max;
   source->base.record = (struct record){.key = key, .sequence = sequence, .kind = record.kind, .value = record.value};
   return true;
@@ -204,9 +222,32 @@ static int next(struct iterator *it, struct wodan_error *error) {
   return settle(source, source->at + 1, error);
 }
 
+static void around(struct iterator *it, struct wodan_slice key, struct range_stretch *out) {
+  ranges_stretch(source_ranges(self(it)), key, out);
+}
+
 static void close_nothing(struct iterator *it) { it->valid = false; }
 
-static const struct iterator_ops OPS = {.first = first, .seek = seek, .next = next, .close = close_nothing};
+static const struct iterator_ops OPS = {
+    .first = first, .seek = seek, .next = next, .around = around, .close = close_nothing};
+
+struct ranges source_ranges(const struct source *source) {
+  return range_list_all(source->reader.ranges);
+}
+
+/* A failure, or what `told` answered. */
+static int read_ranges(struct source *source, struct wodan_error *error) {
+  struct wodan_error failure = {.block = WODAN_NO_BLOCK};
+  const char *fault = NULL;
+  int status = run_reader_ranges(&source->reader, &fault, &failure);
+  if (status == WODAN_ENOMEM) return status_nomem(error);
+  source->base.ranges = source->reader.ranges != NULL;
+  for (size_t i = 0; source->base.ranges && i < source->reader.ranges->count; i++)
+    if (source->reader.ranges->at[i].sequence > source->sequence_max)
+      source->reader.ranges->at[i].sequence = source->sequence_max;
+  if (source->base.ranges) return 0;
+  return tell_run(source, "its range deletes cannot be used: what they hid may come back", error);
+}
 
 int source_open(struct source *source, const struct source_setup *setup, const struct block_ptr *ptr,
                 struct wodan_error *error) {
@@ -218,8 +259,12 @@ int source_open(struct source *source, const struct source_setup *setup, const s
                             .context = setup->context,
                             .sequence_max = setup->sequence_max};
   int status = run_reader_open(&source->reader, setup->io, setup->page_size, ptr, &failure);
+  bool ranges = status == 0 && source->reader.deleted;
   if (status == 0 && source->reader.pages) status = run_reader_index(&source->reader, &valid, &failure);
   if (status == WODAN_ENOMEM) return status_nomem(error);
+  int told = ranges ? read_ranges(source, error) : 0;
+  if (told) return told;
+  if (ranges && !source->reader.pages && source->reader.header.record_count == 0) return 0; /* it has nothing else */
   if (!valid) return tell_run(source, status < 0 ? failure.message : "it has no valid index", error);
   source->page_bytes = mem_alloc(setup->io->mem, setup->page_size);
   source->key = mem_alloc(setup->io->mem, key_room(source));

@@ -52,6 +52,8 @@ struct source_setup {
  * misplaced one all keys that its header tells, and all that it is asked for, are told as lost: no lookup finds some of them. */
 int source_open(struct source *source, const struct source_setup *setup, const struct block_ptr *ptr,
                 struct wodan_error *error);
+/* What it deletes in ranges. */
+struct ranges source_ranges(const struct source *source);
 void source_close(struct source *source);
 
 #endif

@@ -172,6 +172,7 @@ static int apply(void *context, const struct record *record, uint64_t block, str
     return 0;
   }
   int status = memtable_reserve(root->table, 1, record->key.size + record->value.size, error);
+  if (status == 0) status = memtable_reserve_ranges(root->table, record->kind == RECORD_DELETE_RANGE, error);
   if (status == 0) memtable_insert(root->table, record);
   return status;
 }

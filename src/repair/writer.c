@@ -58,6 +58,7 @@ int writer_run(struct writer *writer, enum space_kind kind, uint64_t size_max, s
   const struct run_build_options options = {.size_max = size_max,
                                             .kind = kind,
                                             .filter = kind == SPACE_BUFFER,
+                                            .ranges = kind == SPACE_BUFFER,
                                             .compress = kind == SPACE_LEAF ? writer->volume->superblock.compression
                                                                            : COMPRESSION_OFF};
   return run_builder_create(&writer->env, &options, builder, error);

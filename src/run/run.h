@@ -9,6 +9,7 @@
 
 #include "cache/cache.h"
 #include "codec/compress.h"
+#include "format/range.h"
 #include "io/block_io.h"
 #include "iter/iterator.h"
 #include "run/shelf.h"
@@ -67,6 +68,13 @@ void run_pointer(const struct run *run, struct block_ptr *out);
 void run_set_counts(struct run *run, uint64_t records, uint64_t deletes);
 uint64_t run_records(const struct run *run);
 uint64_t run_deletes(const struct run *run);
+/* Range deletes of a buffered run: in memory for as long as the handle is, part of the skeleton. A run that has some may have
+ * no records. Its iterators and lookups show records alone; that its ranges hide what is older is for who knows what is. */
+struct ranges run_ranges(const struct run *run);
+/* Takes the list; before the handle is shared. */
+void run_set_ranges(struct run *run, struct range_list *list);
+/* Reads them from the device, `count` of them; before the handle is shared. */
+int run_load_ranges(struct run *run, uint64_t count, struct wodan_error *error);
 /* What a leaf counts against the size of leaves: the bytes it takes without its header, but at least a RUN_STRETCH_MAX-th of
  * its pages before compression, so that its index, and the work of rewriting it, stay bounded. The pages' bytes count once
  * they are known: told before the handle is shared, or since its body was loaded. */
@@ -166,6 +174,7 @@ struct run_build_options {
   enum space_kind kind; /* what the blocks are for */
   uint64_t spare;       /* blocks that must stay free for others, see space_allocate_sparing */
   bool filter;
+  bool ranges;               /* range deletes may be added: its header has room for them */
   enum compression compress; /* of its pages; at most what env->compressor is for */
 };
 /* Upper bound of a run's size for so many records and key+value bytes. */
@@ -184,12 +193,15 @@ int run_builder_add_page(struct run_builder *builder, const struct page_bytes *p
 uint64_t run_builder_bytes(const struct run_builder *builder);
 /* Whether a page was stored compressed; then *weight is about what run_leaf_weight will be, were it finished now. */
 bool run_builder_packed(const struct run_builder *builder, uint64_t *weight);
+/* Together with the records in the order of keys, the range before the records that lie in it. Copies. */
+int run_builder_add_range(struct run_builder *builder, const struct range_delete *range, struct wodan_error *error);
 struct run_counts {
   uint64_t records, deletes;
-  uint64_t page_bytes; /* as in struct run_shape */
+  uint64_t page_bytes;       /* as in struct run_shape */
+  struct range_list *ranges; /* for run_set_ranges: the caller's; NULL: there are none */
 };
 /* Writes the rest (not ordered, not flushed), gives unused space back, frees the builder, returns the pointer and the
- * counts (NULL: not wanted). With no record added: WODAN_EINVAL. On failure everything is given back. */
+ * counts (NULL: not wanted, of a run without ranges). With nothing added: WODAN_EINVAL. On failure everything is given back. */
 int run_builder_finish(struct run_builder *builder, uint64_t generation, struct block_ptr *ptr,
                        struct run_counts *counts, struct wodan_error *error);
 /* Gives everything back and frees the builder; NULL is allowed. */

@@ -6,6 +6,7 @@
  *    fixed when the first record comes, for the longest last key there can be;
  *  - space is taken once: exactly what is needed when the object ends before a chunk had to be written, else size_max
  *    before the first write, and what is not used goes back; no write leaves it;
+ *  - range deletes are kept encoded until the end; they bound the run's range of keys as its records do;
  *  - a page is written as it was built, compressed when that gains enough, or as another run holds it, under the checksum
  *    its index entry had there;
  *  - until finish returns the pointer nothing names the blocks, so giving up is space_release.
@@ -21,7 +22,7 @@
 #include "run/filter.h"
 #include "run/run.h"
 
-enum { CHUNK_SIZE = 512 << 10, RUN_SECTIONS = 3, HASHES = 512 };
+enum { CHUNK_SIZE = 512 << 10, RUN_SECTIONS = 4, HASHES = 512 };
 
 struct run_builder {
   struct run_env *env;
@@ -45,13 +46,19 @@ struct run_builder {
   uint64_t count, deletes, sequence_max;
   uint64_t page_bytes; /* of the pages in the object, before compression */
   bool packed;         /* a page was stored compressed */
+  uint8_t *ranges;     /* encoded, without their count */
+  size_t ranges_size, ranges_capacity;
+  uint64_t range_count;
+  size_t ranges_end; /* bytes of the last one's end, and where in `ranges` it is */
+  size_t ranges_end_at;
   struct section sections[RUN_SECTIONS];
+  uint32_t section_count;
 };
 
 static size_t key_size_max(const struct run_env *env) { return env->page_size / 8 + TABLE_ID_SIZE; }
 
-static uint32_t header_size_max(const struct run_env *env, size_t low_size, uint32_t extent_count) {
-  return object_header_size_max(&env->io->bounds, low_size, key_size_max(env), extent_count, RUN_SECTIONS);
+static uint32_t header_size_max(const struct run_env *env, size_t low_size, uint32_t sections) {
+  return object_header_size_max(&env->io->bounds, low_size, key_size_max(env), BLOCK_PTR_EXTENTS_MAX, sections);
 }
 
 /* A record costs its key, its value and at most RECORD_OVERHEAD bytes; a page its header. A page is cut when the next
@@ -64,7 +71,7 @@ uint64_t run_size_bound(const struct run_env *env, uint64_t records, uint64_t by
   uint64_t pages = payload / (page / 2 - PAGE_HEADER_SIZE - RECORD_OVERHEAD - TABLE_ID_SIZE) + 1;
   if (pages > records) pages = records;
   uint64_t keys = pages * key_size_max(env) < bytes ? pages * key_size_max(env) : bytes;
-  uint64_t size = header_size_max(env, key_size_max(env), BLOCK_PTR_EXTENTS_MAX) + payload + pages * PAGE_HEADER_SIZE;
+  uint64_t size = header_size_max(env, key_size_max(env), RUN_SECTIONS) + payload + pages * PAGE_HEADER_SIZE;
   size += PAGE_HEADER_SIZE + keys + pages * (RECORD_OVERHEAD + INDEX_ENTRY_SIZE_MAX);
   if (filter) size += (uint64_t)filter_lines(records) * FILTER_LINE_SIZE;
   return size;
@@ -103,6 +110,7 @@ static void builder_free(struct run_builder *builder) {
   mem_free(mem, builder->scratch, builder->env->page_size);
   mem_free(mem, builder->key, key_size_max(builder->env));
   hashes_free(builder);
+  mem_array_free(mem, builder->ranges, builder->ranges_capacity, 1);
   slice_free(mem, builder->low);
   slice_free(mem, builder->high);
   mem_free(mem, builder, sizeof *builder);
@@ -196,14 +204,15 @@ static int append(struct run_builder *builder, const uint8_t *bytes, size_t size
 }
 
 /* Appends a section whose bytes are at hand and notes it. */
-static int append_section(struct run_builder *builder, uint32_t slot, uint8_t tag, const uint8_t *bytes, size_t size,
+static int append_section(struct run_builder *builder, uint8_t tag, const uint8_t *bytes, size_t size,
                           struct wodan_error *error) {
   if (size > BLOCK_IO_SECTION_MAX)
     return status_set(error, WODAN_ETOOBIG, 0, WODAN_NO_BLOCK, "section %u of a run would have %zu bytes", tag, size);
-  builder->sections[slot] = (struct section){.tag = tag,
-                                             .offset = offset_now(builder),
-                                             .length = size,
-                                             .checksum = checksum(builder->env->io->seed, bytes, size)};
+  builder->sections[builder->section_count++] =
+      (struct section){.tag = tag,
+                       .offset = offset_now(builder),
+                       .length = size,
+                       .checksum = checksum(builder->env->io->seed, bytes, size)};
   return append(builder, bytes, size, error);
 }
 
@@ -258,13 +267,11 @@ static int flush_page(struct run_builder *builder, struct wodan_error *error) {
   return put_page(builder, &page, error);
 }
 
-/* The first record fixes the header's room. */
+/* The first key fixes the header's room. */
 static int start(struct run_builder *builder, struct wodan_slice low, struct wodan_error *error) {
   if (!slice_copy(builder->env->mem, low, &builder->low)) return status_nomem(error);
-  builder->header_length = header_size_max(builder->env, low.size, BLOCK_PTR_EXTENTS_MAX);
-  int status = append(builder, NULL, builder->header_length, error);
-  builder->sections[0] = (struct section){.tag = SECTION_PAGES, .offset = builder->header_length};
-  return status;
+  builder->header_length = header_size_max(builder->env, low.size, RUN_SECTIONS - !builder->options.ranges);
+  return append(builder, NULL, builder->header_length, error);
 }
 
 /* Room for hashes up to `count`; with more than a filter may have there is none. */
@@ -357,8 +364,32 @@ int run_builder_add_page(struct run_builder *builder, const struct page_bytes *p
   return 0;
 }
 
+int run_builder_add_range(struct run_builder *builder, const struct range_delete *range, struct wodan_error *error) {
+  size_t key_max = key_size_max(builder->env);
+  assert(builder->options.ranges && range_sound(range->from, range->to));
+  if (range->from.size > key_max || range->to.size > key_max)
+    return status_set(error, WODAN_ETOOBIG, 0, WODAN_NO_BLOCK, "a key of %zu bytes is too big",
+                      range->from.size > range->to.size ? range->from.size : range->to.size);
+  int status = builder->header_length ? 0 : start(builder, range->from, error);
+  if (status) return status;
+  size_t size = (size_t)range_size(range);
+  void *bytes = builder->ranges;
+  bool room = mem_array_grow(builder->env->mem, &bytes, &builder->ranges_capacity, builder->ranges_size + size, 1);
+  builder->ranges = bytes;
+  if (!room) return status_nomem(error);
+  struct wire_writer w = wire_writer(builder->ranges + builder->ranges_size, size);
+  range_encode(&w, range);
+  assert(!w.failed && w.at == size);
+  builder->ranges_size += size;
+  builder->ranges_end = range->to.size;
+  builder->ranges_end_at = builder->ranges_size - wire_varint_size(range->sequence) - range->to.size;
+  builder->range_count++;
+  if (range->sequence > builder->sequence_max) builder->sequence_max = range->sequence;
+  return 0;
+}
+
 uint64_t run_builder_bytes(const struct run_builder *builder) {
-  return offset_now(builder) + page_builder_size(builder->page);
+  return offset_now(builder) + page_builder_size(builder->page) + builder->ranges_size;
 }
 
 bool run_builder_packed(const struct run_builder *builder, uint64_t *weight) {
@@ -371,14 +402,21 @@ bool run_builder_packed(const struct run_builder *builder, uint64_t *weight) {
 
 /* ---- finish -------------------------------------------------------------------------------------------------- */
 
+/* The last page, and the section of all of them. */
+static int finish_pages(struct run_builder *builder, struct wodan_error *error) {
+  int status = page_builder_count(builder->page) ? flush_page(builder, error) : 0;
+  builder->sections[builder->section_count++] = (struct section){
+      .tag = SECTION_PAGES, .offset = builder->header_length, .length = offset_now(builder) - builder->header_length};
+  return status;
+}
+
 static int finish_index(struct run_builder *builder, struct wodan_error *error) {
   struct mem *mem = builder->env->mem;
-  if (!slice_copy(mem, page_builder_last_key(builder->index), &builder->high)) return status_nomem(error);
   size_t size = page_builder_size(builder->index);
   uint8_t *bytes = mem_alloc(mem, size);
   if (!bytes) return status_nomem(error);
   page_builder_finish(builder->index, bytes);
-  int status = append_section(builder, 1, SECTION_INDEX, bytes, size, error);
+  int status = append_section(builder, SECTION_INDEX, bytes, size, error);
   mem_free(mem, bytes, size);
   return status;
 }
@@ -391,9 +429,31 @@ static int finish_filter(struct run_builder *builder, struct wodan_error *error)
   uint8_t *filter = mem_zalloc(mem, size);
   if (!filter) return status_nomem(error);
   for (uint64_t i = 0; i < builder->count; i++) filter_add(filter, lines, builder->hashes[i / HASHES][i % HASHES]);
-  int status = append_section(builder, 2, SECTION_FILTER, filter, size, error);
+  int status = append_section(builder, SECTION_FILTER, filter, size, error);
   mem_free(mem, filter, size);
   return status;
+}
+
+static int finish_ranges(struct run_builder *builder, struct range_list **list, struct wodan_error *error) {
+  struct mem *mem = builder->env->mem;
+  size_t size = wire_varint_size(builder->range_count) + builder->ranges_size;
+  uint8_t *bytes = mem_alloc(mem, size);
+  if (!bytes) return status_nomem(error);
+  struct wire_writer w = wire_writer(bytes, size);
+  wire_put_varint(&w, builder->range_count);
+  wire_put_bytes(&w, builder->ranges, builder->ranges_size);
+  int status = append_section(builder, SECTION_RANGE_TOMBSTONES, bytes, size, error);
+  if (!status) *list = range_list_create(run_env_skeleton(builder->env), bytes, size);
+  mem_free(mem, bytes, size);
+  return status || *list ? status : status_nomem(error);
+}
+
+/* The greater of the last record's key and the end of the last range. */
+static bool keep_high(struct run_builder *builder) {
+  struct wodan_slice high = {builder->ranges + builder->ranges_end_at, builder->ranges_end};
+  struct wodan_slice last = builder->count ? page_builder_last_key(builder->index) : (struct wodan_slice){NULL, 0};
+  if (!builder->range_count || key_compare(last, high) > 0) high = last;
+  return slice_copy(builder->env->mem, high, &builder->high);
 }
 
 /* The extents cut to the first `blocks` blocks go to kept, the rest to spare. */
@@ -432,13 +492,22 @@ static int finish_object(struct run_builder *builder, struct object_header *head
   return status;
 }
 
-static int finish(struct run_builder *builder, uint64_t generation, struct block_ptr *ptr, struct wodan_error *error) {
+static int finish_sections(struct run_builder *builder, struct range_list **list, struct wodan_error *error) {
+  if (!builder->count && !builder->range_count)
+    return status_set(error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "a run needs at least one record or range");
+  int status = builder->count ? finish_pages(builder, error) : 0;
+  if (!status && !keep_high(builder))
+    status = status_nomem(error); /* before the index is finished, which has the last key */
+  if (!status && builder->count) status = finish_index(builder, error);
+  if (!status && builder->count && builder->options.filter) status = finish_filter(builder, error);
+  if (!status && builder->range_count) status = finish_ranges(builder, list, error);
+  return status;
+}
+
+static int finish(struct run_builder *builder, uint64_t generation, struct block_ptr *ptr, struct range_list **list,
+                  struct wodan_error *error) {
   assert(generation > 0);
-  if (!builder->count) return status_set(error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "a run needs at least one record");
-  int status = page_builder_count(builder->page) ? flush_page(builder, error) : 0;
-  builder->sections[0].length = offset_now(builder) - builder->sections[0].offset;
-  if (!status) status = finish_index(builder, error);
-  if (!status && builder->options.filter) status = finish_filter(builder, error);
+  int status = finish_sections(builder, list, error);
   if (status) return status;
   struct object_header header = {.type = OBJECT_RUN,
                                  .generation = generation,
@@ -448,7 +517,7 @@ static int finish(struct run_builder *builder, uint64_t generation, struct block
                                  .sequence_max = builder->sequence_max,
                                  .low = builder->low,
                                  .high = builder->high,
-                                 .section_count = builder->options.filter ? 3 : 2};
+                                 .section_count = builder->section_count};
   memcpy(header.fsid, builder->env->io->fsid, sizeof header.fsid);
   memcpy(header.sections, builder->sections, sizeof builder->sections);
   status = finish_object(builder, &header, error);
@@ -464,14 +533,17 @@ static int finish(struct run_builder *builder, uint64_t generation, struct block
 
 int run_builder_finish(struct run_builder *builder, uint64_t generation, struct block_ptr *ptr,
                        struct run_counts *counts, struct wodan_error *error) {
-  int status = finish(builder, generation, ptr, error);
+  struct range_list *list = NULL;
+  int status = finish(builder, generation, ptr, &list, error);
   if (status) {
+    range_list_free(run_env_skeleton(builder->env), list);
     run_builder_abort(builder);
     return status;
   }
+  assert(counts || !list);
   if (counts)
-    *counts =
-        (struct run_counts){.records = builder->count, .deletes = builder->deletes, .page_bytes = builder->page_bytes};
+    *counts = (struct run_counts){
+        .records = builder->count, .deletes = builder->deletes, .page_bytes = builder->page_bytes, .ranges = list};
   builder_free(builder);
   return 0;
 }

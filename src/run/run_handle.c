@@ -50,6 +50,7 @@ void run_unref(struct run *run) {
     if (run->env->dead_blocks) atomic_fetch_sub(run->env->dead_blocks, run_blocks(run));
   }
   shelf_remove(run);
+  range_list_free(run_env_skeleton(run->env), run->ranges);
   mem_free(run_env_skeleton(run->env), run, handle_size(run));
 }
 
@@ -98,6 +99,15 @@ void run_set_counts(struct run *run, uint64_t records, uint64_t deletes) {
 
 uint64_t run_records(const struct run *run) { return atomic_load_explicit(&run->records, memory_order_relaxed); }
 uint64_t run_deletes(const struct run *run) { return run->deletes; }
+
+struct ranges run_ranges(const struct run *run) {
+  return range_list_all(run->ranges);
+}
+
+void run_set_ranges(struct run *run, struct range_list *list) {
+  assert(!run->ranges);
+  run->ranges = list;
+}
 
 void run_set_page_bytes(struct run *run, uint64_t page_bytes) {
   uint64_t payload = run_payload(run), stretch = page_bytes < UINT64_MAX / STRETCH_ONE ? page_bytes * STRETCH_ONE : 0;

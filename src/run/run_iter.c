@@ -114,23 +114,26 @@ static int enter_last(struct run_iterator *it, uint32_t page_index, struct wodan
   return status ? status : show_entered(it, it->page.count - 1, error);
 }
 
+/* A run of range deletes alone has no page. */
+static bool no_pages(const struct run_iterator *it) { return it->index->page.count == 0; }
+
 static int move_first(struct iterator *base, struct wodan_error *error) {
   base->valid = false;
   int status = ready(self(base), error);
-  return status ? status : enter_first(self(base), 0, error);
+  return status || no_pages(self(base)) ? status : enter_first(self(base), 0, error);
 }
 
 static int move_last(struct iterator *base, struct wodan_error *error) {
   base->valid = false;
   int status = ready(self(base), error);
-  return status ? status : enter_last(self(base), self(base)->index->page.count - 1, error);
+  return status || no_pages(self(base)) ? status : enter_last(self(base), self(base)->index->page.count - 1, error);
 }
 
 static int move_seek(struct iterator *base, struct wodan_slice key, struct wodan_error *error) {
   struct run_iterator *it = self(base);
   base->valid = false;
   int status = ready(it, error);
-  if (status) return status;
+  if (status || no_pages(it)) return status;
   bool exact;
   uint32_t page_index = page_lower_bound(&it->index->page, key, &exact);
   if (page_index == it->index->page.count) return stand_nowhere(it);
@@ -145,7 +148,7 @@ static int move_seek_back(struct iterator *base, struct wodan_slice key, struct 
   struct run_iterator *it = self(base);
   base->valid = false;
   int status = ready(it, error);
-  if (status) return status;
+  if (status || no_pages(it)) return status;
   bool exact;
   uint32_t page_index = page_lower_bound(&it->index->page, key, &exact);
   if (page_index == it->index->page.count) return enter_last(it, page_index - 1, error);
@@ -171,6 +174,10 @@ static int move_prev(struct iterator *base, struct wodan_error *error) {
   if (it->at > 0) return show(it, it->at - 1, error);
   if (it->page_index == 0) return stand_nowhere(it);
   return enter_last(it, it->page_index - 1, error);
+}
+
+static void around(struct iterator *base, struct wodan_slice key, struct range_stretch *stretch) {
+  ranges_stretch(run_ranges(self(base)->run), key, stretch);
 }
 
 static void close_iterator(struct iterator *base) {
@@ -214,6 +221,7 @@ static const struct iterator_ops run_iterator_ops = {
     .seek_back = move_seek_back,
     .next = move_next,
     .prev = move_prev,
+    .around = around,
     .close = close_iterator,
     .stretch = stretch,
     .settle = settle,
@@ -227,6 +235,7 @@ struct iterator *run_iterator_in(struct run *run, struct mem *mem) {
   struct run_iterator *it = mem_zalloc(mem, sizeof *it);
   if (!it) return NULL;
   it->base.ops = &run_iterator_ops;
+  it->base.ranges = run_ranges(run).count > 0;
   it->run = run;
   it->mem = mem;
   run_ref(run);

@@ -65,10 +65,17 @@ struct index_entry run_index_entry(const struct run_index *index, uint32_t at) {
 
 /* ---- index part ---------------------------------------------------------------------------------------------- */
 
+/* Where the last range ends; data NULL: there is none. */
+static struct wodan_slice ranges_end(const struct run *run) {
+  struct ranges ranges = run_ranges(run);
+  return ranges.count ? ranges.at[ranges.count - 1].to : (struct wodan_slice){NULL, 0};
+}
+
 /* NULL when the index covers exactly the pages section and the key range, else what is wrong. *page_bytes: of all pages,
  * before compression. */
-static const char *index_fault(const struct run_env *env, const struct page *index, const struct object_header *header,
+static const char *index_fault(const struct run *run, const struct page *index, const struct object_header *header,
                                const struct section *pages, uint64_t *page_bytes) {
+  const struct run_env *env = run->env;
   *page_bytes = 0;
   uint64_t at = pages->offset, end = pages->offset + pages->length;
   for (uint32_t i = 0; i < index->count; i++) {
@@ -84,10 +91,12 @@ static const char *index_fault(const struct run_env *env, const struct page *ind
     *page_bytes += entry.size;
   }
   if (at != end) return "the index does not reach the end of the pages"; /* guard: bounds */
-  struct wodan_slice first[2], last[2];
+  struct wodan_slice first[2], last[2], limit = ranges_end(run);
   key_parts(index, 0, first);
   key_parts(index, index->count - 1, last);
-  if (compare_whole(first, header->low) < 0 || compare_whole(last, header->high) != 0)
+  bool beyond = limit.data && compare_whole(last, limit) < 0;
+  int high = beyond ? key_compare(limit, header->high) : compare_whole(last, header->high);
+  if (compare_whole(first, header->low) < 0 || high != 0)
     return "the index does not agree with the key range";                              /* guard: bounds */
   if (header->record_count < index->count) return "there are more pages than records"; /* guard: bounds */
   return NULL;
@@ -135,7 +144,7 @@ static int index_read(struct run *run, const struct block_ptr *ptr, const struct
     return run_corrupt(run, section->offset, "its index is not a valid page", error); /* guard: bounds */
   index->page = page_view(index->bytes);
   index->shape.page_count = index->page.count;
-  const char *fault = index_fault(run->env, &index->page, header, pages, &index->shape.page_bytes);
+  const char *fault = index_fault(run, &index->page, header, pages, &index->shape.page_bytes);
   if (fault) return run_corrupt(run, section->offset, fault, error); /* guard: bounds */
   size_t count = index->page.count;
   if (!shelf_take(run->env->shelf, count * sizeof *index->slots))
@@ -150,15 +159,18 @@ static int index_read(struct run *run, const struct block_ptr *ptr, const struct
 
 static int index_load(struct run *run, const struct block_ptr *ptr, const struct object_header *header,
                       struct run_index **out, struct wodan_error *error) {
-  const struct section *section = object_section(header, SECTION_INDEX);
-  if (!section || !object_section(header, SECTION_PAGES) || !header->low.size || !header->high.size)
+  const struct section *section = object_section(header, SECTION_INDEX), *pages = object_section(header, SECTION_PAGES);
+  bool bare = run->ranges && header->record_count == 0; /* no pages and no index */
+  if (!section != bare || !pages != bare || !header->low.size || !header->high.size)
     return run_corrupt(run, 0, "its header lacks pages, index or key range", error); /* guard: bounds */
-  if (section->length > BLOCK_IO_SECTION_MAX)
+  if (!object_section(header, SECTION_RANGE_TOMBSTONES) != !run->ranges)
+    return run_corrupt(run, 0, "its node does not tell of its range deletes", error); /* guard: bounds */
+  if (section && section->length > BLOCK_IO_SECTION_MAX)
     return run_corrupt(run, 0, "its index is too long", error); /* guard: bounds */
   int status = 0;
-  struct run_index *index = index_create(run, header, section->length, &status, error);
+  struct run_index *index = index_create(run, header, section ? section->length : 0, &status, error);
   if (!index) return status;
-  status = index_read(run, ptr, header, index, error);
+  status = bare ? 0 : index_read(run, ptr, header, index, error);
   if (status) {
     uint64_t bytes = index->item.bytes;
     run_index_free(run, index);
@@ -198,6 +210,52 @@ int run_load_index(struct run *run, struct run_index **index, struct wodan_error
   *index = atomic_load_explicit(&run->index, memory_order_acquire);
   assert(*index); /* the pin keeps it */
   return 0;
+}
+
+/* ---- range deletes -------------------------------------------------------------------------------------------- */
+
+static int ranges_read(struct run *run, const struct block_ptr *ptr, const struct section *section,
+                       const struct object_header *header, uint64_t count, struct wodan_error *error) {
+  struct range_limits limits = {run->env->page_size / 8 + TABLE_ID_SIZE, header->sequence_max};
+  uint8_t *bytes = NULL;
+  uint64_t found;
+  int status = block_io_read_section(run->env->io, ptr, section, &bytes, error);
+  if (status) return status;
+  const char *fault = range_section_fault(bytes, (size_t)section->length, &limits, &found);
+  if (!fault && found != count) fault = "it has not as many range deletes as its node says"; /* guard: bounds */
+  if (fault) status = run_corrupt(run, section->offset, fault, error);                       /* guard: bounds */
+  if (!status) {
+    run->ranges = range_list_create(run_env_skeleton(run->env), bytes, (size_t)section->length);
+    if (!run->ranges) status = status_nomem(error);
+  }
+  mem_free(run->env->mem, bytes, section->length);
+  return status;
+}
+
+/* They bound the keys of the run as its records do; those are compared when the index is loaded. */
+static bool range_bounds_fit(const struct run *run, const struct object_header *header) {
+  if (key_compare(header->low, run->ranges->at[0].from) > 0) return false; /* guard: bounds */
+  int order = key_compare(ranges_end(run), header->high);
+  return order == 0 || (order < 0 && header->record_count > 0); /* guard: bounds */
+}
+
+int run_load_ranges(struct run *run, uint64_t count, struct wodan_error *error) {
+  struct object_header header;
+  struct block_ptr ptr;
+  uint8_t *bytes = NULL;
+  run_pointer(run, &ptr);
+  int status = block_io_read_header(run->env->io, &ptr, OBJECT_RUN, &header, &bytes, error);
+  if (status) return status;
+  const struct section *section = object_section(&header, SECTION_RANGE_TOMBSTONES);
+  if (!section || header.record_count != run_records(run))
+    status =
+        run_corrupt(run, 0, "it has not the records and range deletes that its node says", error); /* guard: bounds */
+  if (!status) status = ranges_read(run, &ptr, section, &header, count, error);
+  if (!status && !range_bounds_fit(run, &header))
+    status = run_corrupt(run, section->offset, "its range deletes do not agree with the key range",
+                         error); /* guard: bounds */
+  mem_free(run->env->mem, bytes, ptr.header_length);
+  return status;
 }
 
 /* ---- filter -------------------------------------------------------------------------------------------------- */

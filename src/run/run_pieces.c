@@ -27,7 +27,11 @@ static int begin_piece(struct run_pieces *pieces, struct wodan_error *error) {
   uint64_t size = pieces->left + pieces->left / 2 + slack(pieces);
   while (size / 2 >= least && !space_reaches(pieces->env->space, size / block + 1 + pieces->spare)) size /= 2;
   if (size < least) size = least;
-  struct run_build_options options = {.size_max = size, .kind = SPACE_BUFFER, .spare = pieces->spare, .filter = true};
+  struct run_build_options options = {.size_max = size,
+                                      .kind = SPACE_BUFFER,
+                                      .spare = pieces->spare,
+                                      .filter = true,
+                                      .ranges = pieces->ranges.count > 0};
   pieces->piece_max = size;
   pieces->piece_records = 0;
   return run_builder_create(pieces->env, &options, &pieces->builder, error);
@@ -48,9 +52,11 @@ static int end_piece(struct run_pieces *pieces, struct wodan_error *error) {
   struct run *run = run_create(pieces->env, &ptr, (struct wodan_slice){0});
   if (!run) {
     space_release(pieces->env->space, ptr.extents, ptr.extent_count);
+    range_list_free(run_env_skeleton(pieces->env), counts.ranges);
     return status_nomem(error);
   }
   run_set_counts(run, counts.records, counts.deletes);
+  run_set_ranges(run, counts.ranges);
   pieces->runs[pieces->count++] = run;
   pieces->bytes += run_blocks(run) * pieces->env->io->bounds.block_size;
   pieces->left -= ptr.length < pieces->left ? ptr.length : pieces->left - 1;
@@ -63,16 +69,38 @@ static bool full(const struct run_pieces *pieces) {
   return bytes + bytes / 4 + 2 * pieces->piece_records + slack(pieces) > pieces->piece_max;
 }
 
-int run_pieces_add(struct run_pieces *pieces, const struct record *record, struct wodan_error *error) {
+/* There is a piece with room. */
+static int ready(struct run_pieces *pieces, struct wodan_error *error) {
   int status = 0;
   if (pieces->builder && full(pieces)) status = end_piece(pieces, error);
-  if (status == 0 && !pieces->builder) status = begin_piece(pieces, error);
+  return status == 0 && !pieces->builder ? begin_piece(pieces, error) : status;
+}
+
+static int put_range(struct run_pieces *pieces, struct wodan_error *error) {
+  int status = ready(pieces, error);
+  return status == 0 ? run_builder_add_range(pieces->builder, &pieces->ranges.at[pieces->range_at++], error) : status;
+}
+
+void run_pieces_delete(struct run_pieces *pieces, struct ranges ranges) {
+  pieces->ranges = ranges;
+  for (size_t i = 0; i < ranges.count; i++) pieces->left += range_size(&ranges.at[i]);
+}
+
+int run_pieces_add(struct run_pieces *pieces, const struct record *record, struct wodan_error *error) {
+  if (record->kind == RECORD_DELETE && ranges_cover(pieces->ranges, record->key)) return 0;
+  int status = 0;
+  while (status == 0 && pieces->range_at < pieces->ranges.count &&
+         key_compare(pieces->ranges.at[pieces->range_at].from, record->key) <= 0)
+    status = put_range(pieces, error);
+  if (status == 0) status = ready(pieces, error);
   pieces->piece_records++;
   return status == 0 ? run_builder_add(pieces->builder, record, error) : status;
 }
 
 int run_pieces_finish(struct run_pieces *pieces, struct wodan_error *error) {
-  return pieces->builder ? end_piece(pieces, error) : 0;
+  int status = 0;
+  while (status == 0 && pieces->range_at < pieces->ranges.count) status = put_range(pieces, error);
+  return status == 0 && pieces->builder ? end_piece(pieces, error) : status;
 }
 
 void run_pieces_reverse(struct run_pieces *pieces) {

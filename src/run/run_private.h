@@ -51,7 +51,8 @@ struct run {
   uint64_t generation, checksum, length;
   _Atomic uint64_t records; /* of a leaf 0 until it is known */
   uint64_t deletes;
-  struct extent extents[]; /* the pivot's bytes behind them */
+  struct range_list *ranges; /* NULL: none */
+  struct extent extents[];   /* the pivot's bytes behind them */
 };
 enum { STRETCH_ONE = 16 };
 #define RUN_CLAIMED (UINT32_C(1) << 31)

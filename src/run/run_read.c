@@ -34,6 +34,7 @@ void run_shape(const struct run *run, struct run_shape *shape) {
 uint64_t run_range_bytes(const struct run *run, const struct wodan_slice *lower, const struct wodan_slice *upper) {
   const struct run_index *index = atomic_load_explicit(&run->index, memory_order_acquire);
   bool exact;
+  if (index->page.count == 0) return 0;
   uint32_t from = lower ? page_lower_bound(&index->page, *lower, &exact) : 0, last = index->page.count - 1;
   if (from > last) return 0;
   if (upper) {
@@ -182,6 +183,7 @@ static int locate(struct run_aim *aim, struct wodan_slice key, uint64_t hash, st
   }
   aim->filtered = filter != NULL;
   bool exact;
+  if (aim->index->page.count == 0) return WODAN_ENOTFOUND;
   aim->page = page_lower_bound(&aim->index->page, key, &exact);
   return aim->page < aim->index->page.count ? 0 : WODAN_ENOTFOUND;
 }

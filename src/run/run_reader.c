@@ -20,7 +20,22 @@ int run_reader_open(struct run_reader *reader, struct block_io *io, uint32_t pag
   if (status < 0) return status;
   const struct section *pages = object_section(&reader->header, SECTION_PAGES);
   if (object_section(&reader->header, SECTION_INDEX)) reader->pages = pages;
+  reader->deleted = object_section(&reader->header, SECTION_RANGE_TOMBSTONES);
   return 0;
+}
+
+int run_reader_ranges(struct run_reader *reader, const char **fault, struct wodan_error *error) {
+  struct range_limits limits = {reader->page_size / 8 + TABLE_ID_SIZE, reader->header.sequence_max};
+  uint8_t *bytes = NULL;
+  uint64_t count;
+  int status = block_io_read_section(reader->io, &reader->ptr, reader->deleted, &bytes, error);
+  if (status < 0) return status;
+  size_t size = (size_t)reader->deleted->length;
+  *fault = range_section_fault(bytes, size, &limits, &count);
+  if (!*fault) reader->ranges = range_list_create(reader->io->mem, bytes, size);
+  if (!*fault && !reader->ranges) status = status_nomem(error);
+  mem_free(reader->io->mem, bytes, size);
+  return status;
 }
 
 int run_reader_index(struct run_reader *reader, bool *valid, struct wodan_error *error) {
@@ -39,6 +54,8 @@ void run_reader_release(struct run_reader *reader) {
   if (reader->header_bytes) mem_free(mem, reader->header_bytes, reader->ptr.header_length);
   if (reader->index_bytes) mem_free(mem, reader->index_bytes, reader->index_size);
   if (reader->stored) mem_free(mem, reader->stored, reader->page_size);
+  range_list_free(mem, reader->ranges);
+  reader->ranges = NULL;
   reader->header_bytes = reader->index_bytes = reader->stored = NULL;
 }
 

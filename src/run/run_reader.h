@@ -4,6 +4,7 @@
 #ifndef RUN_RUN_READER_H
 #define RUN_RUN_READER_H
 
+#include "format/range.h"
 #include "format/stored_page.h"
 #include "io/block_io.h"
 
@@ -13,7 +14,9 @@ struct run_reader {
   struct block_ptr ptr;
   struct object_header header;
   uint8_t *header_bytes;
-  const struct section *pages; /* NULL: it has no pages or no index */
+  const struct section *pages;   /* NULL: it has no pages or no index */
+  const struct section *deleted; /* section of its range deletes; NULL: it has none */
+  struct range_list *ranges;     /* once they were read */
   uint8_t *index_bytes;
   size_t index_size;
   struct page index;
@@ -25,6 +28,8 @@ int run_reader_open(struct run_reader *reader, struct block_io *io, uint32_t pag
                     struct wodan_error *error);
 /* The index, when there are pages: a failure, or 0 with *valid telling whether it is a page. */
 int run_reader_index(struct run_reader *reader, bool *valid, struct wodan_error *error);
+/* The range deletes, when there are some: a failure, or 0 with *fault telling what is wrong with them; NULL: they are there. */
+int run_reader_ranges(struct run_reader *reader, const char **fault, struct wodan_error *error);
 void run_reader_release(struct run_reader *reader);
 
 /* Entry `at` of the index: false when it does not decode, or names what cannot be a page of this run. */

@@ -37,6 +37,26 @@ bool tree_edit_drop_node(struct tree_edit *edit, const struct node *node) {
   return room;
 }
 
+/* Recurses level by level. */
+bool tree_edit_drop_tree(struct tree_edit *edit, const struct node *node) {
+  bool room = tree_edit_drop_node(edit, node);
+  for (uint32_t i = 0; i < node->run_count && room; i++) room = drop_run(edit, node->runs[i]);
+  for (uint32_t i = 0; i < node->entry_count && room; i++) {
+    const struct node_entry *entry = &node->entries[i];
+    room = node->level ? tree_edit_drop_tree(edit, entry->child) : drop_run(edit, entry->leaf);
+  }
+  return room;
+}
+
+struct key_span tree_span(struct node *root, const struct tree_path *path) {
+  struct key_span span = {{NULL, 0}, {NULL, 0}};
+  for (uint32_t i = 0; i < path->depth; i++) {
+    span = entry_span(root, path->at[i], &span);
+    root = root->entries[path->at[i]].child;
+  }
+  return span;
+}
+
 struct node *tree_at(struct node *root, const struct tree_path *path) {
   for (uint32_t i = 0; i < path->depth; i++) {
     assert(root->level > 0 && path->at[i] < root->entry_count);

@@ -1,5 +1,6 @@
 /* Owns: the point lookup: from the root down, at each level the buffered runs newest first, then the leaf.
- * Always true: a run the entry on the way has absorbed is not asked; the filter lines of the whole path are prefetched
+ * Always true: a run the entry on the way has absorbed is not asked; where the key is not in a run but in a range that the run
+ * has deleted, the lookup ends; the filter lines of the whole path are prefetched
  * before the first is probed, so their cache misses overlap. See: DESIGN.md "Reading", tests/unit/test_tree.c. */
 #include <assert.h>
 
@@ -63,13 +64,19 @@ static void way_begin(struct way *way, const struct node *node, struct wodan_sli
   prefetch(node, key, way->hash, way->steps);
 }
 
+/* The run just asked, the one before `at`, does not have the key: whether that is the end of it. */
+static bool deleted_here(const struct way *way) {
+  const struct node *node = way->node;
+  return node->ranged && way->at <= node->run_count && ranges_cover(run_ranges(node->runs[way->at - 1]), way->key);
+}
+
 /* To the next place where the key may be: 0 and way->aim; WODAN_ENOTFOUND behind the last. */
 static int way_aim(struct way *way, struct wodan_error *error) {
   for (;; way->level++, way->at = 0) {
     struct step step = way->level < LEVELS_HELD ? way->steps[way->level] : step_at(way->node, way->key);
     while (way->at < step.count) {
       int status = run_aim(way->node->runs[way->at++], way->key, way->hash, &way->aim, error);
-      if (status != WODAN_ENOTFOUND) return status;
+      if (status != WODAN_ENOTFOUND || deleted_here(way)) return status;
     }
     if (!step.entry) return WODAN_ENOTFOUND;
     if (way->node->level == 0) {
@@ -89,7 +96,7 @@ int node_get(struct node *node, struct wodan_slice key, struct record *record, s
     if (status == 0) status = run_aim_page(&way.aim, error);
     if (status) return status;
     status = run_aim_take(&way.aim, key, record, pin);
-    if (status != WODAN_ENOTFOUND) return status;
+    if (status != WODAN_ENOTFOUND || deleted_here(&way)) return status;
   }
 }
 
@@ -115,7 +122,7 @@ static size_t go_on(struct way *ways, struct node_lookup *const *lookups, bool *
     if (!left[i]) continue;
     struct node_lookup *lookup = lookups[i];
     lookup->status = run_aim_take(&ways[i].aim, lookup->key, &lookup->record, &lookup->pin);
-    left[i] = lookup->status == WODAN_ENOTFOUND;
+    left[i] = lookup->status == WODAN_ENOTFOUND && !deleted_here(&ways[i]);
     open += left[i];
   }
   return open;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include "base/wire.h"
 #include "format/page.h"
+#include "tree/tally.h"
 #include "tree/walk.h"
 
 static uint64_t key_head(struct wodan_slice key) {
@@ -20,8 +21,10 @@ static uint64_t key_head(struct wodan_slice key) {
   return head;
 }
 
-/* A delete weighs as much again as a record of usual size that it may free. */
-uint64_t run_weight(const struct run *run) { return run_length(run) + run_deletes(run) * USUAL_RECORD; }
+/* A delete, of a key or a range, weighs as much again as a record of usual size that it may free. */
+uint64_t run_weight(const struct run *run) {
+  return run_length(run) + (run_deletes(run) + run_ranges(run).count) * USUAL_RECORD;
+}
 
 uint64_t node_memory(uint32_t entries, uint32_t runs, size_t pivot_size) {
   return sizeof(struct node) + pivot_size + (sizeof(struct node_entry) + 8) * (uint64_t)entries +
@@ -57,7 +60,7 @@ static struct node *node_allocate(struct run_env *env, const struct node_parts *
 
 /* Upper bound of the encoded header, in blocks: exact but for what pivots share, and for children not yet on the device. */
 static uint64_t header_blocks(const struct node *node, uint64_t pivots) {
-  enum { CHILD = 40, RECORD = 4 + 4 + 2 + 2 + 1, COUNTS = 10 };
+  enum { CHILD = 40, RECORD = 4 + 4 + 2 + 2 + 1, COUNTS = 15 };
   const struct volume_bounds *bounds = &node->env->io->bounds;
   uint64_t bytes = object_header_size_max(bounds, 0, 0, BLOCK_PTR_EXTENTS_MAX, 2) + PAGE_HEADER_SIZE + pivots;
   for (uint32_t i = 0; i < node->entry_count; i++) {
@@ -135,6 +138,7 @@ struct node *node_create(struct run_env *env, const struct node_parts *parts) {
   for (uint32_t i = 0; i < parts->run_count; i++) {
     node->runs[i] = parts->runs[i];
     run_ref(parts->runs[i]);
+    node->ranged |= run_ranges(parts->runs[i]).count > 0;
     assert(i == 0 || run_generation(parts->runs[i - 1]) > run_generation(parts->runs[i]));
   }
   sum_up(node);
@@ -183,6 +187,25 @@ uint32_t node_find(const struct node *node, struct wodan_slice key) {
       low = middle;
   }
   return low;
+}
+
+bool node_entry_doomed(const struct node *node, uint32_t i, const struct key_span *span) {
+  struct key_span own = entry_span(node, i, span);
+  for (uint32_t r = 0; node->ranged && r < node->run_count; r++) {
+    if (run_generation(node->runs[r]) <= node->entries[i].flushed_upto) break;
+    if (ranges_cover_span(run_ranges(node->runs[r]), &own)) return true;
+  }
+  return false;
+}
+
+/* Recurses level by level. */
+struct node *node_create_empty(struct run_env *env, uint32_t level, struct wodan_slice pivot) {
+  struct node_entry only = {.child = level ? node_create_empty(env, level - 1, pivot) : NULL};
+  if (level && !only.child) return NULL;
+  struct node_parts parts = {.level = level, .pivot = pivot, .entries = &only, .entry_count = level ? 1 : 0};
+  struct node *node = node_create(env, &parts);
+  node_unref(only.child);
+  return node;
 }
 
 uint64_t node_newest_mark(const struct node *node) {
@@ -270,6 +293,7 @@ int node_to_image(const struct node *node, struct node_image *image, struct woda
     run_pointer(node->runs[i], &image->runs[i].ptr);
     image->runs[i].records = run_records(node->runs[i]);
     image->runs[i].deletes = run_deletes(node->runs[i]);
+    image->runs[i].ranges = run_ranges(node->runs[i]).count;
   }
   return 0;
 }
@@ -311,15 +335,20 @@ static int load_parts(const struct loading *loading, const struct node_image *im
     if (status < 0) break;
     run_set_counts(runs[i], image->runs[i].records, image->runs[i].deletes);
     *run_count = i + 1;
+    if (image->runs[i].ranges) status = run_load_ranges(runs[i], image->runs[i].ranges, error);
   }
   return status;
 }
 
-/* Which entries the deletes of a run concern is not on the device: they are shared out evenly. */
-static void guess_frees(struct node_entry *entries, uint32_t entry_count, struct run *const *runs, uint32_t run_count) {
-  for (uint32_t i = 0; i < entry_count; i++)
-    for (uint32_t r = 0; r < run_count && run_generation(runs[r]) > entries[i].flushed_upto; r++)
-      entries[i].frees += run_deletes(runs[r]) * USUAL_RECORD / entry_count;
+/* Which entries the deletes of a run concern is not on the device: they are shared out evenly. What ranges free is seen. */
+static void guess_frees(struct node *node, const struct key_span *span) {
+  for (uint32_t i = 0; i < node->entry_count; i++) {
+    struct node_entry *entry = &node->entries[i];
+    struct key_span own = entry_span(node, i, span);
+    for (uint32_t r = 0; r < node->run_count && run_generation(node->runs[r]) > entry->flushed_upto; r++)
+      entry->frees += run_deletes(node->runs[r]) * USUAL_RECORD / node->entry_count +
+                      bytes_deleted(node->level, entry, &own, run_ranges(node->runs[r]));
+  }
 }
 
 static int build_node(const struct loading *loading, const struct node_image *image, const struct node_place *place,
@@ -331,10 +360,15 @@ static int build_node(const struct loading *loading, const struct node_image *im
   int status = entries && runs ? 0 : status_nomem(error);
   if (status == 0) status = load_parts(loading, image, place, entries, &entry_count, runs, &run_count, error);
   if (status == 0) {
-    guess_frees(entries, entry_count, runs, run_count);
     struct node_parts parts = {image->level, pivot, entries, entry_count, runs, run_count};
     *node = node_create(loading->env, &parts);
-    if (!*node) status = status_nomem(error);
+    struct key_span span = {{NULL, 0}, {NULL, 0}};
+    if (place->has_lower) span.from = place->lower;
+    if (place->has_upper) span.to = place->upper;
+    if (*node)
+      guess_frees(*node, &span);
+    else
+      status = status_nomem(error);
   }
   for (uint32_t i = 0; i < entry_count; i++) {
     if (image->level)

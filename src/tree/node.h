@@ -35,6 +35,7 @@ struct node_sums {
 struct node {
   _Atomic uint32_t refs;
   uint32_t level, entry_count, run_count;
+  bool ranged; /* one of its runs has range deletes */
   struct run_env *env;
   struct node_entry *entries; /* by rising pivot */
   uint64_t *heads;            /* first 8 bytes of each pivot, as a big-endian number */
@@ -53,6 +54,12 @@ static inline struct wodan_slice node_pivot(const struct node *node) {
 }
 static inline struct wodan_slice entry_pivot(const struct node *node, uint32_t i) {
   return node->level ? node_pivot(node->entries[i].child) : run_pivot(node->entries[i].leaf);
+}
+
+/* The keys that entry i covers, in a node that covers `span`. */
+static inline struct key_span entry_span(const struct node *node, uint32_t i, const struct key_span *span) {
+  return (struct key_span){.from = i > 0 ? entry_pivot(node, i) : span->from,
+                           .to = i + 1 < node->entry_count ? entry_pivot(node, i + 1) : span->to};
 }
 
 /* Bytes of a record of usual size, where nothing better is known. */
@@ -93,6 +100,11 @@ int tree_load(struct run_env *env, const struct block_ptr *root, const struct tr
 /* Index of the entry whose range holds key; 0 also below the first pivot. entry_count > 0. */
 uint32_t node_find(const struct node *node, struct wodan_slice key);
 
+/* A run that entry i has not absorbed deletes all it covers: what lies below the entry is gone. */
+bool node_entry_doomed(const struct node *node, uint32_t i, const struct key_span *span);
+/* A node of this level with nothing in it, and below it as many as that takes. NULL: no memory. */
+struct node *node_create_empty(struct run_env *env, uint32_t level, struct wodan_slice pivot);
+
 /* A run that is older than this cannot become the node's: it would stand below a run, or count as absorbed. */
 uint64_t node_newest_mark(const struct node *node);
 
@@ -110,6 +122,8 @@ struct tree_path {
   uint32_t at[NODE_LEVELS_MAX];
 };
 struct node *tree_at(struct node *root, const struct tree_path *path); /* no reference */
+/* The keys the node there covers; they lie in nodes and leaves beside it. */
+struct key_span tree_span(struct node *root, const struct tree_path *path);
 
 /* What an edit leaves behind, in memory taken beforehand. */
 struct tree_edit {
@@ -123,6 +137,8 @@ void tree_edit_init(struct tree_edit *edit, struct mem *mem);
 void tree_edit_release(struct tree_edit *edit);
 /* This version is replaced: its header on the device, if it has one, is dropped. false: no memory. */
 bool tree_edit_drop_node(struct tree_edit *edit, const struct node *node);
+/* All of the tree below the node goes with it: headers, leaves, runs. */
+bool tree_edit_drop_tree(struct tree_edit *edit, const struct node *node);
 
 /* A change of one node: entries [at, at + removed) become `added` (references stay the caller's), the runs that
  * `arrived` (newest first) are its newest ones, the runs in `without` leave for another owner, and runs every entry has then absorbed are dropped; in a

@@ -2,7 +2,7 @@
  *
  * Always true after node_image_read: the level is below NODE_LEVELS_MAX and its table is the one that the level asks for;
  * only a bottom node may have no entry; pivots ascend; runs are newest first with distinct generations, hold at least one
- * record and no more deletes than records; every pointer lies inside the data area and is older than the node.
+ * record or range delete and no more deletes than records; every pointer lies inside the data area and is older than the node.
  *
  * See: format/object_header.h, format/node_header.h, tests/unit/test_node_image.c. */
 #include "tree/node_image.h"
@@ -63,7 +63,7 @@ static int decode_entries(struct block_io *io, const struct block_ptr *ptr, stru
   return 0;
 }
 
-enum { RUN_SIZE_MIN = 14 + 2 }; /* bytes of an encoded pointer that is not null, and two counts */
+enum { RUN_SIZE_MIN = 14 + 3 }; /* bytes of an encoded pointer that is not null, and three counts */
 
 static int decode_runs(struct block_io *io, const struct block_ptr *ptr, struct node_image *image,
                        struct wodan_error *error) {
@@ -84,7 +84,8 @@ static int decode_runs(struct block_io *io, const struct block_ptr *ptr, struct 
     newer = run->ptr.generation;
     run->records = wire_get_varint(&r);
     run->deletes = wire_get_varint(&r);
-    if (r.failed || run->records == 0 || run->deletes > run->records)
+    run->ranges = wire_get_varint(&r);
+    if (r.failed || (run->records == 0 && run->ranges == 0) || run->deletes > run->records)
       return damaged(ptr, error, "the counts of a run cannot be"); /* guard: bounds */
   }
   if (r.at != r.size) return damaged(ptr, error, "its run list is longer than it says"); /* guard: bounds */
@@ -141,7 +142,7 @@ static struct page_builder *entry_table(struct block_io *io, const struct node_i
 }
 
 static uint8_t *run_list(struct block_io *io, const struct node_image *image, size_t *capacity, size_t *size) {
-  *capacity = 16 + (size_t)image->run_count * (BRANCH_ENTRY_SIZE_MAX + 20);
+  *capacity = 16 + (size_t)image->run_count * (BRANCH_ENTRY_SIZE_MAX + 30);
   uint8_t *bytes = mem_alloc(io->mem, *capacity);
   if (!bytes) return NULL;
   struct wire_writer w = wire_writer(bytes, *capacity);
@@ -150,6 +151,7 @@ static uint8_t *run_list(struct block_io *io, const struct node_image *image, si
     block_ptr_encode(&w, &image->runs[i].ptr);
     wire_put_varint(&w, image->runs[i].records);
     wire_put_varint(&w, image->runs[i].deletes);
+    wire_put_varint(&w, image->runs[i].ranges);
   }
   assert(!w.failed);
   *size = w.at;

@@ -65,25 +65,29 @@ static bool in_range(const struct node *node, uint32_t i, const struct tree_poli
   return i + 1 == node->entry_count || key_compare(entry_pivot(node, i + 1), policy->lower) > 0;
 }
 
-static bool may_sweep(const struct node *node, uint32_t i, const struct tree_policy *policy) {
-  if (absorbed_all(node, i) || damaged(node, i, policy)) return false;
+/* span: what the node covers. What is deleted as a whole is neither read nor given anything. */
+static bool may_sweep(const struct node *node, const struct key_span *span, uint32_t i,
+                      const struct tree_policy *policy) {
+  if (absorbed_all(node, i)) return false;
   if (!in_range(node, i, policy) && !must_split(node, policy)) return false; /* to be cut, all of it must be empty */
-  return node->level == 0 || !being_emptied(node->entries[i].child, policy);
+  bool held_up = damaged(node, i, policy) || (node->level && being_emptied(node->entries[i].child, policy));
+  return !held_up || node_entry_doomed(node, i, span);
 }
 
 /* The entry that is furthest behind the node's newest run, but in a bottom node to be cut the last, the first, and on from
  * there; false when there is none to sweep. */
-static bool next_entry(const struct node *node, const struct tree_policy *policy, uint32_t *at) {
+static bool next_entry(const struct node *node, const struct key_span *span, const struct tree_policy *policy,
+                       uint32_t *at) {
   *at = 0;
   if (node->run_count == 0) return false;
   if (node->entry_count == 0) return true;
   bool to_cut = node->level == 0 && must_split(node, policy), found = false;
   if (to_cut) {
     *at = node->entry_count - 1;
-    if (may_sweep(node, *at, policy)) return true;
+    if (may_sweep(node, span, *at, policy)) return true;
   }
   for (uint32_t i = 0; i < node->entry_count && !(found && to_cut); i++) {
-    if (!may_sweep(node, i, policy)) continue;
+    if (!may_sweep(node, span, i, policy)) continue;
     if (found && node->entries[i].flushed_upto >= node->entries[*at].flushed_upto) continue;
     *at = i;
     found = true;
@@ -106,8 +110,9 @@ static bool frees_much(const struct node *node, uint32_t i, const struct tree_po
   return node->level ? frees >= policy->leaf_size / 2 : frees >= run_payload(node->entries[i].leaf) / 4 * 3;
 }
 
-static bool wants_freeing(const struct node *node, uint32_t i, const struct tree_policy *policy) {
-  return node->run_count && frees_much(node, i, policy) && may_sweep(node, i, policy);
+static bool wants_freeing(const struct node *node, const struct key_span *span, uint32_t i,
+                          const struct tree_policy *policy) {
+  return node->run_count && frees_much(node, i, policy) && may_sweep(node, span, i, policy);
 }
 
 /* Above 1024: it has to be swept. What only damaged entries hold back does not count as a full buffer. */
@@ -132,6 +137,7 @@ static bool overfull(const struct node *node, const struct tree_policy *policy) 
 struct choice {
   const struct tree_policy *policy;
   struct tree_path path; /* of the node looked at */
+  struct key_span span;  /* what it covers */
   struct tree_work best;
   uint64_t urgency; /* of best */
 };
@@ -207,13 +213,16 @@ static bool small_leaves(const struct node *node, const struct tree_policy *poli
 /* At the entry; but where its child has no room for a run, that is swept first. */
 static void take_sweep(struct choice *choice, const struct node *node, uint32_t at, uint64_t how, uint32_t entries) {
   const struct tree_policy *policy = choice->policy;
+  struct key_span span = choice->span;
   uint32_t depth = choice->path.depth;
   bool found = true;
-  while (found && node->level && node->entries[at].child->run_count >= runs_max(node->entries[at].child)) {
+  while (found && node->level && node->entries[at].child->run_count >= runs_max(node->entries[at].child) &&
+         !node_entry_doomed(node, at, &span)) {
+    span = entry_span(node, at, &span);
     node = node->entries[at].child;
     choice->path.at[choice->path.depth++] = at;
     entries = 0;
-    found = next_entry(node, policy, &at);
+    found = next_entry(node, &span, policy, &at);
   }
   if (found) take(choice, WORK_SWEEP, how, at, entries);
   choice->path.depth = depth;
@@ -223,8 +232,8 @@ static void consider_freeing(struct choice *choice, const struct node *node) {
   const struct tree_policy *policy = choice->policy;
   if (policy->everything) return;
   uint32_t at = 0, count = 0;
-  while (at < node->entry_count && !wants_freeing(node, at, policy)) at++;
-  while (at + count < node->entry_count && wants_freeing(node, at + count, policy)) count++;
+  while (at < node->entry_count && !wants_freeing(node, &choice->span, at, policy)) at++;
+  while (at + count < node->entry_count && wants_freeing(node, &choice->span, at + count, policy)) count++;
   if (count) take_sweep(choice, node, at, FREEING, count);
 }
 
@@ -239,13 +248,13 @@ static void consider_sweep(struct choice *choice, const struct node *node) {
   if (policy->everything) {
     /* From the top down, so that what comes from above goes the whole way. */
     if (choice->path.depth < policy->levels_left) return;
-    if (next_entry(node, policy, &at))
+    if (next_entry(node, &choice->span, policy, &at))
       take(choice, WORK_SWEEP, how > UINT64_MAX / 4 ? how : UINT64_MAX / 8 + node->level, at, 0);
     else if (policy->join_leaves && small_leaves(node, policy, &at))
       take(choice, WORK_SWEEP, 1, at, 0);
     return;
   }
-  if (due(node, policy) && next_entry(node, policy, &at)) take_sweep(choice, node, at, how, 0);
+  if (due(node, policy) && next_entry(node, &choice->span, policy, &at)) take_sweep(choice, node, at, how, 0);
 }
 
 /* Recurses level by level. */
@@ -254,12 +263,15 @@ static void consider(struct choice *choice, const struct node *node) {
   consider_freeing(choice, node);
   consider_sweep(choice, node);
   uint32_t depth = choice->path.depth;
+  struct key_span span = choice->span;
   for (uint32_t i = 0; node->level && i < node->entry_count; i++) {
     choice->path.at[depth] = i;
     choice->path.depth = depth + 1;
+    choice->span = entry_span(node, i, &span);
     consider(choice, node->entries[i].child);
   }
   choice->path.depth = depth;
+  choice->span = span;
 }
 
 struct tree_work tree_next_work(struct node *root, const struct tree_policy *policy) {
@@ -271,10 +283,11 @@ struct tree_work tree_next_work(struct node *root, const struct tree_policy *pol
 /* ---- debt ------------------------------------------------------------------------------------------------------- */
 
 /* Entries that are swept for what they free: bytes moved, about, to the leaves. */
-static uint64_t owed_for_freeing(const struct node *node, const struct tree_policy *policy) {
+static uint64_t owed_for_freeing(const struct node *node, const struct key_span *span,
+                                 const struct tree_policy *policy) {
   uint64_t owed = 0;
   for (uint32_t i = 0; node->run_count && !policy->everything && i < node->entry_count; i++)
-    if (wants_freeing(node, i, policy)) owed += node->entries[i].frees / 2 * (node->level + 1);
+    if (wants_freeing(node, span, i, policy)) owed += node->entries[i].frees / 2 * (node->level + 1);
   return owed;
 }
 
@@ -289,10 +302,11 @@ static uint64_t patience(const struct node *parent, const struct tree_policy *po
 
 /* Bytes written to bring a node's buffer below its limit: an inner level passes each byte on once, down to the leaves; a
  * bottom node rewrites all of its leaves for what its buffer holds. */
-static uint64_t owed_by(const struct node *node, const struct node *parent, const struct tree_policy *policy) {
+static uint64_t owed_by(const struct node *node, const struct key_span *span, const struct node *parent,
+                        const struct tree_policy *policy) {
   uint64_t limit = node_buffer_limit(node, policy) / 8 * DUE_EIGHTHS, behind = node->unabsorbed, alpha = policy->alpha;
   uint32_t at;
-  if (node->run_count == 0 || behind == 0 || !due(node, policy) || !next_entry(node, policy, &at)) return 0;
+  if (node->run_count == 0 || behind == 0 || !due(node, policy) || !next_entry(node, span, policy, &at)) return 0;
   bool cut = being_emptied(node, policy);
   uint64_t excess = cut ? behind : behind > limit ? behind - limit : 0;
   uint64_t runs = 16 * runs_max(node) / 8 * RUNS_DUE_EIGHTHS + 8;
@@ -313,11 +327,18 @@ static uint64_t owed_by(const struct node *node, const struct node *parent, cons
   return cut ? owed / patience(parent, policy) : owed;
 }
 
-static uint64_t owed_below(const struct node *node, const struct node *parent, const struct tree_policy *policy) {
-  uint64_t owed = owed_by(node, parent, policy) + owed_for_freeing(node, policy);
-  for (uint32_t i = 0; node->level && i < node->entry_count; i++)
-    owed += owed_below(node->entries[i].child, node, policy);
+/* Recurses level by level. */
+static uint64_t owed_below(const struct node *node, const struct key_span *span, const struct node *parent,
+                           const struct tree_policy *policy) {
+  uint64_t owed = owed_by(node, span, parent, policy) + owed_for_freeing(node, span, policy);
+  for (uint32_t i = 0; node->level && i < node->entry_count; i++) {
+    struct key_span own = entry_span(node, i, span);
+    owed += owed_below(node->entries[i].child, &own, node, policy);
+  }
   return owed;
 }
 
-uint64_t tree_owed(const struct node *root, const struct tree_policy *policy) { return owed_below(root, NULL, policy); }
+uint64_t tree_owed(const struct node *root, const struct tree_policy *policy) {
+  struct key_span all = {{NULL, 0}, {NULL, 0}};
+  return owed_below(root, &all, NULL, policy);
+}

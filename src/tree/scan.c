@@ -282,6 +282,24 @@ static void slices_close(struct iterator *base) {
   node_unref(node);
 }
 
+/* Of entries that have absorbed the run, its ranges say nothing. */
+static void slices_around(struct iterator *base, struct wodan_slice key, struct range_stretch *stretch) {
+  const struct slices_iterator *it = slices(base);
+  const struct node *node = it->node;
+  uint32_t from = node_find(node, key), to = from + 1;
+  bool gone = absorbed(it, from);
+  while (from > 0 && absorbed(it, from - 1) == gone) from--;
+  while (to < node->entry_count && absorbed(it, to) == gone) to++;
+  struct key_span own = {{NULL, 0}, {NULL, 0}};
+  if (from > 0) own.from = entry_pivot(node, from);
+  if (to < node->entry_count) own.to = entry_pivot(node, to);
+  *stretch = (struct range_stretch){.span = own};
+  if (gone) return;
+  it->inner->ops->around(it->inner, key, stretch);
+  if (key_compare(stretch->span.from, own.from) < 0) stretch->span.from = own.from;
+  if (own.to.data && (!stretch->span.to.data || key_compare(own.to, stretch->span.to) < 0)) stretch->span.to = own.to;
+}
+
 static const struct iterator_ops slices_ops = {.first = slices_first,
                                                .last = slices_last,
                                                .seek = slices_seek,
@@ -290,7 +308,8 @@ static const struct iterator_ops slices_ops = {.first = slices_first,
                                                .prev = slices_prev,
                                                .close = slices_close,
                                                .stretch = slices_stretch_of,
-                                               .settle = slices_settle};
+                                               .settle = slices_settle,
+                                               .around = slices_around};
 
 static bool absorbed_by_none(const struct node *node, const struct run *run) {
   uint32_t i = 0;
@@ -310,6 +329,7 @@ static struct iterator *slices_iterator(struct node *node, struct run *run) {
   }
   *it = (struct slices_iterator){
       .base.ops = &slices_ops, .node = node, .inner = inner, .generation = run_generation(run)};
+  it->base.ranges = inner->ranges;
   node_ref(node);
   return &it->base;
 }

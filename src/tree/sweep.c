@@ -8,6 +8,10 @@
  *  - a run is handed down whole only when all runs of the node with a record in the slice are, so none is left above it
  *    that it should shadow; and when it is younger than all the child has had, else the child would take it for absorbed.
  *
+ *  - what a group's runs delete in ranges goes down with them as far as there is something below: a leaf that lies wholly
+ *    in them is not read, and a child is not asked for anything, but dropped with all below it; the child that takes its place
+ *    holds only what is newer. A subtree larger than DROP_MOST takes the ranges instead, and is dropped part by part.
+ *
  *  - a leaf under half full stays open for the entry behind, so a job leaves small leaves only at its end; when an entry
  *    fails, the job goes back to where no leaf was open, and ends before that entry.
  *
@@ -22,11 +26,17 @@
 #include "run/run_pieces.h"
 #include "tree/tally.h"
 
+enum {
+  DROP_MOST = 1 << 14, /* nodes, leaves and runs that one job drops, about */
+  DROP_WORK = 128,     /* bytes moved that one of them counts for */
+};
+
 struct sweep {
   struct sweep_setup setup;
   struct tree_path path;
-  struct node *node; /* the version it reads; one reference */
-  uint32_t first;    /* entries [first, next) are done */
+  struct key_span span; /* of the node: its keys lie in nodes and leaves beside it, which stay */
+  struct node *node;    /* the version it reads; one reference */
+  uint32_t first;       /* entries [first, next) are done */
   uint32_t next;
   uint64_t target; /* mark they get */
   uint64_t born;   /* what the job made is younger */
@@ -42,6 +52,9 @@ struct sweep {
   uint64_t old;                    /* greatest sequence in its leaves */
   struct wodan_slice lower, upper; /* in the node's memory */
   bool has_lower, has_upper;
+  struct key_span slice;      /* the same, with the node's own bounds at its ends */
+  struct range_buffer ranges; /* what its runs delete there */
+  struct node *empty;         /* in place of the child, all of which they delete; NULL: it stays */
   struct iterator *merge;
   struct run_builder *builder;    /* of the leaf being built; NULL between leaves */
   struct run_pieces pieces;       /* of the child's runs */
@@ -53,6 +66,8 @@ struct sweep {
   size_t out_count, out_capacity;
   struct run **passed; /* runs handed down whole */
   uint32_t passed_count;
+  bool *dropped; /* of each of the node's entries: its child is; NULL: of none */
+  uint64_t dropped_parts;
   struct wodan_slice pivot; /* of the leaf being built: in pivot_buffer */
   uint8_t *pivot_buffer;
   size_t pivot_capacity;
@@ -102,11 +117,19 @@ static void leave_group(struct sweep *sweep) {
   sweep->at_work = false;
 }
 
+/* What the group's tombstones were needed for is done. */
+static void release_ranges(struct sweep *sweep) {
+  range_buffer_release(sweep->setup.env->mem, &sweep->ranges);
+  node_unref(sweep->empty);
+  sweep->empty = NULL;
+}
+
 static void abandon_group(struct sweep *sweep) {
   leave_group(sweep);
   sweep->run_bytes += sweep->pieces.bytes;
   run_pieces_release(&sweep->pieces, false);
   tally_release(&sweep->tally);
+  release_ranges(sweep);
   run_builder_abort(sweep->builder);
   sweep->builder = NULL;
 }
@@ -118,6 +141,7 @@ void sweep_close(struct sweep *sweep, bool published) {
   out_cut(sweep, 0, published);
   mem_array_free(mem, sweep->out, sweep->out_capacity, sizeof *sweep->out);
   mem_array_free(mem, sweep->passed, sweep->node->run_count, sizeof(struct run *));
+  mem_array_free(mem, sweep->dropped, sweep->node->entry_count, sizeof(bool));
   mem_free(mem, sweep->pivot_buffer, sweep->pivot_capacity);
   mem_free(mem, sweep->last_key, sweep->last_capacity);
   mem_free(mem, sweep->kept_page.bytes, sweep->setup.env->page_size);
@@ -173,11 +197,13 @@ static uint64_t choose_group(struct sweep *sweep) {
   uint32_t behind = sweep->next + sweep->group;
   sweep->has_upper = behind < node->entry_count;
   if (sweep->has_upper) sweep->upper = entry_pivot(node, behind);
+  sweep->slice.from = sweep->has_lower ? sweep->lower : sweep->span.from;
+  sweep->slice.to = sweep->has_upper ? sweep->upper : sweep->span.to;
   return sweep->group ? absorbed : 0;
 }
 
-/* Iterators over the runs with a record in the slice, placed on the first; `slice` gets those runs. Runs up to `absorbed`
- * are looked at only when the whole is to be known: *above tells whether one of them has a record there too. */
+/* Iterators over the runs with a record or a range delete in the slice, placed on the first record; `slice` gets those runs. Runs up to `absorbed`
+ * are looked at only when the whole is to be known: *above tells whether one of them has something there too. */
 static int open_runs(struct sweep *sweep, uint64_t absorbed, struct iterator **sources, struct run **slice,
                      uint32_t *count, bool *above, struct wodan_error *error) {
   const struct node *node = sweep->node;
@@ -190,6 +216,7 @@ static int open_runs(struct sweep *sweep, uint64_t absorbed, struct iterator **s
     struct iterator *it = run_iterator(node->runs[r]);
     status = it ? place(sweep, it, error) : status_nomem(error);
     bool here = status == 0 && it->valid && below(it->record.key, sweep);
+    here |= status == 0 && ranges_touch_span(run_ranges(node->runs[r]), &sweep->slice);
     if (here && !old) {
       slice[*count] = node->runs[r];
       sources[(*count)++] = it;
@@ -204,8 +231,47 @@ static int open_runs(struct sweep *sweep, uint64_t absorbed, struct iterator **s
   return status;
 }
 
+/* What the slice's runs delete in it, together. */
+static int gather_ranges(struct sweep *sweep, struct run *const *slice, uint32_t count, struct wodan_error *error) {
+  struct mem *mem = sweep->setup.env->mem;
+  uint32_t lists_count = 0;
+  release_ranges(sweep);
+  if (!sweep->node->ranged || count == 0) return 0;
+  struct ranges *lists = mem_array(mem, count, sizeof *lists);
+  if (!lists) return status_nomem(error);
+  for (uint32_t i = 0; i < count; i++)
+    if (run_ranges(slice[i]).count) lists[lists_count++] = run_ranges(slice[i]);
+  bool room = ranges_unite(mem, lists, lists_count, &sweep->slice, &sweep->ranges);
+  mem_array_free(mem, lists, count, sizeof *lists);
+  return room ? 0 : status_nomem(error);
+}
+
+static bool deleted_whole(const struct sweep *sweep, const struct key_span *span) {
+  return sweep->ranges.count && ranges_cover_span(range_buffer_all(&sweep->ranges), span);
+}
+
+static bool leaf_deleted(const struct sweep *sweep, uint32_t i) {
+  if (sweep->ranges.count == 0) return false;
+  struct key_span span = entry_span(sweep->node, i, &sweep->span);
+  return deleted_whole(sweep, &span);
+}
+
+/* Where all of the child is deleted, an empty one is made for what is newer. */
+static int replace_child(struct sweep *sweep, struct wodan_error *error) {
+  const struct node *node = sweep->node, *child = node->entries[sweep->next].child;
+  uint64_t parts = child->sums.nodes + child->sums.leaves + child->sums.runs;
+  if (parts > DROP_MOST || !deleted_whole(sweep, &sweep->slice)) return 0;
+  if (!sweep->dropped) {
+    sweep->dropped = mem_array(sweep->setup.env->mem, node->entry_count, sizeof(bool));
+    if (sweep->dropped) memset(sweep->dropped, 0, node->entry_count * sizeof(bool));
+  }
+  sweep->empty = sweep->dropped ? node_create_empty(child->env, child->level, node_pivot(child)) : NULL;
+  return sweep->empty ? 0 : status_nomem(error);
+}
+
 static int open_leaves(struct sweep *sweep, struct iterator **sources, uint32_t *count, struct wodan_error *error) {
   for (uint32_t i = 0; i < sweep->group; i++) {
+    if (leaf_deleted(sweep, sweep->next + i)) continue;
     struct iterator *it = run_iterator_keeping(sweep->node->entries[sweep->next + i].leaf, &sweep->kept_page);
     if (!it) return status_nomem(error);
     sources[(*count)++] = it;
@@ -247,22 +313,31 @@ static int inside_slice(const struct sweep *sweep, struct run *run, bool *inside
 static int may_pass(const struct sweep *sweep, struct run *const *slice, uint32_t count, bool above, bool *may,
                     struct wodan_error *error) {
   const struct node *child = sweep->node->entries[sweep->next].child;
-  *may = !above && sweep->node->entries[sweep->next].frees == 0 && child->run_count + count <= sweep->setup.runs_max;
+  *may = !above && !sweep->empty && sweep->node->entries[sweep->next].frees == 0 &&
+         child->run_count + count <= sweep->setup.runs_max;
   if (*may) *may = run_generation(slice[count - 1]) > node_newest_mark(child);
   int status = 0;
   for (uint32_t i = 0; i < count && *may && status == 0; i++) status = inside_slice(sweep, slice[i], may, error);
   return status;
 }
 
+static void note_dropped(struct sweep *sweep) {
+  const struct node *child = sweep->node->entries[sweep->next].child;
+  uint64_t parts = child->sums.nodes + child->sums.leaves + child->sums.runs;
+  sweep->dropped[sweep->next] = true;
+  sweep->dropped_parts += parts;
+  sweep->moved += parts * DROP_WORK;
+}
+
 /* The child with these runs above its own, as the result of the group; with what its entries are to free by them. */
 static int give_child(struct sweep *sweep, struct run *const *runs, uint32_t count, struct wodan_error *error) {
-  struct node *child = sweep->node->entries[sweep->next].child;
+  struct node *child = sweep->empty ? sweep->empty : sweep->node->entries[sweep->next].child;
   struct mem *mem = sweep->setup.env->mem;
   uint32_t total = count + child->run_count;
   struct run **all = mem_array(mem, total, sizeof(struct run *));
   struct node *next = NULL;
   if (all && out_room(sweep)) {
-    memcpy(all, runs, count * sizeof(struct run *));
+    if (count) memcpy(all, runs, count * sizeof(struct run *));
     if (child->run_count) memcpy(all + count, child->runs, child->run_count * sizeof(struct run *));
     struct node_parts parts = {child->level, node_pivot(child), child->entries, child->entry_count, all, total};
     next = node_create(child->env, &parts);
@@ -271,6 +346,7 @@ static int give_child(struct sweep *sweep, struct run *const *runs, uint32_t cou
     next->entries[i].frees += sweep->tally.frees[i];
   mem_array_free(mem, all, total, sizeof(struct run *));
   if (!next) return status_nomem(error);
+  if (sweep->empty) note_dropped(sweep);
   sweep->out[sweep->out_count++] = (struct node_entry){.child = next, .flushed_upto = sweep->target};
   sweep->next++;
   sweep->at_work = false;
@@ -300,6 +376,7 @@ static void note_old(struct sweep *sweep) {
   struct run_shape shape;
   sweep->old = 0;
   for (uint32_t i = sweep->next; i < sweep->next + sweep->group; i++) {
+    if (leaf_deleted(sweep, i)) continue;
     run_shape(sweep->node->entries[i].leaf, &shape);
     if (shape.sequence_max > sweep->old) sweep->old = shape.sequence_max;
   }
@@ -315,7 +392,11 @@ static int start_merge(struct sweep *sweep, struct iterator **sources, uint32_t 
   if (status < 0 || sweep->node->level == 0) return status;
   run_pieces_begin(&sweep->pieces, env, sweep->setup.generation, slice_bytes(sweep, slice, slice_count),
                    sweep->setup.spare);
+  if (sweep->empty) return 0;
+  struct ranges ranges = range_buffer_all(&sweep->ranges);
+  run_pieces_delete(&sweep->pieces, ranges);
   tally_begin(&sweep->tally, sweep->node->entries[sweep->next].child);
+  tally_delete(&sweep->tally, &sweep->slice, ranges);
   return 0;
 }
 
@@ -334,6 +415,8 @@ static int enter_group(struct sweep *sweep, struct wodan_error *error) {
   int status = sources && slice ? 0 : status_nomem(error);
   if (status == 0) status = open_runs(sweep, absorbed, sources, slice, &slice_count, &above, error);
   count = slice_count;
+  if (status == 0) status = gather_ranges(sweep, slice, slice_count, error);
+  if (status == 0 && node->level && slice_count) status = replace_child(sweep, error);
   if (status == 0 && node->level && slice_count) status = may_pass(sweep, slice, slice_count, above, &pass, error);
   if (status == 0 && (pass || (slice_count == 0 && node->run_count && sweep->group))) {
     while (count > 0) iterator_close(sources[--count]);
@@ -438,8 +521,7 @@ static int add_page_to_leaf(struct sweep *sweep, bool *taken, struct wodan_error
   if (page.sequence_max <= sweep->old) sweep->kept += page.count;
   status = added(sweep, page.last, page.size, error);
   if (status == 0) status = run_iterator_skip_page(source, error);
-  if (status == 0) merge_reseat(sweep->merge);
-  return status;
+  return status == 0 ? merge_reseat(sweep->merge, error) : status;
 }
 
 /* ---- steps ------------------------------------------------------------------------------------------------------ */
@@ -455,6 +537,7 @@ static int finish_run(struct sweep *sweep, struct wodan_error *error) {
   sweep->run_bytes += pieces->bytes;
   run_pieces_release(pieces, true);
   tally_release(&sweep->tally);
+  release_ranges(sweep);
   return 0;
 }
 
@@ -503,6 +586,7 @@ static int finish_group(struct sweep *sweep, struct wodan_error *error) {
 }
 
 static int add_to_run(struct sweep *sweep, const struct record *record, struct wodan_error *error) {
+  if (sweep->empty && record->kind == RECORD_DELETE) return 0; /* there is nothing below it */
   tally_add(&sweep->tally, record);
   return run_pieces_add(&sweep->pieces, record, error);
 }
@@ -526,6 +610,7 @@ static int work_on_group(struct sweep *sweep, uint64_t budget, struct wodan_erro
 /* Whether the entry at `next` is worth going on to. */
 static bool goes_on(const struct sweep *sweep) {
   if (sweep->builder) return true;
+  if (sweep->dropped_parts >= DROP_MOST) return false;
   return more_behind(sweep) && sweep->leaf_bytes + sweep->run_bytes < sweep->setup.enough;
 }
 
@@ -577,6 +662,7 @@ int sweep_open(const struct sweep_setup *setup, struct node *root, const struct 
   sweep->setup = *setup;
   sweep->path = *path;
   sweep->node = tree_at(root, path);
+  sweep->span = tree_span(root, path);
   sweep->first = sweep->next = sweep->whole = sweep->failed = at;
   sweep->end = sweep->node->entry_count;
   if (setup->entries_max && setup->entries_max < sweep->end - at) sweep->end = at + setup->entries_max;
@@ -606,9 +692,30 @@ static void add_frees_since(struct sweep *sweep, const struct node *now) {
   for (size_t i = 0; now->level == 0 && i < sweep->out_count; i++) sweep->out[i].frees = since / sweep->out_count;
 }
 
+/* Empty children in place of dropped ones are left out: the entry before takes over their range. The first one of the node has
+ * none before it; the structure joins it with its neighbour. */
+static void leave_out_empty(struct sweep *sweep) {
+  uint32_t kept = 0;
+  for (uint32_t i = 0; sweep->dropped && i < sweep->out_count; i++) {
+    struct node *child = sweep->out[i].child;
+    if (sweep->dropped[sweep->first + i] && child->run_count == 0 && sweep->first + kept > 0)
+      node_unref(child);
+    else
+      sweep->out[kept++] = sweep->out[i];
+  }
+  if (sweep->dropped) sweep->out_count = kept;
+}
+
 struct node *sweep_result(struct sweep *sweep, struct node *root, struct tree_edit *edit) {
   struct node *node = tree_at(root, &sweep->path); /* perhaps with runs that came since */
   if (node != sweep->node) add_frees_since(sweep, node);
+  for (uint32_t i = sweep->first; node->level && i < sweep->next; i++) {
+    struct node *old = sweep->node->entries[i].child;
+    bool dropped = sweep->dropped && sweep->dropped[i], replaced = old != sweep->out[i - sweep->first].child;
+    bool room = dropped ? tree_edit_drop_tree(edit, old) : !replaced || tree_edit_drop_node(edit, old);
+    if (!room) return NULL;
+  }
+  leave_out_empty(sweep);
   struct node_change change = {.at = sweep->first,
                                .removed = sweep->next - sweep->first,
                                .added = sweep->out,
@@ -616,10 +723,6 @@ struct node *sweep_result(struct sweep *sweep, struct node *root, struct tree_ed
                                .without = sweep->passed,
                                .without_count = sweep->passed_count,
                                .absorbed = sweep->target};
-  for (uint32_t i = 0; node->level && i < change.removed; i++) {
-    struct node *old = sweep->node->entries[sweep->first + i].child;
-    if (old != sweep->out[i].child && !tree_edit_drop_node(edit, old)) return NULL;
-  }
   struct node *changed = node_changed(node, &change, edit);
   struct node *result = changed ? tree_with(root, &sweep->path, &changed, 1, edit) : NULL;
   node_unref(changed);

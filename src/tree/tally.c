@@ -62,6 +62,29 @@ void tally_add(struct tally *tally, const struct record *record) {
   tally->deletes++;
 }
 
+/* Recurses level by level, into what lies at the edge of a range. */
+uint64_t bytes_deleted(uint32_t level, const struct node_entry *entry, const struct key_span *span,
+                       struct ranges ranges) {
+  if (!ranges_touch_span(ranges, span)) return 0;
+  bool all = ranges_cover_span(ranges, span);
+  if (level == 0) return all ? run_payload(entry->leaf) : 0;
+  const struct node *child = entry->child;
+  if (all) return child->sums.leaf_bytes + child->sums.run_bytes;
+  uint64_t bytes = 0;
+  for (uint32_t i = 0; i < child->entry_count; i++) {
+    struct key_span own = entry_span(child, i, span);
+    bytes += bytes_deleted(child->level, &child->entries[i], &own, ranges);
+  }
+  return bytes;
+}
+
+void tally_delete(struct tally *tally, const struct key_span *span, struct ranges ranges) {
+  for (uint32_t i = 0; tally->node && ranges.count && i < tally->node->entry_count; i++) {
+    struct key_span own = entry_span(tally->node, i, span);
+    tally->frees[i] += bytes_deleted(tally->node->level, &tally->node->entries[i], &own, ranges);
+  }
+}
+
 void tally_finish(struct tally *tally) {
   settle(tally);
   tally->leaf = NULL;

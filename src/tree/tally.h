@@ -20,8 +20,14 @@ struct tally {
 void tally_begin(struct tally *tally, struct node *node);
 /* Records in key order. */
 void tally_add(struct tally *tally, const struct record *record);
+/* What ranges delete: leaves and whole subtrees, told once; `span` is what the node covers. */
+void tally_delete(struct tally *tally, const struct key_span *span, struct ranges ranges);
 /* Then frees[] is whole; NULL: nothing is known. */
 void tally_finish(struct tally *tally);
 void tally_release(struct tally *tally); /* a zeroed one too */
+
+/* Bytes of leaves and runs, below an entry of a node of this level that covers `span`, that lie wholly in the ranges. */
+uint64_t bytes_deleted(uint32_t level, const struct node_entry *entry, const struct key_span *span,
+                       struct ranges ranges);
 
 #endif

@@ -111,6 +111,7 @@ static const struct row rows[] = {
     {"put --json", CHANGES, PUTS_ONE, false, {"put", "work.img", "new000", "value", "--json"}},
     {"del", CHANGES, DELETES_ONE, false, {"del", "work.img", "key0000", "--inline"}},
     {"del --json", CHANGES, DELETES_ONE, false, {"del", "work.img", "key0000", "--json"}},
+    {"del --from", CHANGES, DELETES_SOME, false, {"del", "work.img", "--from", "key00", "--to", "key01", "--inline"}},
     {"del --prefix", CHANGES, DELETES_SOME, false, {"del", "work.img", "--prefix", "key00", "--inline"}},
     {"del --all", CHANGES, DELETES_ALL, false, {"del", "work.img", "--all", "--json", "--inline"}},
     {"load", CHANGES, LOADS, false, {"load", "work.img", "more.tsv", "--batch", "7", "--ack", "--inline"}},

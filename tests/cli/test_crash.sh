@@ -43,7 +43,7 @@ for key in workloads states distinct violations seconds complete truncated; do
   [[ $keys == *"'$key'"* ]] || die "no '$key' in the answer"
 done
 [ "$(json '["violations"]' out)" -eq 0 ] || die "violations"
-[ "$(json '["workloads"]' out)" -eq $((4 * (6 + 36 + 216))) ] || die "not all workloads"
+[ "$(json '["workloads"]' out)" -eq $((4 * (7 + 49 + 343))) ] || die "not all workloads"
 [ "$(json '["random"]' out)" -eq 0 ] || die "random workloads without a time"
 [ "$(json '["complete"].__len__()' out)" -eq 12 ] || die "not all lengths are complete"
 [ "$(json '["truncated"]["workloads"] + a["truncated"]["windows_sampled"]' out)" -eq 0 ] || die "something was cut short"

@@ -81,6 +81,31 @@ static int batch_once(struct world *w, unsigned n, bool durable) {
   return status;
 }
 
+/* Two neighbours, one by itself and one in a batch. */
+static int range_once(struct world *w, unsigned n, bool durable) {
+  struct wodan_batch *batch;
+  char from_text[16], to_text[16];
+  struct wodan_commit commit = {.durability = durable};
+  struct wodan_slice from = key_of(n, from_text), to = key_of(n + 1, to_text);
+  model_delete_range(all.model, &from, &to);
+  model_commit(all.model);
+  int status = TRY(wodan_delete_range, w->db, &from, &to, &commit);
+  committed(w, status, &commit, "wodan_delete_range");
+  if (status < 0) return status;
+  status = TRY(wodan_batch_create, w->db, &batch);
+  if (status < 0) return status;
+  status = TRY(wodan_batch_delete_range, batch, &to, NULL);
+  if (status == 0) {
+    model_delete_range(all.model, &to, NULL);
+    model_commit(all.model);
+    commit = (struct wodan_commit){.durability = durable};
+    status = TRY(wodan_batch_commit, w->db, batch, &commit);
+    committed(w, status, &commit, "wodan_batch_commit");
+  }
+  RUN(wodan_batch_free, batch);
+  return status;
+}
+
 static void change(struct world *w, int (*once)(struct world *, unsigned, bool), unsigned n, bool durable) {
   int status = once(w, n, durable);
   if (!failed(w, status, "a write")) return;
@@ -297,6 +322,7 @@ static void use_database(struct world *w) {
   for (unsigned n = 0; n < MORE / 2; n++) change(w, put_once, n * 17 % KEYS, false);
   settle(w, 2);
   change(w, scan_once, 0, false);
+  change(w, range_once, 115, false);
   change(w, batch_once, 40, false);
   trim(w, WODAN_TRIM_WAITING);
   trim(w, 0);

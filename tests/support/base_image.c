@@ -38,9 +38,14 @@ struct wodan_slice base_value(const struct base_image *image, uint32_t number, c
   return (struct wodan_slice){out, operation->value_size};
 }
 
+bool base_concerns(const struct base_operation *operation, uint32_t key) {
+  uint32_t count = operation->erases ? operation->erases : 1;
+  return key >= operation->key && key - operation->key < count;
+}
+
 uint32_t base_newest(const struct base_image *image, uint32_t key) {
   for (uint32_t i = image->operation_count; i-- > 0;)
-    if (image->operations[i].key == key) return i;
+    if (base_concerns(&image->operations[i], key)) return i;
   return UINT32_MAX;
 }
 
@@ -92,20 +97,36 @@ static int format(struct maker *maker, char **words) {
   return status ? fail(maker, "format", status) : open_it(maker);
 }
 
-static int change_one(struct maker *maker, uint32_t key, uint32_t value_size) {
+static void note_operation(struct maker *maker, struct base_operation operation) {
   struct base_image *image = maker->image;
-  char name[BASE_KEY_SIZE + 1], value[BASE_VALUE_MAX];
   if (image->operation_count == image->operation_room) {
     image->operation_room = image->operation_room ? 2 * image->operation_room : 1024;
     image->operations = realloc(image->operations, image->operation_room * sizeof *image->operations);
   }
-  image->operations[image->operation_count] = (struct base_operation){key, value_size};
+  image->operations[image->operation_count++] = operation;
+}
+
+static int change_one(struct maker *maker, uint32_t key, uint32_t value_size) {
+  struct base_image *image = maker->image;
+  char name[BASE_KEY_SIZE + 1], value[BASE_VALUE_MAX];
+  note_operation(maker, (struct base_operation){.key = key, .value_size = value_size});
   base_key(key, name);
   const struct wodan_slice slice = {name, BASE_KEY_SIZE};
-  int status = value_size ? wodan_put(maker->db, slice, base_value(image, image->operation_count, value), NULL)
-                          : wodan_delete(maker->db, slice, NULL);
-  image->operation_count++;
-  return status;
+  return value_size ? wodan_put(maker->db, slice, base_value(image, image->operation_count - 1, value), NULL)
+                    : wodan_delete(maker->db, slice, NULL);
+}
+
+/* Keys first .. first + count - 1 by one range delete. */
+static int erase(struct maker *maker, char **words) {
+  uint64_t first, count;
+  char from_name[BASE_KEY_SIZE + 1], to_name[BASE_KEY_SIZE + 1];
+  if (!number(words[1], &first) || !number(words[2], &count)) return fail(maker, words[0], 0);
+  base_key((uint32_t)first, from_name);
+  base_key((uint32_t)(first + count), to_name);
+  const struct wodan_slice from = {from_name, BASE_KEY_SIZE}, to = {to_name, BASE_KEY_SIZE};
+  int status = wodan_delete_range(maker->db, &from, &to, NULL);
+  note_operation(maker, (struct base_operation){.key = (uint32_t)first, .erases = (uint32_t)count});
+  return status ? fail(maker, words[0], status) : 0;
 }
 
 static int change(struct maker *maker, char **words, uint32_t value_size) {
@@ -158,6 +179,7 @@ static int run_line(struct maker *maker, char **words) {
   if (!maker->db) return fail(maker, "nothing is formatted", 0);
   if (strcmp(verb, "put") == 0) return change(maker, words, maker->value_size);
   if (strcmp(verb, "delete") == 0) return change(maker, words, 0);
+  if (strcmp(verb, "erase") == 0) return erase(maker, words);
   if (strcmp(verb, "mark") == 0) return mark(maker, words[1]);
   if (strcmp(verb, "end") == 0) return end(maker, words[1]);
   if (strcmp(verb, "reopen") == 0) return close_it(maker) < 0 ? FAILED : open_it(maker);

@@ -7,6 +7,7 @@
  *   value N                   bytes of a value from here on (64)
  *   put FIRST COUNT [STEP]    keys FIRST, FIRST + STEP, ...: each gets a value that no other put gave
  *   delete FIRST COUNT [STEP]
+ *   erase FIRST COUNT         one range delete
  *   sync | checkpoint | compact | reopen
  *   mark NAME                 keeps the bytes as they are now, as a killed process leaves them
  *   end close | end killed    last; killed: as the process leaves it behind its last sync */
@@ -23,6 +24,7 @@ enum { BASE_KEYS_MAX = 4096, BASE_MARKS_MAX = 8, BASE_KEY_SIZE = 9, BASE_VALUE_M
 struct base_operation {
   uint32_t key;
   uint32_t value_size; /* 0: a delete */
+  uint32_t erases;     /* of so many keys from `key` on, as a range; 0: of that key alone */
 };
 
 struct base_image {
@@ -45,6 +47,8 @@ void base_image_free(struct base_image *image);
 void base_key(uint32_t key, char out[BASE_KEY_SIZE + 1]);
 /* The value that operation `number` gave its key. */
 struct wodan_slice base_value(const struct base_image *image, uint32_t number, char out[BASE_VALUE_MAX]);
+/* The operation is on the key, or on a range around it. */
+bool base_concerns(const struct base_operation *operation, uint32_t key);
 /* The last operation on the key; UINT32_MAX: there is none. */
 uint32_t base_newest(const struct base_image *image, uint32_t key);
 

@@ -151,7 +151,7 @@ static void put_superblock(struct forge *f, const char *name, uint8_t out[SUPERB
   forge_put(f, &w, "block size", 4, sb->block_size);
   forge_put(f, &w, "compat flags", 8, 0);
   forge_put(f, &w, "read-only flags", 8, 0);
-  forge_put(f, &w, "incompat flags", 8, 0);
+  forge_put(f, &w, "incompat flags", 8, FEATURE_RANGES);
   forge_put_fsid(f, &w);
   forge_put(f, &w, "sector", 4, sb->sector);
   forge_put(f, &w, "journal block size", 4, sb->journal_block_size);

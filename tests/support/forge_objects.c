@@ -293,6 +293,7 @@ struct block_ptr forge_node(struct forge *f, const struct forge_node *node) {
     forge_put_pointer(f, &body.w, FORGE_RUN, &node->runs[i].ptr);
     forge_put(f, &body.w, "records of a run", 0, node->runs[i].records);
     forge_put(f, &body.w, "deletes of a run", 0, node->runs[i].deletes);
+    forge_put(f, &body.w, "range deletes of a run", 0, node->runs[i].ranges);
   }
   body_section(&body, SECTION_RUNS, from);
   const struct forge_header about = {.count = node->level, .low = -1, .high = -1};

@@ -36,7 +36,7 @@ struct forge_run {
 };
 struct forge_buffered {
   struct block_ptr ptr;
-  uint32_t records, deletes;
+  uint32_t records, deletes, ranges;
 };
 struct forge_entry {
   uint8_t pivot; /* key */

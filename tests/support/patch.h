@@ -17,7 +17,7 @@
  *
  * PLACE     superblock | copy | journal J | checkpoint J | ring | data | block N | blocks N COUNT | header OBJECT | object OBJECT |
  *           table NODE | entry NODE I | list NODE | buffered NODE I | index RUN | indexed RUN I | filter RUN |
- *           page RUN I | record RUN I K
+ *           page RUN I | record RUN I K | range RUN I (range delete; its fields are called from and to)
  * J         newest | older | tail | head (the next to be written), and perhaps +N or -N: a block of the journal
  * OBJECT    root or older (of the newest and the previous tree), then for each step down .I (entry) or /I (buffered run);
  *           I may count from the end: -1 is the last

@@ -141,9 +141,13 @@ static void checkpoint_fields(struct finder *f) {
 /* ---- objects ----------------------------------------------------------------------------------------------------- */
 
 static const char *tag_name(uint8_t tag) {
-  static const char *const names[] = {
-      [SECTION_PAGES] = "pages",  [SECTION_INDEX] = "index", [SECTION_FILTER] = "filter",
-      [SECTION_LEAVES] = "table", [SECTION_RUNS] = "list",   [SECTION_CHILDREN] = "table"};
+  static const char *const names[] = {[SECTION_PAGES] = "pages",
+                                      [SECTION_INDEX] = "index",
+                                      [SECTION_FILTER] = "filter",
+                                      [SECTION_LEAVES] = "table",
+                                      [SECTION_RUNS] = "list",
+                                      [SECTION_CHILDREN] = "table",
+                                      [SECTION_RANGE_TOMBSTONES] = "ranges"};
   return tag < sizeof names / sizeof *names && names[tag] ? names[tag] : "other";
 }
 
@@ -231,6 +235,18 @@ static void list_fields(struct finder *f, bool count_only, uint64_t index) {
     pointer_fields(f, "pointer");
     varint(f, "record count");
     varint(f, "delete count");
+    varint(f, "range count");
+  }
+}
+
+static void range_fields(struct finder *f, uint64_t index) {
+  char *wanted = (char *)f->wanted;
+  uint64_t count = varint(f, "count");
+  for (uint64_t i = 0; i < count && i <= index && !f->r.failed; i++) {
+    f->wanted = i == index ? wanted : "";
+    text(f, "from", varint(f, "from length"));
+    text(f, "to", varint(f, "to length"));
+    varint(f, "sequence");
   }
 }
 
@@ -261,6 +277,9 @@ static void fields_of(struct finder *f, const struct patch_place *place) {
     break;
   case PATCH_BUFFERED:
     list_fields(f, false, place->index);
+    break;
+  case PATCH_RANGE:
+    range_fields(f, place->index);
     break;
   case PATCH_BYTES:
     break;

@@ -132,10 +132,15 @@ static bool inside(struct patch *patch, char *const words[WORDS], struct patch_p
     const char *name;
     uint8_t tag;
     enum patch_structure structure;
-  } sections[] = {{"table", SECTION_LEAVES, PATCH_PAGE},   {"entry", SECTION_LEAVES, PATCH_ENTRY},
-                  {"list", SECTION_RUNS, PATCH_LIST},      {"buffered", SECTION_RUNS, PATCH_BUFFERED},
-                  {"index", SECTION_INDEX, PATCH_PAGE},    {"indexed", SECTION_INDEX, PATCH_INDEXED},
-                  {"filter", SECTION_FILTER, PATCH_BYTES}, {"pages", SECTION_PAGES, PATCH_BYTES}};
+  } sections[] = {{"table", SECTION_LEAVES, PATCH_PAGE},
+                  {"entry", SECTION_LEAVES, PATCH_ENTRY},
+                  {"list", SECTION_RUNS, PATCH_LIST},
+                  {"buffered", SECTION_RUNS, PATCH_BUFFERED},
+                  {"index", SECTION_INDEX, PATCH_PAGE},
+                  {"indexed", SECTION_INDEX, PATCH_INDEXED},
+                  {"filter", SECTION_FILTER, PATCH_BYTES},
+                  {"pages", SECTION_PAGES, PATCH_BYTES},
+                  {"range", SECTION_RANGE_TOMBSTONES, PATCH_RANGE}};
   const char *last = words[3] ? words[3] : words[2];
   if (!words[1] || !object_find(patch, words[1], &place->object)) return false;
   place->index = last ? strtoull(last, NULL, 10) : 0;

@@ -19,7 +19,8 @@ struct patch_place {
     PATCH_INDEXED,
     PATCH_ENTRY,
     PATCH_LIST,
-    PATCH_BUFFERED
+    PATCH_BUFFERED,
+    PATCH_RANGE
   } structure;
   uint64_t index; /* of a record, entry or run in it */
 };

@@ -94,7 +94,7 @@ static bool told(const struct saving *saving, const char *key) {
 static bool was_given(const struct base_image *base, uint32_t key, struct wodan_slice value) {
   char room[BASE_VALUE_MAX];
   for (uint32_t i = 0; i < base->operation_count; i++) {
-    if (base->operations[i].key != key || !base->operations[i].value_size) continue;
+    if (!base_concerns(&base->operations[i], key) || !base->operations[i].value_size) continue;
     struct wodan_slice given = base_value(base, i, room);
     if (given.size == value.size && memcmp(given.data, value.data, value.size) == 0) return true;
   }

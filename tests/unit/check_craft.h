@@ -95,7 +95,8 @@ struct object {
   struct entry pages[PAGES_MAX][RECORDS_MAX]; /* up to the first without a key */
   const char *low, *high;                     /* NULL: right ones */
   const char *index[PAGES_MAX];               /* keys in the index; NULL: right ones */
-  bool filter, filter_lacks_first, filter_short, page_garbage, page_malformed, index_skips, range_section;
+  bool filter, filter_lacks_first, filter_short, page_garbage, page_malformed, index_skips;
+  uint8_t section; /* one more, of zeros; 0: none */
   bool filter_empty, page_of_no_size, index_garbage, index_sequence, index_short, index_malformed;
   void (*entry_lie)(struct index_entry *entry); /* of the last page */
   void (*header_lie)(struct object_header *header);
@@ -208,7 +209,7 @@ static inline struct block_ptr craft_object(struct craft *c, const struct object
   lay_section(c, l, SECTION_INDEX, start);
   if (o->filter) lay_filter(c, l, o);
   start = l->at;
-  if (o->range_section) l->at += 9, lay_section(c, l, SECTION_RANGE_TOMBSTONES, start);
+  if (o->section) l->at += 9, lay_section(c, l, o->section, start);
   l->header.length = l->at;
   l->header.record_count = (uint64_t)((int64_t)l->records + o->count_lie);
   l->header.sequence_max = o->sequence_max ? o->sequence_max : l->sequence_max;
@@ -245,8 +246,9 @@ static inline struct block_ptr craft_node_at(struct craft *c, uint32_t level, st
   struct node_image_run list[4];
   assert_true(run_count <= 4);
   for (uint32_t i = 0; i < run_count; i++)
-    list[i] =
-        (struct node_image_run){runs[i], c->counts[runs[i].generation].records, c->counts[runs[i].generation].deletes};
+    list[i] = (struct node_image_run){.ptr = runs[i],
+                                      .records = c->counts[runs[i].generation].records,
+                                      .deletes = c->counts[runs[i].generation].deletes};
   struct node_image image = {.mem = &c->mem,
                              .level = level,
                              .entries = entries,

@@ -87,8 +87,14 @@ static void test_check__entry_longer_than_the_pages(void **state) {
 
 static void test_check__sections_not_known(void **state) {
   (void)state;
-  const struct object run = {.pages = {{{.key = "a"}}}, .range_section = true};
+  const struct object run = {.pages = {{{.key = "a"}}}, .section = SECTION_BLOBS};
   run_gives(&run, FOUND_RUN_SECTIONS, 1);
+}
+
+static void test_check__range_deletes_that_are_none(void **state) {
+  (void)state;
+  const struct object run = {.pages = {{{.key = "a"}}}, .section = SECTION_RANGE_TOMBSTONES};
+  run_gives(&run, FOUND_RANGES_DAMAGED, 1);
 }
 
 static void test_check__keys_that_overlap_the_page_before(void **state) {
@@ -526,7 +532,7 @@ static void test_check__root_with_unknown_features_is_refused(void **state) {
   struct craft c;
   struct heard heard;
   craft_begin(&c);
-  craft_checkpoint_record(&c, (struct checkpoint_record){.incompat = 4});
+  craft_checkpoint_record(&c, (struct checkpoint_record){.incompat = 8});
   store_check(&c.store, &heard);
   assert_int_equal(heard.status, WODAN_EVERSION);
   craft_end(&c);
@@ -552,6 +558,7 @@ int main(void) {
       cmocka_unit_test(test_check__index_that_skips_a_byte),
       cmocka_unit_test(test_check__entry_longer_than_the_pages),
       cmocka_unit_test(test_check__sections_not_known),
+      cmocka_unit_test(test_check__range_deletes_that_are_none),
       cmocka_unit_test(test_check__keys_that_overlap_the_page_before),
       cmocka_unit_test(test_check__key_equal_to_the_page_before),
       cmocka_unit_test(test_check__index_key_that_is_not_the_last_of_its_page),

@@ -422,7 +422,7 @@ static void walk_with_sources_moved(struct fixture *f, size_t *alone_seen) {
       assert_int_equal(iterator_next(source, NULL), 0);
       at++;
     } while (source->valid && next_random(&random) % 4 && (!has_limit || key_compare(source->record.key, limit) < 0));
-    merge_reseat(f->merge);
+    assert_int_equal(merge_reseat(f->merge, NULL), 0);
   }
   assert_int_equal(at, f->count);
 }

@@ -22,19 +22,24 @@ struct geometry {
   unsigned rounds;
   /* Tiny leaves and nodes; all 0: usual. levels: that must have been there. */
   uint32_t page, leaf, memtable, node_leaves, node_children, levels;
-  bool packs; /* each open chooses anew whether and how it compresses */
+  bool packs;           /* each open chooses anew whether and how it compresses */
+  uint64_t range_every; /* so many operations are one range delete; the last geometries: many of them */
 };
 
 static const struct geometry geometries[] = {
-    {"32 KiB, 512-byte blocks", 32 << 10, 512, 512, 60, 60, 3000, .levels = 1},
-    {"128 KiB, 512-byte blocks", 128 << 10, 512, 512, 400, 100, 8000, .levels = 1},
-    {"512 KiB, 1 KiB blocks", 512 << 10, 512, 1024, 2000, 120, 12000, .levels = 1},
-    {"1 MiB, 4 KiB blocks", 1 << 20, 512, 4096, 3000, 100, 12000, .levels = 1},
-    {"8 MiB, 4 KiB blocks", 8 << 20, 4096, 4096, 40000, 100, 60000, .levels = 1},
-    {"deep, 4 MiB, 512-byte blocks", 4 << 20, 512, 512, 8000, 100, 8000, 512, 2048, 4096, 4, 4, 4, false},
-    {"deep, 8 MiB, 4 KiB blocks", 8 << 20, 512, 4096, 16000, 120, 12000, 512, 4096, 4096, 6, 4, 4, false},
-    {"packed, 512 KiB, 1 KiB blocks", 512 << 10, 512, 1024, 2000, 120, 8000, .levels = 1, .packs = true},
-    {"packed, deep, 4 MiB, 512-byte blocks", 4 << 20, 512, 512, 8000, 100, 8000, 512, 2048, 4096, 4, 4, 3, true},
+    {"32 KiB, 512-byte blocks", 32 << 10, 512, 512, 60, 60, 3000, .levels = 1, .range_every = 2000},
+    {"128 KiB, 512-byte blocks", 128 << 10, 512, 512, 400, 100, 8000, .levels = 1, .range_every = 2000},
+    {"512 KiB, 1 KiB blocks", 512 << 10, 512, 1024, 2000, 120, 12000, .levels = 1, .range_every = 2000},
+    {"1 MiB, 4 KiB blocks", 1 << 20, 512, 4096, 3000, 100, 12000, .levels = 1, .range_every = 2000},
+    {"8 MiB, 4 KiB blocks", 8 << 20, 4096, 4096, 40000, 100, 60000, .levels = 1, .range_every = 2000},
+    {"deep, 4 MiB, 512-byte blocks", 4 << 20, 512, 512, 8000, 100, 8000, 512, 2048, 4096, 4, 4, 4, false, 2000},
+    {"deep, 8 MiB, 4 KiB blocks", 8 << 20, 512, 4096, 16000, 120, 12000, 512, 4096, 4096, 6, 4, 4, false, 2000},
+    {"packed, 512 KiB, 1 KiB blocks", 512 << 10, 512, 1024, 2000, 120, 8000, .levels = 1, .packs = true,
+     .range_every = 2000},
+    {"packed, deep, 4 MiB, 512-byte blocks", 4 << 20, 512, 512, 8000, 100, 8000, 512, 2048, 4096, 4, 4, 3, true, 2000},
+    {"ranges, 512 KiB, 1 KiB blocks", 512 << 10, 512, 1024, 2000, 120, 5000, .levels = 1, .range_every = 40},
+    {"ranges, deep, 4 MiB, 512-byte blocks", 4 << 20, 512, 512, 8000, 100, 12000, 512, 2048, 4096, 4, 4, 3, false, 60},
+
 };
 
 static uint64_t start_seed(void) {
@@ -61,7 +66,8 @@ struct rig {
   struct wodan_db *db;
   struct model *model;
   uint64_t random, seed;
-  unsigned refused;
+  unsigned refused, ranges;
+  uint64_t levels;         /* most that there were */
   uint64_t packed, passed; /* pages, of all opens */
 };
 
@@ -87,6 +93,7 @@ static void rig_reopen(struct rig *rig) {
   struct wodan_error error;
   struct wodan_stats stats = {0};
   wodan_stats(rig->db, &stats);
+  if (stats.levels > rig->levels) rig->levels = stats.levels;
   rig->packed += stats.leaf_pages_packed;
   rig->passed += stats.leaf_pages_passed;
   if (wodan_close(rig->db, &error) < 0) rig_fail(rig, "close", error.message);
@@ -102,19 +109,34 @@ static void rig_write(struct rig *rig, unsigned size) {
     size_t key_size;
     uint8_t value[256];
     size_t value_size;
-    bool put;
+    enum { DELETE, PUT, RANGE } kind;
+    unsigned open; /* ends of a range that are not given: 1 the lower, 2 the upper */
   } ops[8];
   assert_int_equal(wodan_batch_create(rig->db, &batch), 0);
   for (unsigned i = 0; i < size; i++) {
     ops[i].key_size = make_key(random_below(&rig->random, rig->geometry->keys), ops[i].key);
-    ops[i].put = random_below(&rig->random, 10) < (rig->refused ? 4 : 7);
+    ops[i].kind = random_below(&rig->random, 10) < (rig->refused ? 4 : 7) ? PUT : DELETE;
     ops[i].value_size = random_below(&rig->random, rig->geometry->value_max + 1);
     for (size_t b = 0; b < ops[i].value_size; b++) {
       ops[i].value[b] = (uint8_t)random_next(&rig->random);
       if (rig->geometry->packs && b >= 10) ops[i].value[b] = ops[i].value[b - 10]; /* there is something to gain */
     }
+    if (random_below(&rig->random, rig->geometry->range_every) == 0) {
+      uint64_t shape = random_below(&rig->random, 16); /* most ranges are narrow, some wide, few open */
+      ops[i].kind = RANGE;
+      ops[i].open = shape == 0 ? 1 : shape == 1 ? 2 : 0;
+      uint64_t first = random_below(&rig->random, rig->geometry->keys);
+      ops[i].key_size = make_key(first, ops[i].key);
+      uint64_t last = shape < 4 ? random_below(&rig->random, rig->geometry->keys) : first + 3 * (1 + shape);
+      ops[i].value_size = make_key(last, ops[i].value);
+      rig->ranges++;
+    }
     struct wodan_slice key = {ops[i].key, ops[i].key_size}, value = {ops[i].value, ops[i].value_size};
-    assert_int_equal(ops[i].put ? wodan_batch_put(batch, key, value) : wodan_batch_delete(batch, key), 0);
+    const struct wodan_slice *from = ops[i].open & 1 ? NULL : &key, *to = ops[i].open & 2 ? NULL : &value;
+    if (ops[i].kind == RANGE)
+      assert_int_equal(wodan_batch_delete_range(batch, from, to), 0);
+    else
+      assert_int_equal(ops[i].kind == PUT ? wodan_batch_put(batch, key, value) : wodan_batch_delete(batch, key), 0);
   }
   struct wodan_commit commit = {.durability = random_below(&rig->random, 8) == 0};
   int status = wodan_batch_commit(rig->db, batch, &commit);
@@ -129,10 +151,13 @@ static void rig_write(struct rig *rig, unsigned size) {
     rig_fail(rig, "commit", error.message);
   }
   for (unsigned i = 0; i < size; i++) {
-    if (ops[i].put)
-      model_put(rig->model, ops[i].key, ops[i].key_size, ops[i].value, ops[i].value_size);
+    struct wodan_slice key = {ops[i].key, ops[i].key_size}, value = {ops[i].value, ops[i].value_size};
+    if (ops[i].kind == RANGE)
+      model_delete_range(rig->model, ops[i].open & 1 ? NULL : &key, ops[i].open & 2 ? NULL : &value);
+    else if (ops[i].kind == PUT)
+      model_put(rig->model, key.data, key.size, value.data, value.size);
     else
-      model_delete(rig->model, ops[i].key, ops[i].key_size);
+      model_delete(rig->model, key.data, key.size);
   }
   model_commit(rig->model);
 }
@@ -163,14 +188,14 @@ static void run_geometry(const struct geometry *geometry, uint64_t seed, unsigne
   rig_reopen(&rig);
   struct wodan_stats stats = {0};
   wodan_stats(rig.db, &stats);
-  if (stats.levels < geometry->levels) rig_fail(&rig, "at the end", "the tree is not deep");
+  if (rig.levels < geometry->levels) rig_fail(&rig, "at the end", "the tree is not deep");
   if (geometry->packs)
     print_message("%llu pages compressed, %llu passed on\n", (unsigned long long)rig.packed,
                   (unsigned long long)rig.passed);
   if (geometry->packs && rig.packed == 0) rig_fail(&rig, "at the end", "nothing was compressed");
-  print_message("%s: %zu commits, %u refused, %llu leaves, %llu runs, %llu levels, live %llu of %llu\n", geometry->name,
-                model_version(rig.model), rig.refused, (unsigned long long)stats.leaves, (unsigned long long)stats.runs,
-                (unsigned long long)stats.levels, (unsigned long long)stats.space_live,
+  print_message("%s: %zu commits, %u refused, %u ranges, %llu leaves, %llu runs, %llu levels, live %llu of %llu\n",
+                geometry->name, model_version(rig.model), rig.refused, rig.ranges, (unsigned long long)stats.leaves,
+                (unsigned long long)stats.runs, (unsigned long long)stats.levels, (unsigned long long)stats.space_live,
                 (unsigned long long)stats.space_total);
   if (wodan_close(rig.db, &error) < 0) rig_fail(&rig, "last close", error.message);
   model_free(rig.model);

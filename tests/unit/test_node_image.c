@@ -37,7 +37,7 @@ static void image_make(struct world *w, struct node_image *image, uint32_t leave
         .branch = {.flushed_upto = random_next() % GENERATION, .ptr = some_ptr(1 + random_next() % 999)}};
   }
   for (uint32_t i = 0; i < runs; i++)
-    image->runs[i] = (struct node_image_run){some_ptr(GENERATION - 1 - i * 3), 1 + i * 100, i * 100 % 77};
+    image->runs[i] = (struct node_image_run){some_ptr(GENERATION - 1 - i * 3), 1 + i * 100, i * 100 % 77, i % 3};
 }
 
 /* A node object on the device, which may still be changed and sealed again. */
@@ -327,6 +327,7 @@ static void test_node_image__a_malformed_list_of_runs_is_found(void **state) {
     block_ptr_encode(&writer, &lie.image.runs[i].ptr);
     wire_put_varint(&writer, 7);
     wire_put_varint(&writer, 0);
+    wire_put_varint(&writer, 1);
   }
   size_t size = writer.at;
   for (size_t cut = 1; cut < size; cut++) list_told(&lie, list, cut, ""); /* at each byte */
@@ -419,8 +420,11 @@ static void test_node_image__counts_of_runs_can_be(void **state) {
   struct lie lie;
   lie_open(&lie);
   struct node_image_run *run = &lie.image.runs[1];
-  run->records = 0, run->deletes = 0, lie_told(&lie, "counts");
-  run->records = 1, lie_told(&lie, NULL);
+  run->records = 0, run->deletes = 0, run->ranges = 0, lie_told(&lie, "counts");
+  run->ranges = 1, lie_told(&lie, NULL);
+  run->deletes = 1, lie_told(&lie, "counts");
+  run->deletes = 0, run->records = 1, lie_told(&lie, NULL);
+  run->ranges = 0, lie_told(&lie, NULL);
   run->deletes = 1, lie_told(&lie, NULL);
   run->deletes = 2, lie_told(&lie, "counts");
   run->records = UINT64_MAX - 1, run->deletes = UINT64_MAX, lie_told(&lie, "counts");

@@ -71,7 +71,7 @@ static void step(struct iterator *merge, struct run_builder *builder, bool copy,
       out->records += page.count;
       assert_true(run_builder_bytes(builder) >= before + page.size);
       assert_int_equal(run_iterator_skip_page(source, NULL), 0);
-      merge_reseat(merge);
+      assert_int_equal(merge_reseat(merge, NULL), 0);
     }
   }
   if (taken) return;

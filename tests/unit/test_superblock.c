@@ -156,17 +156,20 @@ static void test_superblock__compression_has_its_flag(void **state) {
   (void)state;
   struct wodan_error error;
   struct superblock sb = planned(GIB, 512);
-  assert_true(sb.compression == 0 && sb.incompat == 0);
+  assert_true(sb.compression == 0 && sb.incompat == FEATURE_RANGES);
   struct superblock_wish wish = {.device_size = GIB, .sector = 512, .compression = 2};
   assert_int_equal(superblock_plan(&wish, &sb, &error), 0);
-  assert_true(sb.compression == 2 && sb.incompat == FEATURE_LZ4);
+  assert_true(sb.compression == 2 && sb.incompat == (FEATURE_LZ4 | FEATURE_RANGES));
   assert_int_equal(decoded(&sb, &error), 0);
-  sb.incompat = 0;
+  sb.incompat = FEATURE_RANGES;
   assert_int_equal(decoded(&sb, &error), WODAN_ECORRUPT);
-  sb.incompat = FEATURE_LZ4 | 2;
+  sb.incompat = FEATURE_RANGES | FEATURE_LZ4 | 2;
   assert_int_equal(decoded(&sb, &error), WODAN_EVERSION);
   assert_non_null(strstr(error.message, "0x2)")); /* only what is unknown is told */
-  sb.incompat = FEATURE_LZ4;
+  sb.incompat = FEATURE_LZ4;                      /* from before there were range deletes */
+  assert_int_equal(decoded(&sb, &error), WODAN_EVERSION);
+  assert_non_null(strstr(error.message, "range deletes"));
+  sb.incompat = FEATURE_RANGES | FEATURE_LZ4;
   sb.compression = 0;
   assert_int_equal(decoded(&sb, &error), WODAN_ECORRUPT);
   sb.compression = 3;

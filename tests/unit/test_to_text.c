@@ -283,8 +283,9 @@ static void test_to_text__run_list(void **state) {
     block_ptr_encode(&w, &run);
     wire_put_varint(&w, 10);
     wire_put_varint(&w, 3);
+    wire_put_varint(&w, 2);
   }
-  assert_intact(RUNS, bytes, w.at, "run=10 records, 3 deletes, generation 6");
+  assert_intact(RUNS, bytes, w.at, "run=10 records, 3 deletes, 2 range deletes, generation 6");
   cut_all(RUNS, bytes, w.at);
 }
 

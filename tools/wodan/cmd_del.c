@@ -1,7 +1,8 @@
-/* What: `wodan del`: one key, a prefix, or everything.
+/* What: `wodan del`: one key, a range, a prefix, or everything.
  *
  * Always true: durable when the exit code is 0; a mass deletion goes in bounded batches, each atomic, so memory does
  * not grow with what is deleted; doing it again is harmless.
+ * A range is one record, however many keys it has; a prefix and everything are counted, which takes a look at each.
  *
  * Order: the cursor that collects a batch is closed before the batch is committed: an open one would hold the space
  * that the deletion frees.
@@ -21,22 +22,28 @@ enum { BATCH_KEYS = 1000, RECORD_OVERHEAD = 64 };
 
 struct del_options {
   struct options common;
-  const char *key, *prefix;
+  const char *key, *prefix, *from, *to;
   bool all;
 };
 
 static void check(const struct argp_state *state, void *options) {
   const struct del_options *del = options;
-  if ((del->key != NULL) + (del->prefix != NULL) + (del->all ? 1 : 0) != 1)
-    argp_error(state, "give one of KEY, --prefix P and --all");
+  bool range = del->from != NULL || del->to != NULL;
+  if ((del->key != NULL) + (del->prefix != NULL) + (del->all ? 1 : 0) + (range ? 1 : 0) != 1)
+    argp_error(state, "give one of KEY, --from A and --to B, --prefix P, and --all");
 }
 
 static const struct options_verb verb = {
-    .arguments = "IMAGE KEY\nIMAGE --prefix P\nIMAGE --all",
-    .doc = "Removes keys, durably. Exit code 1 when KEY is not there. --prefix and --all "
-           "go in batches and tell how many keys they removed.",
+    .arguments = "IMAGE KEY\nIMAGE --from A --to B\nIMAGE --prefix P\nIMAGE --all",
+    .doc = "Removes keys, durably. Exit code 1 when KEY is not there. --from and --to write one small record, however "
+           "many "
+           "keys lie between; --prefix and --all go in batches and tell how many keys they removed.",
     .shared = OPTIONS_WRITE | OPTIONS_ENCODING,
-    .rows = {{"prefix", 'p', "P", OPTIONS_TEXT, offsetof(struct del_options, prefix), 0, 0,
+    .rows = {{"from", 'f', "A", OPTIONS_TEXT, offsetof(struct del_options, from), 0, 0,
+              "Remove the keys from A on; without --to up to the last"},
+             {"to", 't', "B", OPTIONS_TEXT, offsetof(struct del_options, to), 0, 0,
+              "Remove the keys up to, but not with, B; without --from from the first"},
+             {"prefix", 'p', "P", OPTIONS_TEXT, offsetof(struct del_options, prefix), 0, 0,
               "Remove every key that starts with P"},
              {"all", 0, NULL, OPTIONS_FLAG, offsetof(struct del_options, all), 0, 0, "Remove every key"}},
     .operands = {OPTIONS_IMAGE, {"key", OPTIONS_TEXT, offsetof(struct del_options, key), true}},
@@ -99,6 +106,22 @@ static int delete_range(const struct image *image, struct key_range *range, uint
   return image_fail(image, status);
 }
 
+/* One record, however many keys. */
+static int delete_between(const struct image *image, const struct del_options *del) {
+  struct buffer from = {0}, to = {0};
+  struct wodan_commit commit = {.durability = WODAN_DURABLE};
+  int exit_code = EXIT_CODE_OK;
+  if (del->from != NULL) exit_code = options_decode(&del->common, "--from", del->from, &from);
+  if (exit_code == EXIT_CODE_OK && del->to != NULL) exit_code = options_decode(&del->common, "--to", del->to, &to);
+  struct wodan_slice lower = buffer_slice(&from), upper = buffer_slice(&to);
+  if (exit_code == EXIT_CODE_OK)
+    exit_code = image_fail(image, wodan_delete_range(image->db, del->from != NULL ? &lower : NULL,
+                                                     del->to != NULL ? &upper : NULL, &commit));
+  buffer_release(&from);
+  buffer_release(&to);
+  return exit_code;
+}
+
 static int print_count(bool as_json, uint64_t deleted) {
   if (!as_json) {
     printf("%llu deleted\n", (unsigned long long)deleted);
@@ -118,6 +141,7 @@ int cmd_del(int argc, char **argv) {
   struct key_range range = {0};
   struct image image = {0};
   uint64_t deleted = 0;
+  bool between = del.from != NULL || del.to != NULL; /* how many that are nobody counts */
   int exit_code = EXIT_CODE_OK;
   const char *given = del.key != NULL ? del.key : del.prefix;
   if (given != NULL) {
@@ -128,11 +152,14 @@ int cmd_del(int argc, char **argv) {
   }
   if (exit_code == EXIT_CODE_OK) exit_code = image_open(&image, &del.common, true);
   if (exit_code == EXIT_CODE_OK) {
-    exit_code = del.key != NULL ? delete_key(&image, buffer_slice(&bytes)) : delete_range(&image, &range, &deleted);
+    if (between)
+      exit_code = delete_between(&image, &del);
+    else
+      exit_code = del.key != NULL ? delete_key(&image, buffer_slice(&bytes)) : delete_range(&image, &range, &deleted);
     if (exit_code == EXIT_CODE_OK && del.key != NULL) deleted = 1;
   }
   exit_code = image_close(&image, exit_code);
-  if (exit_code == EXIT_CODE_OK && (del.key == NULL || del.common.json)) {
+  if (exit_code == EXIT_CODE_OK && !between && (del.key == NULL || del.common.json)) {
     exit_code = print_count(del.common.json, deleted);
   }
   buffer_release(&bytes);

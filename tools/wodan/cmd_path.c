@@ -66,8 +66,12 @@ static void probe_text(char text[300], const struct wodan_path_step *step) {
     snprintf(text, 300, "no%s%s", step->has_filter ? ", though its filter let it through" : "", page);
     break;
   case WODAN_PROBE_FOUND:
-    snprintf(text, 300, "%s, operation %" PRIu64 "%s%s%s", step->deleted ? "DELETED" : "FOUND", step->sequence, page,
-             step->deleted ? "" : ", value ", step->deleted ? "" : look_bytes(value, sizeof value, step->value));
+    snprintf(text, 300, "%s, operation %" PRIu64 "%s%s%s",
+             step->ranged    ? "DELETED with a range"
+             : step->deleted ? "DELETED"
+                             : "FOUND",
+             step->sequence, page, step->deleted ? "" : ", value ",
+             step->deleted ? "" : look_bytes(value, sizeof value, step->value));
     break;
   default:
     snprintf(text, 300, "DAMAGED%s", page);
@@ -105,6 +109,7 @@ static void describe(struct json *json, const struct wodan_path_step *step) {
   if (step->probe == WODAN_PROBE_FOUND) {
     json_number(json, "sequence", step->sequence);
     json_bool(json, "deleted", step->deleted != 0);
+    if (step->ranged) json_bool(json, "range", true);
     json_bool(json, "decides", step->decides != 0);
     if (!step->deleted) json_bytes(json, "value", step->value);
   }
