@@ -124,11 +124,11 @@ WODAN_API int wodan_stats(struct wodan_db *db, struct wodan_stats *stats);
 
 /* The same for a person or a monitor, of a database that is open (its image is locked, so `wodan stat` cannot look): one JSON
  * object with every number of struct wodan_stats under its name, put_delays as a list of {below_ns, commits} without empty
- * buckets, and the tree as it is now, with the members that `wodan stat --json` has: `space`, bytes by class, and `fill`, a
- * list of levels (nodes, entries, runs, nodes by their runs) and the leaves by their bytes in tenths of a leaf.
- * *size gets the text's length without the zero byte behind it; where that has no room in `capacity` bytes, WODAN_ERANGE is
- * returned and `text` holds anything. WODAN_STATS_JSON_SIZE is room enough. Takes no memory; waits as a put may; walks the
- * nodes in memory, about a microsecond for 50 leaves. 0, WODAN_ERANGE, WODAN_EINVAL. Any thread. */
+ * buckets, and the tree as it is now, with the members that `wodan stat --json` has: `space`, bytes by class (beside free what
+ * waits for its discard), and `fill`, a list of levels (nodes, entries, runs, nodes by their runs) and the leaves by their
+ * bytes in tenths of a leaf. *size gets the text's length without the zero byte behind it; where that has no room in
+ * `capacity` bytes, WODAN_ERANGE is returned and `text` holds anything. WODAN_STATS_JSON_SIZE is room enough. Takes no memory;
+ * waits as a put may; walks the nodes in memory. 0, WODAN_ERANGE, WODAN_EINVAL. Any thread. */
 enum { WODAN_STATS_JSON_SIZE = 32768 };
 WODAN_API int wodan_stats_json(struct wodan_db *db, char *text, size_t capacity, size_t *size);
 

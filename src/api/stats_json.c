@@ -92,6 +92,7 @@ static void say_space(struct text *text, const struct wodan_db *db, const struct
   number(text, "reserved_superblocks", 2 * (uint64_t)sb->block_size);
   number(text, "reserved_journal", sb->journal_blocks * sb->block_size);
   number(text, "deferred", fill->deferred_blocks * sb->block_size);
+  number(text, "waiting_for_discard", fill->waiting_blocks * sb->block_size);
   number(text, "free", fill->free_blocks * sb->block_size);
   close_with(text, "}");
 }

@@ -290,7 +290,7 @@ struct tree_fill {
   struct level_fill level[NODE_LEVELS_MAX];
   uint64_t leaves, leaf_bytes, leaves_by_tenths[FILL_TENTHS]; /* of leaf_size; the last: 9/10 and more */
   uint64_t leaf_blocks, run_blocks, node_blocks;              /* live */
-  uint64_t deferred_blocks, free_blocks;
+  uint64_t deferred_blocks, waiting_blocks, free_blocks;      /* waiting: free, and to be discarded */
 };
 /* Figures of one moment, from memory alone. */
 void engine_tree_fill(struct wodan_db *db, struct tree_fill *fill);

@@ -49,6 +49,7 @@ void engine_tree_fill(struct wodan_db *db, struct tree_fill *fill) {
   lock_acquire(&db->write);
   struct node *root = db->node;
   struct space_counts space = space_counts(db->space);
+  struct discard_counts discards = space_discard_counts(db->space);
   node_ref(root);
   lock_leave(&db->write);
   fill->levels = root->level + 1;
@@ -57,5 +58,6 @@ void engine_tree_fill(struct wodan_db *db, struct tree_fill *fill) {
   uint64_t live = space.total - space.free - space.deferred, runs = fill->leaf_blocks + fill->run_blocks;
   fill->node_blocks = live > runs ? live - runs : 0;
   fill->deferred_blocks = space.deferred;
-  fill->free_blocks = space.free;
+  fill->waiting_blocks = discards.waiting < space.free ? discards.waiting : space.free; /* told a moment later */
+  fill->free_blocks = space.free - fill->waiting_blocks;
 }

@@ -92,8 +92,8 @@ static int open_volume(struct wodan_db *db, const struct wodan_open_options *opt
   if (!db->active.table) return status_nomem(error);
   status = journal_init(&db->journal, &setup, error);
   if (status == 0) status = engine_recover(db, options->flags, error);
-  if (status == 0) engine_locate_anew(db);
   if (status == 0) status = engine_discard_begin(db, options, error);
+  if (status == 0) engine_locate_anew(db);
   return engine_open_refused(db, status, error);
 }
 

@@ -62,8 +62,8 @@ static int know_journal(struct device *device, struct mem *mem, const struct sup
     struct journal_block block;
     const uint8_t *payload;
     uint64_t offset = sb->block_size + i * sb->journal_block_size;
-    *any = device_read(device, offset, bytes, sb->journal_block_size, NULL) == 0 &&
-           journal_block_decode(bytes, sb->journal_block_size, seed, sb->fsid, &block, &payload) &&
+    if (device_read(device, offset, bytes, sb->journal_block_size, NULL) < 0) continue;
+    *any = journal_block_decode(bytes, sb->journal_block_size, seed, sb->fsid, &block, &payload) &&
            block.sequence % ring == i; /* guard: bounds */
   }
   mem_free(mem, bytes, sb->journal_block_size);

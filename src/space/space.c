@@ -13,8 +13,8 @@
  * that is used, or another kind's segment, the cursor moves to the tightest of the next HOLES_TRIED holes that hold the object,
  * round the volume: freed places are filled before a long stretch is cut, which buffer runs need. Only when no such hole is left
  * are the other kinds' segments used, and only when no hole holds the object whole is it cut over the longest stretches.
- * While more than 1/ROOM of the blocks are free only holes within 1/REACH of the volume are looked at: else the few holes there
- * are between what stays would be filled again and again, and the cursor would not move on round the device.
+ * While more than 1/ROOM of LARGE blocks and more are free only holes within 1/REACH of the volume are looked at: else the few
+ * holes between what stays would be filled again and again, and the cursor would not move on round the device.
  *
  * Order: space_checkpoint_durable is called only after the flush behind the checkpoint record returned; then old
  * becomes free and now becomes old, so a block freed by a checkpoint survives one more of them.
@@ -26,7 +26,7 @@
 #include <string.h>
 #include "space/space_private.h"
 
-enum { SEGMENTS = 64, HOLES_TRIED = 32, REACH = 8, ROOM = 4 };
+enum { SEGMENTS = 64, HOLES_TRIED = 32, REACH = 8, ROOM = 4, LARGE = 2048 };
 
 uint64_t space_memory(uint64_t blocks) {
   return sizeof(struct space) + free_map_memory(blocks) + 2 * bitmap_memory(blocks);
@@ -150,8 +150,9 @@ static bool next_place(struct space *space, enum space_kind kind, bool apart, ui
 /* A place for the whole object: at the cursor, else in the tightest of the next holes. */
 static bool find_hole(struct space *space, enum space_kind kind, bool apart, uint64_t blocks, uint64_t *place) {
   uint64_t cursor = space->cursors[kind].at, from = cursor, at, tightest = UINT64_MAX;
-  uint64_t size = space->end - space->first, reach = space->free > size / ROOM ? size / REACH : size;
+  uint64_t size = space->end - space->first, reach = size;
   bool wrapped = false;
+  if (size >= LARGE && space->free > size / ROOM) reach = size / REACH;
   for (int tried = 0; tried < HOLES_TRIED && tightest > blocks; tried++) {
     if (!next_place(space, kind, apart, from, blocks, &at)) {
       if (wrapped || !next_place(space, kind, apart, 0, blocks, &at)) break;

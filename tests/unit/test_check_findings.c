@@ -76,6 +76,15 @@ static void test_check__index_that_skips_a_byte(void **state) {
   run_gives(&run, FOUND_RUN_INDEX, 1);
 }
 
+static void more_than_all(struct index_entry *entry) { entry->length = ++entry->size; }
+
+/* The only page, told a byte longer than the section of all pages: there is nothing of that kind to be read. */
+static void test_check__entry_longer_than_the_pages(void **state) {
+  (void)state;
+  const struct object run = {.pages = {{{.key = "a"}, {.key = "d"}}}, .entry_lie = more_than_all};
+  run_gives(&run, FOUND_RUN_INDEX, 1);
+}
+
 static void test_check__sections_not_known(void **state) {
   (void)state;
   const struct object run = {.pages = {{{.key = "a"}}}, .range_section = true};
@@ -541,6 +550,7 @@ int main(void) {
       cmocka_unit_test(test_check__page_malformed_behind_a_good_checksum),
       cmocka_unit_test(test_check__compressed_pages),
       cmocka_unit_test(test_check__index_that_skips_a_byte),
+      cmocka_unit_test(test_check__entry_longer_than_the_pages),
       cmocka_unit_test(test_check__sections_not_known),
       cmocka_unit_test(test_check__keys_that_overlap_the_page_before),
       cmocka_unit_test(test_check__key_equal_to_the_page_before),

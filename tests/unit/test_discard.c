@@ -494,7 +494,7 @@ static void test_discard__a_trim_of_what_waits_takes_only_that(void **state) {
 /* Beside a map of what each block is: an extent that is due is free and was not discarded since it became so, and the sums hold. */
 enum { FREE, TAKEN, WAITS };
 
-static void check_due(const uint8_t *map, const struct extent *extent, uint64_t grain, bool eager) {
+static void check_due(const uint8_t *map, const struct extent *extent, uint64_t grain) {
   unsigned waits = 0;
   assert_true(extent->count && extent->first % grain == 0 && extent->count % grain == 0);
   for (uint64_t b = extent->first; b < extent->first + extent->count; b++) {
@@ -503,7 +503,6 @@ static void check_due(const uint8_t *map, const struct extent *extent, uint64_t 
     waits += map[b - FIRST] == WAITS;
   }
   assert_true(waits > 0);
-  (void)eager;
 }
 
 static void random_life(uint64_t seed, enum discard_policy policy, uint64_t grain) {
@@ -535,7 +534,7 @@ static void random_life(uint64_t seed, enum discard_policy policy, uint64_t grai
     }
     if (what >= 6) w.now += random_below(&random, 4) * SECOND;
     for (int i = 0; i < 3 && next(&w, &extent); i++) {
-      check_due(map, &extent, grain, policy == DISCARD_EAGER);
+      check_due(map, &extent, grain);
       memset(map + extent.first - FIRST, FREE, extent.count);
       space_discard_done(w.space, extent.count, false);
       held += extent.count;

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <wodan/image.h>
 #include "check_craft.h"
 #include "support/ring_rig.h"
 
@@ -188,6 +189,32 @@ static void test_hostile_ring__a_block_in_anothers_place_is_none(void **state) {
     assert_true(ring.mounted.linear);
     ring_release(&ring);
   }
+}
+
+/* Nor is it one in a copy of the image, where keys could be read in it that nobody mapped. */
+static void test_hostile_ring__a_block_in_anothers_place_is_none_in_a_copy(void **state) {
+  (void)state;
+  struct craft c;
+  struct wodan_inspect *inspect = NULL;
+  struct wodan_copy_report report;
+  struct wodan_error error;
+  struct journal_block block;
+  const uint8_t *payload;
+  craft_with_run(&c, NULL);
+  uint64_t size = c.journal.block_size, ring = SECTOR;
+  memcpy(c.store.bytes + ring + 5 * size, c.store.bytes + ring, size); /* block 0, whole, in place 5 */
+  struct store to = store_create(c.store.size, c.store.sector);
+  struct wodan_device *source = store_open(&c.store), *target = store_open(&to);
+  assert_int_equal(wodan_inspect_open(source, NULL, &inspect, &error), 0);
+  assert_int_equal(wodan_image_copy(inspect, target, NULL, &report, &error), 0);
+  assert_int_equal(report.damaged, 1);
+  assert_true(journal_block_decode(to.bytes + ring, size, c.io.seed, c.sb.fsid, &block, &payload));
+  assert_false(journal_block_decode(to.bytes + ring + 5 * size, size, c.io.seed, c.sb.fsid, &block, &payload));
+  wodan_inspect_close(inspect);
+  wodan_device_close(source);
+  wodan_device_close(target);
+  store_free(&to);
+  craft_end(&c);
 }
 
 static void test_hostile_ring__a_ring_of_rot_names_no_root(void **state) {
@@ -373,6 +400,7 @@ int main(void) {
       cmocka_unit_test(test_hostile_ring__a_root_names_blocks_of_its_own_time),
       cmocka_unit_test(test_hostile_ring__a_stale_tail_is_named),
       cmocka_unit_test(test_hostile_ring__a_block_in_anothers_place_is_none),
+      cmocka_unit_test(test_hostile_ring__a_block_in_anothers_place_is_none_in_a_copy),
       cmocka_unit_test(test_hostile_ring__a_ring_of_rot_names_no_root),
       cmocka_unit_test(test_hostile_ring__blocks_that_change_before_the_replay),
       cmocka_unit_test(test_hostile_ring__inspection_follows_the_chain),

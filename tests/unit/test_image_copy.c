@@ -215,6 +215,16 @@ static uint64_t ring_marks(const struct store *store, char *marks, size_t room) 
   return ring;
 }
 
+/* Whether a fragment of a record, not its first, stands at this position. */
+static bool goes_on(const struct store *store, uint64_t position) {
+  struct superblock sb;
+  struct journal_block block;
+  assert_int_equal(superblock_decode(store->bytes, &sb, NULL), 0);
+  const uint8_t *payload, *bytes = store->bytes + sb.block_size + position * sb.journal_block_size;
+  return journal_block_decode(bytes, sb.journal_block_size, checksum_seed(sb.fsid), sb.fsid, &block, &payload) &&
+         block.kind == JOURNAL_RECORD && block.fragment > 0;
+}
+
 /* When no root is left there is nothing to copy. */
 static void copy_keeps_ring_marks(struct store *store) {
   static const struct wodan_copy_options options = {.size = sizeof options, .scramble = 1, .seed = 5};
@@ -233,11 +243,11 @@ static void copy_keeps_ring_marks(struct store *store) {
   store_free(&to);
 }
 
-/* With a journal record of many blocks at its end. */
+/* With a journal record of two blocks at its end. */
 static struct store image_with_long_record(void) {
   struct store store = rig_image();
   struct wodan_db *db = rig_open(&store, WODAN_OPEN_INLINE);
-  for (unsigned i = 0; i < 30; i++) rig_put(db, i, 3);
+  for (unsigned i = 0; i < 10; i++) rig_put(db, i, 3); /* two blocks: a quarter of the ring */
   assert_int_equal(wodan_sync(db), 0);
   struct store crashed = store_copy(&store);
   assert_int_equal(wodan_close(db, NULL), 0);
@@ -252,7 +262,7 @@ static void test_image_copy__each_block_of_the_ring_keeps_its_verdict(void **sta
   struct store store = image_with_long_record();
   struct superblock sb;
   char marks[128];
-  uint64_t ring = ring_marks(&store, marks, sizeof marks);
+  uint64_t ring = ring_marks(&store, marks, sizeof marks), twice = 0;
   assert_int_equal(superblock_decode(store.bytes, &sb, NULL), 0);
   copy_keeps_ring_marks(&store);
   for (uint64_t i = 0; i < ring; i++) {
@@ -262,9 +272,16 @@ static void test_image_copy__each_block_of_the_ring_keeps_its_verdict(void **sta
     memcpy(misplaced.bytes + at, store.bytes + sb.block_size + other * sb.journal_block_size, sb.journal_block_size);
     copy_keeps_ring_marks(&rotten);
     copy_keeps_ring_marks(&misplaced);
+    for (uint64_t k = 0; k < ring; k++) { /* twice there: it must not end the record at its own place */
+      if (k == i || !goes_on(&store, k)) continue;
+      memcpy(misplaced.bytes + at, store.bytes + sb.block_size + k * sb.journal_block_size, sb.journal_block_size);
+      copy_keeps_ring_marks(&misplaced);
+      twice++;
+    }
     store_free(&rotten);
     store_free(&misplaced);
   }
+  assert_true(twice > 0);
   store_free(&store);
 }
 

@@ -313,6 +313,50 @@ static void test_repair_runs__records_behind_a_break_of_the_journal_are_told_apa
   craft_end(&c);
 }
 
+/* Another block in its place, checksum and all. */
+static void rewrite_block(struct craft *c, uint64_t sequence, uint32_t fragments, uint64_t previous) {
+  uint32_t size = c->journal.block_size;
+  uint8_t *at = c->store.bytes + SECTOR + sequence % c->journal.blocks * size, copy[4096];
+  const uint8_t *payload;
+  struct journal_block block;
+  assert_true(size <= sizeof copy);
+  memcpy(copy, at, size);
+  assert_true(journal_block_decode(copy, size, c->io.seed, c->sb.fsid, &block, &payload));
+  block.fragments = fragments;
+  block.previous = previous;
+  journal_block_encode(&block, payload, c->io.seed, at, size);
+}
+
+static uint64_t hash_of(struct craft *c, uint64_t sequence) {
+  return load_u64(c->store.bytes + SECTOR + sequence % c->journal.blocks * c->journal.block_size);
+}
+
+/* A record of two blocks behind a break is told when the second follows the first, and not when it is of another record. */
+static void test_repair_runs__blocks_of_two_records_are_no_stray(void **state) {
+  (void)state;
+  for (unsigned lie = 0; lie < 3; lie++) {
+    struct craft c;
+    struct given given;
+    const struct object leaf = {.pages = {{{.key = K("a"), .sequence = 1}}}};
+    craft_begin(&c);
+    struct node_image_entry entry = leaf_of(K("a"), craft_object(&c, &leaf));
+    craft_checkpoint(&c, craft_node(&c, &entry, 1, NULL, 0));
+    uint64_t rotten = c.journal.head % c.journal.blocks;
+    craft_journal_record(&c, CHECKPOINT_SEQUENCE + 1, K("m"), 2);
+    uint64_t first = c.journal.head;
+    craft_journal_value(&c, CHECKPOINT_SEQUENCE + 2, K("n"), 2, 500);
+    assert_int_equal(c.journal.head, first + 2);
+    craft_journal_record(&c, CHECKPOINT_SEQUENCE + 3, K("o"), 2); /* says that what is before it was durable */
+    c.store.bytes[SECTOR + rotten * c.journal.block_size + 120] ^= 1;
+    if (lie == 1) rewrite_block(&c, first + 1, 2, hash_of(&c, first) ^ 1);
+    if (lie == 2) rewrite_block(&c, first, 3, hash_of(&c, first - 1));
+    if (lie == 2) rewrite_block(&c, first + 1, 2, hash_of(&c, first));
+    salvage_craft(&c, "amno", &given);
+    assert_string_equal(given.text, lie ? "!o=103 a=1 " : "!n=102 !o=103 a=1 ");
+    craft_end(&c);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_repair_runs__without_a_ring),
@@ -324,6 +368,7 @@ int main(void) {
       cmocka_unit_test(test_repair_runs__records_that_nothing_names_are_told_apart),
       cmocka_unit_test(test_repair_runs__what_a_leaf_has_absorbed_does_not_come_back),
       cmocka_unit_test(test_repair_runs__a_lost_leaf_is_made_up_from_the_runs_it_has_absorbed),
-      cmocka_unit_test(test_repair_runs__records_behind_a_break_of_the_journal_are_told_apart)};
+      cmocka_unit_test(test_repair_runs__records_behind_a_break_of_the_journal_are_told_apart),
+      cmocka_unit_test(test_repair_runs__blocks_of_two_records_are_no_stray)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

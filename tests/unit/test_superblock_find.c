@@ -76,10 +76,35 @@ static void test_superblock_find__without_a_journal_block_0_is_believed(void **s
   store_free(&other);
 }
 
+static struct store formatted(uint32_t block_size) {
+  struct store store = store_create(RIG_SIZE, RIG_SECTOR);
+  const struct wodan_format_options options = {.size = sizeof options, .block_size = block_size};
+  struct wodan_device *device = store_open(&store);
+  assert_int_equal(wodan_format(device, &options, NULL), 0);
+  wodan_device_close(device);
+  return store;
+}
+
+/* The device is half a block longer than the volume. What stands in that half is where a copy of smaller blocks would be, and is
+ * none of such. */
+static void test_superblock_find__a_copy_is_where_its_own_blocks_end(void **state) {
+  (void)state;
+  struct store mine = formatted(1024), other = formatted(1024), longer = store_create(RIG_SIZE + 512, RIG_SECTOR);
+  struct superblock sb = decode(&mine);
+  memcpy(longer.bytes, mine.bytes, RIG_SIZE);
+  memcpy(longer.bytes + RIG_SIZE, other.bytes + RIG_SIZE - 512, 512);
+  longer.bytes[20] ^= 1;
+  assert_true(found_is(&longer, &sb, true));
+  store_free(&mine);
+  store_free(&other);
+  store_free(&longer);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_superblock_find__block_0_of_another_volume_is_not_believed),
       cmocka_unit_test(test_superblock_find__without_a_journal_block_0_is_believed),
+      cmocka_unit_test(test_superblock_find__a_copy_is_where_its_own_blocks_end),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
