@@ -7,7 +7,7 @@
  *
  * Off with WODAN_OPEN_NO_LOCATIONS: then every lookup goes down the tree, which must give the same answers.
  *
- * See: src/cache/locations.h, tests/unit/test_located.c. */
+ * See: src/cache/locations.h, tests/unit/test_locations.c. */
 #include "engine/engine.h"
 
 /* Different for every two moments and the same hash, as the factor is odd. */
