@@ -103,7 +103,8 @@ void machine_scan(struct machine *machine);
 
 /* machine_ops.c */
 machine_op machine_put, machine_put_durable, machine_fill, machine_delete, machine_delete_range, machine_batch,
-    machine_sync, machine_checkpoint, machine_compact, machine_trim, machine_reopen, machine_reopen_reading, machine_statistics;
+    machine_sync, machine_checkpoint, machine_compact, machine_trim, machine_reopen, machine_reopen_reading,
+    machine_statistics;
 /* machine_reads.c */
 machine_op machine_get, machine_get_all, machine_view_open, machine_view_close, machine_cursor_open,
     machine_cursor_move, machine_cursor_walk, machine_cursor_close, machine_pin, machine_unpin;
