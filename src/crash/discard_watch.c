@@ -50,8 +50,9 @@ static int look_at(struct discard_watch *watch, const struct sim *sim, const uin
 }
 
 static int look(struct discard_watch *watch, const struct sim *sim) {
-  uint64_t now = sim_count(sim, SIM_WRITE) + sim_count(sim, SIM_FLUSH) + 1;
-  if (watch->looked == now) return 0;
+  uint64_t now = sim_count(sim, SIM_WRITE) + sim_count(sim, SIM_FLUSH) + 1, before = watch->before;
+  watch->before = sim_count(sim, SIM_DISCARD);
+  if (watch->looked == now && watch->before > before) return 0;
   if (!watch->needed) watch->needed = mem_alloc(watch->mem, watch->capacity = sim_size(sim) / sim_sector(sim));
   if (!watch->needed) return WODAN_ENOMEM;
   memset(watch->needed, 0, watch->capacity);

@@ -229,7 +229,7 @@ static bool change(struct work *work, char letter) {
 
 static bool open_database(struct work *work) {
   struct wodan_open_options options = {.flags = WODAN_OPEN_INLINE,
-                                       .memory_budget = (512 << 10) + 2 * work->geometry->size,
+                                       .memory_budget = (640 << 10) + 2 * work->geometry->size,
                                        .discard = WODAN_DISCARD_EAGER,
                                        .hooks = {.context = &work->random, .random = next_random}};
   struct wodan_error error;
