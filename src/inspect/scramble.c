@@ -4,7 +4,7 @@
  *
  * Order: everything is collected before anything is mapped: each value seen later moves the others.
  *
- * See: scramble.h; tests/unit/test_scramble.c. */
+ * See: scramble.h; tests/unit/test_image_copy.c. */
 #include "inspect/scramble.h"
 
 #include "format/record.h"

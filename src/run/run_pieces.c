@@ -3,7 +3,7 @@
  * Always true: a piece is begun only as large as one object can be placed now, and ended before it may pass that; pieces
  * follow each other in key order and by rising generation.
  *
- * See: DESIGN.md "Space", tests/unit/test_run_pieces.c. */
+ * See: DESIGN.md "Space", tests/unit/test_sweep.c. */
 #include "run/run_pieces.h"
 
 void run_pieces_begin(struct run_pieces *pieces, struct run_env *env, uint64_t *generation, uint64_t expected,
