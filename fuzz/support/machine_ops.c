@@ -125,7 +125,7 @@ void machine_delete_range(struct machine *machine) {
   int status = wodan_delete_range(machine->db, a & 128 ? &lower : NULL, b & 128 ? &upper : NULL, &commit);
   if (status == WODAN_ETOOBIG && (lower.size > machine->info.key_size_max || upper.size > machine->info.key_size_max))
     return;
-  if (from >= until) {
+  if (a & 128 && from >= until) {
     FUZZ_CHECK(commit.sequence == 0 || machine->hostile);
     if (status < 0 && !refused(machine, status)) machine_allow(machine, status, "an empty range");
     return;

@@ -12,7 +12,8 @@ struct discard_watch {
   uint8_t *needed; /* a byte a block, as of `looked`; as many as there are sectors */
   size_t capacity;
   uint64_t blocks, block_size;
-  uint64_t looked;          /* writes and flushes so far, when it was looked at last; + 1 */
+  uint64_t looked; /* writes and flushes so far, when it was looked at last; + 1 */
+  uint64_t before; /* discards before the last one: as many or fewer now: it was loaded anew, which counts from 0 */
   const uint8_t *pinned;    /* a byte a block, the test's: not 0 for what a view needs. NULL: none */
   uint64_t discards, bytes; /* seen */
   uint64_t wrong;           /* of them, that touched what was needed */
