@@ -59,7 +59,7 @@ static void scan(struct session *session, bool back) {
     struct wodan_slice key = wodan_cursor_key(cursor), value = wodan_cursor_value(cursor);
     volatile uint8_t touched = 0;
     for (size_t i = 0; i < key.size; i++) touched ^= ((const uint8_t *)key.data)[i];
-    for (size_t i = 0; i < value.size; i++) touched ^= ((const uint8_t *)value.data)[i];
+    for (size_t i = 0; value.data && i < value.size; i++) touched ^= ((const uint8_t *)value.data)[i];
     if (session->key_count < KEYS_MAX && key.size <= KEY_SIZE && records % 13 == session->key_count) {
       memcpy(session->keys[session->key_count], key.data, key.size);
       session->key_sizes[session->key_count++] = key.size;

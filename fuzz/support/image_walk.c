@@ -88,6 +88,7 @@ static void table_walk(struct object *object, uint8_t *section, size_t size) {
   struct wire_reader value;
   for (uint32_t i = 0; value_of(section, size, i, &value); i++) {
     wire_get_varint(&value);
+    wire_get_varint(&value);
     image_walk_pointer(object->image, &value, object->depth + 1);
   }
 }
@@ -97,8 +98,15 @@ static void runs_walk(struct object *object, uint8_t *section, size_t size) {
   uint64_t count = wire_get_varint(&r);
   for (uint64_t i = 0; i < count && !r.failed; i++) {
     image_walk_pointer(object->image, &r, object->depth + 1);
-    for (int n = 0; n < 3; n++) wire_get_varint(&r); /* records, deletes, range deletes */
+    for (int n = 0; n < 4; n++) wire_get_varint(&r); /* records, deletes, large values, range deletes */
   }
+}
+
+/* Pointers of large values, in a run's list. */
+static void list_walk(struct object *object, uint8_t *section, size_t size) {
+  struct wire_reader r = wire_reader(section, size);
+  uint64_t count = wire_get_varint(&r);
+  for (uint64_t i = 0; i < count && !r.failed; i++) image_walk_pointer(object->image, &r, object->depth + 1);
 }
 
 static void section_walk(struct object *object, uint8_t tag, uint64_t offset, uint64_t length) {
@@ -106,7 +114,8 @@ static void section_walk(struct object *object, uint8_t tag, uint64_t offset, ui
   if (tag == SECTION_INDEX) index_walk(object, section, (size_t)length);
   if (tag == SECTION_LEAVES || tag == SECTION_CHILDREN) table_walk(object, section, (size_t)length);
   if (tag == SECTION_RUNS) runs_walk(object, section, (size_t)length);
-  if (tag != SECTION_PAGES) object_note(object, offset, length);
+  if (tag == SECTION_BLOBS) list_walk(object, section, (size_t)length);
+  if (tag != SECTION_PAGES && tag != SECTION_CHUNKS) object_note(object, offset, length);
 }
 
 /* r stands behind the fixed part of the header. */
@@ -126,7 +135,7 @@ static void sections_walk(struct object *object, struct wire_reader *r) {
     if (r->failed) return;
     if (offset > object->size || length > object->size - offset) continue;
     section_walk(object, tag, offset, length);
-    if (object->image->repairs && tag != SECTION_PAGES)
+    if (object->image->repairs && tag != SECTION_PAGES && tag != SECTION_CHUNKS)
       store_u64(sum, checksum(object->image->seed, object->bytes + offset, (size_t)length));
   }
 }

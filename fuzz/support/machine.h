@@ -88,6 +88,8 @@ size_t machine_seed(unsigned number, uint8_t *out, size_t size_max);
 uint8_t machine_take(struct machine *machine);
 /* An answer below 0 has a reason, or it is a finding. */
 void machine_allow(struct machine *machine, int status, const char *what);
+/* The value under a cursor. false: a large one that could not be read, for an allowed reason. */
+bool machine_value(struct machine *machine, struct wodan_cursor *cursor, struct wodan_slice *value);
 void machine_close_readers(struct machine *machine);
 /* Opens; scans to learn in which state it is. Ends the run where damage does not let it. */
 void machine_open(struct machine *machine, uint32_t flags);

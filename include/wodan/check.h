@@ -55,6 +55,7 @@ struct wodan_check_report {
   uint64_t nodes, runs, leaves, pages, records, journal_records;
   uint64_t page_bytes,
       page_stored_bytes; /* of those pages; of what stands on the device for them: less when compressed */
+  uint64_t blobs;        /* large values of the newest root, and those that its journal names */
   uint32_t complete;     /* 1: everything was looked at; 0: stopped early */
   uint32_t levels;       /* of nodes, in the newest root; 0: the tree is empty, or its root cannot be used */
 };

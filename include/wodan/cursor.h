@@ -3,6 +3,7 @@
 #define WODAN_CURSOR_H
 
 #include <wodan/db.h>
+#include <wodan/value.h>
 #include <wodan/view.h>
 
 WODAN_BEGIN
@@ -26,9 +27,14 @@ WODAN_API int wodan_cursor_seek_back(struct wodan_cursor *cursor, struct wodan_s
 WODAN_API int wodan_cursor_next(struct wodan_cursor *cursor);
 WODAN_API int wodan_cursor_prev(struct wodan_cursor *cursor);
 
-/* The record under the cursor; {NULL, 0} when it stands nowhere. Valid until the cursor moves or closes. */
+/* The record under the cursor; {NULL, 0} when it stands nowhere. Valid until the cursor moves or closes. A large value (kv.h) is
+ * read when it is asked for, as a whole, into memory of the budget's part for readers: where that fails, data is NULL and size
+ * is the value's, and wodan_last_error tells why. */
 WODAN_API struct wodan_slice wodan_cursor_key(const struct wodan_cursor *cursor);
-WODAN_API struct wodan_slice wodan_cursor_value(const struct wodan_cursor *cursor);
+WODAN_API struct wodan_slice wodan_cursor_value(struct wodan_cursor *cursor);
+/* A stretch of the value under the cursor, as wodan_get_part; WODAN_DONE when it stands nowhere. With capacity 0 it only tells
+ * the value's size. */
+WODAN_API int wodan_cursor_read(struct wodan_cursor *cursor, struct wodan_part *part);
 
 WODAN_END
 

@@ -158,6 +158,7 @@ struct wodan_object {
   uint32_t has_lower, has_upper;   /* 0: open end */
   struct wodan_slice lower, upper; /* keys from lower up to, but not with, upper: of the node, leaf, or a run's node */
   uint64_t records, deletes;       /* of a run as its node tells; of a node: the sums of its runs */
+  uint64_t large;                  /* of a run or leaf: large values among its records; of a node: the sum of both */
   uint64_t run_bytes;              /* of a node: lengths of its runs */
   uint64_t leaf_bytes;             /* of a bottom node: lengths of its leaves */
   const char *damage;              /* of a node: why it cannot be used; NULL: it can */
@@ -198,6 +199,7 @@ struct wodan_path_step {
   uint32_t ranged;                /* 1: by a range delete over the key, in the journal or in this run */
   uint64_t sequence;
   struct wodan_slice value;
+  uint64_t large_size; /* of a large value, which is not read: `value` is empty then; 0: it is another */
 };
 /* The way of a lookup, and on behind the first version found, down to the leaf: operations of the journal oldest first, then
  * node by node. 0 when there is such a key, WODAN_ENOTFOUND or WODAN_ECORRUPT when a lookup would say so. */
@@ -238,8 +240,9 @@ enum wodan_map_kind {
   WODAN_MAP_LEAF = 6,
   WODAN_MAP_PREVIOUS = 7, /* only the root before the newest has it */
   WODAN_MAP_LOST = 8,     /* of the volume, but the device ends before */
+  WODAN_MAP_LARGE = 9,    /* large values */
 };
-enum { WODAN_MAP_KINDS = 9 };
+enum { WODAN_MAP_KINDS = 10 };
 struct wodan_map_cell {
   uint64_t blocks[WODAN_MAP_KINDS]; /* how many of each kind */
   uint64_t newest, oldest;          /* generations of the objects in it (the journal has none); 0: none */

@@ -1,8 +1,12 @@
 /* Point operations and atomic batches.
  *
- * Keys are 1 byte up to page_size/8 bytes and compare as unsigned bytes, a prefix before its extension. Values are
- * 0 bytes up to page_size/4 (an empty value is a value, not a deletion). wodan_info tells both limits; above them
- * WODAN_ETOOBIG. Nothing given to a write is kept after the call.
+ * Keys are 1 byte up to page_size/8 bytes and compare as unsigned bytes, a prefix before its extension. Values are 0 bytes up
+ * to 65536 pages, 1 GiB with pages of 16 KiB (an empty value is a value, not a deletion). wodan_info tells both limits; above
+ * them WODAN_ETOOBIG. Nothing given to a write is kept after the call.
+ *
+ * A value of more than page_size/4 is a *large value*: it is written once, to a place of its own, before the commit that names
+ * it, whatever becomes of its key's neighbours later. Every call takes and gives large values as any other; <wodan/value.h>
+ * reads parts of one, and streams both ways.
  *
  * Durability. A commit is visible to every later read at once. Buffered (the default): in memory; a crash loses a
  * suffix of the buffered batches, never part of one. Durable: this batch and every one before it survive a crash
@@ -38,10 +42,12 @@ WODAN_API int wodan_get_alloc(struct wodan_db *db, struct wodan_view *view, stru
  * memtable: keep it briefly. */
 struct wodan_pinned {
   struct wodan_slice value;
-  void *owner[2]; /* the library's */
+  void *owner[3]; /* the library's */
 };
 
-/* As wodan_get, without copying. On success the caller must wodan_unpin; wodan_close answers WODAN_EBUSY until then. */
+/* As wodan_get, without copying. On success the caller must wodan_unpin; wodan_close answers WODAN_EBUSY until then. A large
+ * value is read into memory of the budget's part for readers (a sixteenth of what is above the least, with the cursors'):
+ * WODAN_ENOMEM where it does not fit; wodan_get reads it into memory of yours, wodan_get_part only a part of it. */
 WODAN_API int wodan_get_pinned(struct wodan_db *db, struct wodan_view *view, struct wodan_slice key,
                                struct wodan_pinned *pinned);
 WODAN_API void wodan_unpin(struct wodan_db *db, struct wodan_pinned *pinned);
@@ -80,6 +86,8 @@ WODAN_API int wodan_delete_range(struct wodan_db *db, const struct wodan_slice *
  * key wins. Not for two threads at once. Keys and values are copied. At most half a memtable (wodan_info). */
 struct wodan_batch;
 WODAN_API int wodan_batch_create(struct wodan_db *db, struct wodan_batch **batch);
+/* A large value is written at once, outside the batch: WODAN_ENOSPC, WODAN_EIO as of wodan_put; it is free again unless the
+ * batch is committed. */
 WODAN_API int wodan_batch_put(struct wodan_batch *batch, struct wodan_slice key, struct wodan_slice value);
 WODAN_API int wodan_batch_delete(struct wodan_batch *batch, struct wodan_slice key);
 /* What the batch has put into the range before this operation is removed too. */

@@ -24,7 +24,8 @@ struct wodan_info {
   uint64_t journal_size;  /* bytes */
   uint64_t memtable_size; /* bytes */
   uint64_t key_size_max;
-  uint64_t value_size_max;
+  uint64_t value_size_max;      /* of a large value too */
+  uint64_t value_size_inline;   /* above it a value is a large one (kv.h) */
   uint64_t batch_size_max;      /* encoded bytes */
   uint64_t epoch;               /* number of this mount (writable) or of the newest mount seen (read-only) */
   uint64_t generation;          /* of the newest durable checkpoint */

@@ -18,6 +18,7 @@
 #include <wodan/stats.h>
 #include <wodan/status.h>
 #include <wodan/types.h>
+#include <wodan/value.h>
 #include <wodan/version.h>
 #include <wodan/view.h>
 

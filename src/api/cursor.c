@@ -66,6 +66,27 @@ struct wodan_slice wodan_cursor_key(const struct wodan_cursor *cursor) {
   return cursor && cursor->valid ? cursor->key : (struct wodan_slice){0};
 }
 
-struct wodan_slice wodan_cursor_value(const struct wodan_cursor *cursor) {
-  return cursor && cursor->valid ? cursor->value : (struct wodan_slice){0};
+struct wodan_slice wodan_cursor_value(struct wodan_cursor *cursor) {
+  struct wodan_error error;
+  int status;
+  if (!cursor || !cursor->valid) return (struct wodan_slice){0};
+  if (!cursor->on_large) return cursor->value;
+  api_error_begin(&error);
+  struct wodan_slice value = cursor_large_value(cursor, &error, &status);
+  api_result(cursor->db, status, &error);
+  return value;
+}
+
+int wodan_cursor_read(struct wodan_cursor *cursor, struct wodan_part *part) {
+  struct wodan_error error;
+  if (!cursor || !part || (part->capacity && !part->buffer))
+    return api_missing(cursor ? cursor->db : NULL, "the buffer");
+  part->size = 0;
+  part->value_size = 0;
+  if (!cursor->valid) return WODAN_DONE;
+  api_error_begin(&error);
+  struct wodan_part inside = api_part_inside(part, cursor_value_size(cursor));
+  int status = cursor_read(cursor, &inside, &error);
+  if (status == 0) api_part_done(part, &inside);
+  return api_result(cursor->db, status, &error);
 }

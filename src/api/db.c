@@ -50,12 +50,12 @@ int api_bound(const struct wodan_db *db, const struct wodan_slice *key, uint8_t 
 }
 
 int api_value(const struct wodan_db *db, struct wodan_slice value, struct wodan_error *error) {
-  size_t limit = db->superblock.page_size / 4;
+  uint64_t limit = engine_value_max(db);
   if (value.size && !value.data)
     return status_set(error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "the value is NULL but has a size");
   if (value.size > limit)
-    return status_set(error, WODAN_ETOOBIG, 0, WODAN_NO_BLOCK, "the value has %zu bytes, this volume allows %zu",
-                      value.size, limit);
+    return status_set(error, WODAN_ETOOBIG, 0, WODAN_NO_BLOCK, "the value has %zu bytes, this volume allows %llu",
+                      value.size, (unsigned long long)limit);
   return 0;
 }
 

@@ -162,7 +162,7 @@ int check_image(struct wodan_device *device, const struct wodan_check_options *o
   status = run_passes(&check);
   check_space_count(&check);
   check_space_release(&check);
-  struct check_buffer *buffers[] = {&check.page, &check.key, &check.bound};
+  struct check_buffer *buffers[] = {&check.page, &check.key, &check.bound, &check.stored, &check.chunk};
   for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) check_buffer_release(&check, buffers[i]);
   assert(check.mem.used == 0);
   report->blocks = check.volume_blocks;

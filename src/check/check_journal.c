@@ -69,6 +69,7 @@ static int count_operation(void *context, const struct record *record, uint64_t 
   (void)error;
   check->report->journal_records++;
   check->sequence = record->sequence;
+  check->journal_blobs += record->kind == RECORD_BLOB;
   if (record->key.size > sb->page_size / 8 + TABLE_ID_SIZE || record->value.size > sb->page_size / 4)
     check_found(check, FOUND_JOURNAL_SIZE, place(check, block % superblock_ring_blocks(sb)), 0,
                 "operation %" PRIu64 " has a key of %zu and a value of %zu bytes", record->sequence, record->key.size,
@@ -135,6 +136,7 @@ static int use_root(struct check *check, struct journal *journal, bool stop_at_c
                                   .apply = count_operation,
                                   .context = check};
   struct wodan_error failure = {0};
+  check->stop_at_checkpoint = stop_at_checkpoint;
   check->sequence = m->newest.sequence;
   int status = journal_replay(journal, &replay, &failure);
   if (!journal_counters_sound(m, check->sequence))
@@ -145,7 +147,7 @@ static int use_root(struct check *check, struct journal *journal, bool stop_at_c
   return check_failed(check, &failure, FOUND_JOURNAL_REPLAY, WODAN_NO_BLOCK, m->newest.generation, NULL);
 }
 
-int check_journal(struct check *check) {
+static int open_journal(struct check *check, struct journal *journal) {
   const struct superblock *sb = &check->superblock;
   struct journal_setup setup = {.mem = &check->mem,
                                 .device = &check->device,
@@ -155,9 +157,47 @@ int check_journal(struct check *check) {
                                 .device_block = sb->block_size,
                                 .blocks = superblock_ring_blocks(sb),
                                 .buffered_max = blocks_at_once(sb)};
+  return journal_init(journal, &setup, check->error);
+}
+
+static int check_named(void *context, const struct record *record, uint64_t block, struct wodan_error *error) {
+  struct check *check = context;
+  struct blob_ref ref;
+  (void)error;
+  if (record->kind != RECORD_BLOB) return 0;
+  bool good = blob_ref_decode(record->value.data, record->value.size, &check->io.bounds, &ref) &&
+              ref.ptr.generation < JOURNAL_COUNTER_LIMIT; /* guard: bounds */
+  if (good) return check_blob(check, &ref, record->key, 0);
+  check_found(check, FOUND_BLOB_REFERENCE, place(check, block % superblock_ring_blocks(&check->superblock)), 0,
+              "operation %" PRIu64 " of the journal", record->sequence); /* no guard: decided above */
+  return 0;
+}
+
+int check_journal_blobs(struct check *check) {
+  const struct journal_mounted *m = &check->mounted;
   struct journal journal = {0};
   struct wodan_error failure = {0};
-  int status = journal_init(&journal, &setup, check->error);
+  struct journal_replay replay = {.mark = m->newest_mark,
+                                  .head = m->head,
+                                  .covered = m->newest.sequence,
+                                  .stop_at_checkpoint = check->stop_at_checkpoint,
+                                  .apply = check_named,
+                                  .context = check};
+  if (check->journal_blobs == 0) return 0;
+  int status = open_journal(check, &journal);
+  if (status < 0) return status;
+  bool before = check->salvage_only;
+  check->salvage_only = true;
+  status = journal_replay(&journal, &replay, &failure); /* what cannot be replayed was told by the first pass */
+  check->salvage_only = before;
+  journal_release(&journal);
+  return status == WODAN_ENOMEM || status == CHECK_STOPPED ? status : 0;
+}
+
+int check_journal(struct check *check) {
+  struct journal journal = {0};
+  struct wodan_error failure = {0};
+  int status = open_journal(check, &journal);
   if (status < 0) return status;
   bool mounted = journal_mount(&journal, &check->io.bounds, &check->mounted, &failure) == 0;
   uint64_t wanted = check->options->generation;

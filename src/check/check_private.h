@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "check/check.h"
 #include "check/findings.h"
+#include "format/blob.h"
 #include "format/superblock.h"
 #include "io/block_io.h"
 #include "io/superblock_find.h"
@@ -55,7 +56,10 @@ struct check {
   struct check_space space;
   const struct node_place *range; /* of the object being looked at; NULL: none */
   struct check_buffer page, key, bound;
-  uint64_t done, total, told; /* progress, in blocks */
+  struct check_buffer stored, chunk; /* of a large value */
+  bool stop_at_checkpoint;           /* the replay ends there: an older root is checked */
+  uint64_t journal_blobs;            /* operations of the replay that name one */
+  uint64_t done, total, told;        /* progress, in blocks */
 };
 
 /* ---- check.c ---------------------------------------------------------------------------------------------------- */
@@ -94,9 +98,36 @@ struct run_place {
   struct wodan_slice lower, upper; /* keys from lower up to, but not with, upper */
   bool counted;                    /* its node tells: */
   uint64_t records, deletes, ranges;
+  uint64_t blobs;        /* its node tells, of a leaf too */
   uint64_t sequence_max; /* of the checkpoint */
 };
 int check_run(struct check *check, const struct block_ptr *ptr, const struct run_place *place);
+
+/* ---- large values (check_blob.c) -------------------------------------------------------------------------------- */
+
+/* All of the large value that a record of this tree key names, unless it was looked at before. owner: generation of the run
+ * that holds the record, 0: the journal does. */
+int check_blob(struct check *check, const struct blob_ref *ref, struct wodan_slice key, uint64_t owner);
+
+/* The list of a run's large values, taken one by one. */
+struct check_list {
+  struct check *check;
+  const struct block_ptr *ptr; /* the run */
+  uint8_t *bytes;              /* NULL: it has none */
+  size_t size;
+  struct wire_reader reader;
+  uint64_t count, taken;
+};
+/* section NULL: there is no list. A failure to read; release it either way. */
+int check_list_open(struct check_list *list, struct check *check, const struct block_ptr *ptr,
+                    const struct section *section, struct wodan_error *failure);
+/* Whether the next pointer of the list is this one. */
+bool check_list_take(struct check_list *list, const struct block_ptr *wanted);
+/* Whether all of it was taken, and that is as much as it says. */
+bool check_list_ended(const struct check_list *list);
+void check_list_release(struct check_list *list);
+/* Those that the journal's replay names; after the newest tree. */
+int check_journal_blobs(struct check *check);
 
 /* The maps for so many blocks. WODAN_ENOMEM. */
 int check_space_init(struct check *check, uint64_t blocks);
@@ -106,6 +137,8 @@ void check_space_release(struct check *check);
 /* Takes the object's blocks, for the newest root or (check->previous) the one before. false: it overlaps
  * another object, or the device ends in it; that is reported, and what it holds must not be read. */
 bool check_space_claim(struct check *check, const struct block_ptr *ptr, const char *what);
+/* An object of the previous root that is claimed once, however often it is named. */
+void check_space_remember(struct check *check, const struct block_ptr *ptr);
 /* The newest root has the very same object. */
 bool check_space_shared(const struct check *check, const struct block_ptr *ptr);
 /* Fills the report's counts of blocks. */

@@ -26,6 +26,7 @@ struct run_check {
   size_t filter_size;
   uint32_t filter_lines;     /* 0: no filter, or none that can be used */
   uint64_t records, deletes; /* seen */
+  struct check_list list;    /* of large values */
   bool bare;                 /* it has range deletes only */
   bool whole;                /* every page could be read */
 };
@@ -57,10 +58,12 @@ static int read_header(struct run_check *run, bool *usable) {
   if (run_reader_open(reader, &check->io, check->superblock.page_size, run->ptr, &failure) < 0)
     return run_failed(run, &failure, FOUND_RUN_HEADER, 0);
   bool ranges = reader->deleted && !run->place->leaf, filter = object_section(&reader->header, SECTION_FILTER);
+  bool blobs = object_section(&reader->header, SECTION_BLOBS);
   run->bare = ranges && reader->header.record_count == 0;
-  uint32_t known = (run->bare ? 0 : 2u + filter) + ranges;
+  uint32_t known = (run->bare ? 0 : 2u + filter + blobs) + ranges;
   if (!reader->pages != run->bare || reader->header.section_count != known) { /* guard: bounds */
-    run_found(run, FOUND_RUN_SECTIONS, 0, "it has other sections than pages, index, filter and range deletes");
+    run_found(run, FOUND_RUN_SECTIONS, 0,
+              "it has other sections than pages, index, filter, list of large values and range deletes");
     return 0;
   }
   if (!reader->header.low.size || !reader->header.high.size)
@@ -125,6 +128,14 @@ static int read_filter(struct run_check *run) {
   return 0;
 }
 
+static int read_list(struct run_check *run) {
+  struct wodan_error failure = {.block = WODAN_NO_BLOCK};
+  const struct section *section = object_section(&run->reader.header, SECTION_BLOBS);
+  if (check_list_open(&run->list, run->check, run->ptr, section, &failure) < 0)
+    return run_failed(run, &failure, FOUND_BLOB_LIST, section->offset);
+  return 0;
+}
+
 /* ---- pages ------------------------------------------------------------------------------------------------------ */
 
 /* The whole key of a record, in `buffer`. A key's parts both lie in its page, so the page's size is room enough. */
@@ -178,15 +189,24 @@ static int check_keys(struct run_check *run, const struct page *page, uint32_t a
 }
 
 /* What is wrong with a record, a bit each. */
-enum { FLAW_SEQUENCE = 1, FLAW_KIND = 2, FLAW_DELETE = 4, FLAW_SIZE = 8, FLAW_FILTER = 16, FLAW_HIDDEN = 32 };
+enum {
+  FLAW_SEQUENCE = 1,
+  FLAW_KIND = 2,
+  FLAW_DELETE = 4,
+  FLAW_SIZE = 8,
+  FLAW_FILTER = 16,
+  FLAW_LIST = 32,
+  FLAW_REFERENCE = 64,
+  FLAW_HIDDEN = 128
+};
 
 static unsigned record_flaws(struct run_check *run, const struct page_record *record, struct wodan_slice key) {
   const struct superblock *sb = &run->check->superblock;
   unsigned flaws = 0;
   if (record->sequence > run->reader.header.sequence_max || record->sequence > run->place->sequence_max)
     flaws |= FLAW_SEQUENCE; /* guard: bounds */
-  if (record->kind > RECORD_DELETE)
-    flaws |= FLAW_KIND; /* guard: bounds; equivalent: page_validate knows no other kinds yet, as this will */
+  if (record->kind > RECORD_PAGE_LAST)
+    flaws |= FLAW_KIND; /* guard: bounds; equivalent: page_validate knows no other kinds either */
   if (run->place->leaf && record->kind == RECORD_DELETE) flaws |= FLAW_DELETE; /* guard: bounds */
   if (key.size > sb->page_size / 8 + TABLE_ID_SIZE || record->value.size > sb->page_size / 4)
     flaws |= FLAW_SIZE; /* guard: bounds */
@@ -200,13 +220,28 @@ static unsigned record_flaws(struct run_check *run, const struct page_record *re
   return flaws;
 }
 
+/* A record of a large value, against the list and down to the value. */
+static int check_large(struct run_check *run, const struct page_record *record, struct wodan_slice key,
+                       unsigned *flaws) {
+  struct blob_ref ref;
+  if (!blob_ref_decode(record->value.data, record->value.size, &run->check->io.bounds, &ref) ||
+      ref.ptr.generation >= run->ptr->generation) {
+    *flaws |= FLAW_REFERENCE; /* guard: bounds */
+    run->list.taken++;
+    return 0;
+  }
+  if (!check_list_take(&run->list, &ref.ptr)) *flaws |= FLAW_LIST; /* guard: bounds */
+  return check_blob(run->check, &ref, key, run->ptr->generation);
+}
+
 static int check_records(struct run_check *run, const struct page *page, uint64_t offset) {
   static const struct {
     unsigned flaw;
     enum finding_id id;
   } NAMES[] = {{FLAW_SEQUENCE, FOUND_RECORD_SEQUENCE}, {FLAW_KIND, FOUND_RECORD_KIND},
                {FLAW_DELETE, FOUND_LEAF_DELETE},       {FLAW_SIZE, FOUND_RECORD_SIZE},
-               {FLAW_FILTER, FOUND_FILTER_DENIES},     {FLAW_HIDDEN, FOUND_RECORD_HIDDEN}};
+               {FLAW_FILTER, FOUND_FILTER_DENIES},     {FLAW_LIST, FOUND_BLOB_LIST},
+               {FLAW_REFERENCE, FOUND_BLOB_REFERENCE}, {FLAW_HIDDEN, FOUND_RECORD_HIDDEN}};
   int status = check_buffer_reserve(run->check, &run->check->key, page->size);
   if (status < 0) return status;
   unsigned flaws = 0;
@@ -215,6 +250,8 @@ static int check_records(struct run_check *run, const struct page *page, uint64_
     struct wodan_slice key = {run->check->key.data, page_key(page, i, run->check->key.data)};
     flaws |= record_flaws(run, &record, key);
     run->deletes += record.kind == RECORD_DELETE;
+    if (record.kind == RECORD_BLOB) status = check_large(run, &record, key, &flaws);
+    if (status < 0) return status;
   }
   run->records += page->count;
   for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
@@ -283,7 +320,13 @@ static void check_counts(struct run_check *run) {
 /* What the header and the node say of the whole. */
 static int check_totals(struct run_check *run) {
   struct ranges ranges = range_list_all(run->reader.ranges);
+  const struct run_place *place = run->place;
   if (!run->whole) return 0;
+  if (!check_list_ended(&run->list) || run->list.taken != place->blobs)
+    check_found(run->check, FOUND_BLOB_LIST, run_block(run, 0), run->ptr->generation,
+                "%s of generation %" PRIu64 ": %" PRIu64 " records name some, the list has %" PRIu64
+                ", its node tells of %" PRIu64,
+                place->what, run->ptr->generation, run->list.taken, run->list.count, place->blobs); /* guard: bounds */
   check_counts(run);
   if (run->records != run->reader.header.record_count)
     check_found(run->check, FOUND_RECORD_COUNT, run_block(run, 0), run->ptr->generation,
@@ -308,9 +351,11 @@ int check_run(struct check *check, const struct block_ptr *ptr, const struct run
   bool pages = usable && !run.bare;
   if (status == 0 && pages) status = read_index(&run, &usable);
   if (status == 0 && usable && pages) status = read_filter(&run);
+  if (status == 0 && usable && pages) status = read_list(&run);
   if (status == 0 && usable && pages) status = check_pages(&run);
   if (status == 0 && usable) status = check_totals(&run);
   run_reader_release(&run.reader);
+  check_list_release(&run.list);
   if (run.filter) mem_free(&check->mem, run.filter, run.filter_size);
   return status;
 }

@@ -118,6 +118,8 @@ static void remember(struct check_space *space, const struct block_ptr *ptr) {
   *object = (struct space_object){ptr->extents[0].first, ptr->generation, ptr->checksum};
 }
 
+void check_space_remember(struct check *check, const struct block_ptr *ptr) { remember(&check->space, ptr); }
+
 /* What became of an object's blocks. */
 struct claim {
   uint64_t twice, shared, outside; /* the first such block, or WODAN_NO_BLOCK */

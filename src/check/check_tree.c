@@ -100,6 +100,7 @@ static int check_leaves(const struct tree *tree, const struct node_place *place,
     struct node_place range = node_place_entry(place, image, i);
     struct run_place leaf = run_place(tree, "leaf", &range);
     leaf.leaf = true;
+    leaf.blobs = image->entries[i].branch.blobs;
     if (!tree->previous) tree->check->report->leaves++;
     status = check_object(tree->check, &image->entries[i].branch.ptr, &leaf);
   }
@@ -113,6 +114,7 @@ static int check_runs(const struct tree *tree, const struct node_place *place, c
     run.counted = true;
     run.records = image->runs[i].records;
     run.deletes = image->runs[i].deletes;
+    run.blobs = image->runs[i].blobs;
     run.ranges = image->runs[i].ranges;
     if (!tree->previous) tree->check->report->runs++;
     status = check_object(tree->check, &image->runs[i].ptr, &run);
@@ -198,6 +200,7 @@ static int check_both(struct check *check, struct tree *newest, struct tree *old
   if (status < 0) return status;
   check->total = check->done + newest->blocks + older->blocks;
   status = check_tree(newest);
+  if (status == 0) status = check_journal_blobs(check);
   if (status || !older->record) return status;
   status = measure(older);
   if (status < 0) return status;

@@ -64,6 +64,10 @@
   X(RUN_COUNTS, 47, WODAN_DAMAGE, WODAN_REPAIR_SAFE, "a node tells other counts of a buffered run than it holds: %s")  \
   X(RANGES_DAMAGED, 48, WODAN_DAMAGE, WODAN_REPAIR_LOSSY, "range deletes of a run cannot be used: %s")                 \
   X(RECORD_HIDDEN, 49, WODAN_DAMAGE, WODAN_REPAIR_LOSSY, "a record lies in a range that its own run deletes: %s")      \
+  /* large values */                                                                                                   \
+  X(BLOB_LIST, 70, WODAN_DAMAGE, WODAN_REPAIR_SALVAGE, "a run's list of large values is not that of its records: %s")  \
+  X(BLOB_REFERENCE, 71, WODAN_DAMAGE, WODAN_REPAIR_LOSSY, "a record names no large value that can be: %s")             \
+  X(BLOB_DAMAGED, 72, WODAN_DAMAGE, WODAN_REPAIR_LOSSY, "a large value cannot be read: %s")                            \
   /* space */                                                                                                          \
   X(SPACE_OWNED_TWICE, 50, WODAN_DAMAGE, WODAN_REPAIR_LOSSY, "a block is owned twice: %s")                             \
   X(SPACE_OUTSIDE, 51, WODAN_DAMAGE, WODAN_REPAIR_LOSSY, "an object lies beyond the end of the device: %s")            \

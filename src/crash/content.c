@@ -105,7 +105,14 @@ int content_read(struct content *content, struct wodan_db *db, bool reverse) {
   if (status < 0) return status;
   status = reverse ? wodan_cursor_last(cursor) : wodan_cursor_first(cursor);
   while (status == 0) {
-    content_add(content, wodan_cursor_key(cursor), wodan_cursor_value(cursor));
+    struct wodan_slice value = wodan_cursor_value(cursor);
+    struct wodan_error error = {.code = 0};
+    if (value.size && !value.data) wodan_last_error(db, &error); /* a large one that cannot be read */
+    if (error.code < 0) {
+      wodan_cursor_close(cursor);
+      return error.code;
+    }
+    content_add(content, wodan_cursor_key(cursor), value);
     status = reverse ? wodan_cursor_prev(cursor) : wodan_cursor_next(cursor);
   }
   wodan_cursor_close(cursor);

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <wodan/inspect.h>
 
-/* Marks what the roots on these bytes need, or only runs and leaves of the newest. */
+/* Marks what the roots on these bytes and the replay on them need, or only runs, leaves and large values of the newest. */
 static int look_at_map(struct discard_watch *watch, struct wodan_inspect *inspect, bool runs, uint8_t *needed) {
   struct wodan_summary summary = {.size = sizeof summary};
   wodan_inspect_summary(inspect, &summary);
@@ -24,7 +24,7 @@ static int look_at_map(struct discard_watch *watch, struct wodan_inspect *inspec
   int status = wodan_inspect_map(inspect, cells, (size_t)watch->blocks, &per_cell, NULL);
   for (uint64_t b = 0; status == 0 && b < watch->blocks; b++) {
     const uint64_t *of = cells[b].blocks;
-    needed[b] |= runs ? of[WODAN_MAP_RUN] || of[WODAN_MAP_LEAF] : !of[WODAN_MAP_FREE];
+    needed[b] |= runs ? of[WODAN_MAP_RUN] || of[WODAN_MAP_LEAF] || of[WODAN_MAP_LARGE] : !of[WODAN_MAP_FREE];
   }
   mem_array_free(watch->mem, cells, watch->blocks, sizeof *cells);
   return status;

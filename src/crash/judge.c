@@ -79,7 +79,7 @@ static int next_random(void *context, void *buffer, size_t size) {
 
 int judge_open(struct judge *judge, const char *when) {
   struct wodan_open_options options = {.flags = WODAN_OPEN_INLINE,
-                                       .memory_budget = (640 << 10) + 2 * sim_size(judge->sim),
+                                       .memory_budget = (1 << 20) + 2 * sim_size(judge->sim),
                                        .discard = WODAN_DISCARD_EAGER,
                                        .hooks = {.context = &judge->random, .random = next_random}};
   struct wodan_error error;

@@ -12,7 +12,7 @@
 #include <string.h>
 #include "crash/sim_plug.h"
 
-enum { KEY_MAX = 40, VALUE_MAX = 120, FILL_PUTS = 12, BATCH_PUTS = 3 };
+enum { KEY_MAX = 40, SMALL_MAX = 120, VALUE_MAX = 2300, FILL_PUTS = 12, BATCH_PUTS = 3 };
 
 const struct work_geometry work_geometries[] = {
     {"tiny", 32 << 10, 512, 512, 0, 0, SIM_DISCARD_ZERO},
@@ -118,12 +118,14 @@ static size_t make_key(uint32_t number, uint8_t key[KEY_MAX]) {
   return (size_t)snprintf((char *)key, KEY_MAX, shape, number * 7919u % 99991u);
 }
 
-/* The value a commit gives a key: 0 to VALUE_MAX bytes. */
-static size_t make_value(const struct work *work, uint32_t key, uint8_t value[VALUE_MAX]) {
-  static const uint8_t sizes[] = {20, 100, 0, 60, VALUE_MAX, 3};
+/* The value a commit gives a key: 0 to SMALL_MAX bytes, or a large one of up to two chunks. */
+static size_t make_value(const struct work *work, uint32_t key, bool large, uint8_t value[VALUE_MAX]) {
+  static const uint16_t small_sizes[] = {20, 100, 0, 60, SMALL_MAX, 3};
+  static const uint16_t large_sizes[] = {300, 130, 1100, 513, VALUE_MAX, 400};
+  const uint16_t *sizes = large ? large_sizes : small_sizes;
   uint64_t state = work->seed * 1000003 + key * 8191ull + model_version(work->model);
   for (size_t i = 0; i < VALUE_MAX; i++) value[i] = (uint8_t)('a' + mix(&state) % 26);
-  return sizes[(key + model_version(work->model) + work->seed) % sizeof sizes];
+  return sizes[(key + model_version(work->model) + work->seed) % (sizeof small_sizes / sizeof *small_sizes)];
 }
 
 static bool grow(struct work *work) {
@@ -157,15 +159,19 @@ static uint32_t some_key(struct work *work) {
   return strlen(work->letters) > WORK_SYSTEMATIC ? (uint32_t)(mix(&work->random) % work->next_key) : 0;
 }
 
-static int add(struct work *work, struct wodan_batch *batch, uint32_t number, bool present) {
+static int put(struct work *work, struct wodan_batch *batch, uint32_t number, bool large) {
   uint8_t key[KEY_MAX], value[VALUE_MAX];
-  struct wodan_slice k = {key, make_key(number, key)}, v = {value, make_value(work, number, value)};
-  if (!present) {
-    model_delete(work->model, k.data, k.size);
-    return wodan_batch_delete(batch, k);
-  }
-  model_put(work->model, k.data, k.size, v.data, v.size);
-  return wodan_batch_put(batch, k, v);
+  struct wodan_slice k = {key, make_key(number, key)}, v = {value, make_value(work, number, large, value)};
+  int status = wodan_batch_put(batch, k, v);
+  if (status == 0) model_put(work->model, k.data, k.size, v.data, v.size);
+  return status;
+}
+
+static int erase(struct work *work, struct wodan_batch *batch, uint32_t number) {
+  uint8_t key[KEY_MAX];
+  struct wodan_slice k = {key, make_key(number, key)};
+  model_delete(work->model, k.data, k.size);
+  return wodan_batch_delete(batch, k);
 }
 
 /* Takes the commit back when the volume is full. */
@@ -184,32 +190,35 @@ static bool commit(struct work *work, struct wodan_batch *batch, bool durable, b
 }
 
 /* Everything from some key on, or up to it, and that key anew: it is newer than the range. */
-static int erase(struct work *work, struct wodan_batch *batch) {
+static int erase_range(struct work *work, struct wodan_batch *batch) {
   uint8_t key[KEY_MAX];
   uint32_t number = some_key(work);
   struct wodan_slice k = {key, make_key(number, key)};
   bool above = (work->newest + work->seed) % 2;
   model_delete_range(work->model, above ? &k : NULL, above ? NULL : &k);
   int status = wodan_batch_delete_range(batch, above ? &k : NULL, above ? NULL : &k);
-  return status ? status : add(work, batch, number, true);
+  return status ? status : put(work, batch, number, false);
 }
 
 static int collect(struct work *work, struct wodan_batch *batch, char letter, uint32_t number) {
   int status = 0;
   switch (letter) {
   case WORK_OVERWRITE:
-    return add(work, batch, some_key(work), true);
+    return put(work, batch, some_key(work), false);
   case WORK_DELETE:
-    return add(work, batch, some_key(work), false);
+    return erase(work, batch, some_key(work));
   case WORK_ERASE:
-    return erase(work, batch);
+    return erase_range(work, batch);
   case WORK_EMPTY:
-    return add(work, batch, number, false);
+    return erase(work, batch, number);
   case WORK_BATCH:
-    for (int i = 0; i < BATCH_PUTS && status == 0; i++) status = add(work, batch, work->next_key++, true);
-    return status ? status : add(work, batch, some_key(work), false);
+    for (int i = 0; i < BATCH_PUTS && status == 0; i++) status = put(work, batch, work->next_key++, false);
+    return status ? status : erase(work, batch, some_key(work));
+  case WORK_LARGE:
+  case WORK_LARGE_DURABLE:
+    return put(work, batch, work->step % 2 ? some_key(work) : work->next_key++, true);
   default:
-    return add(work, batch, work->next_key++, true);
+    return put(work, batch, work->next_key++, false);
   }
 }
 
@@ -221,7 +230,9 @@ static bool change(struct work *work, char letter) {
     int status = wodan_batch_create(work->db, &batch);
     if (status < 0) return failed(work, "a batch", status);
     status = collect(work, batch, letter, i);
-    good = status == 0 ? commit(work, batch, letter == WORK_DURABLE, &full) : failed(work, "a batch", status);
+    bool durable = letter == WORK_DURABLE || letter == WORK_LARGE_DURABLE;
+    full = status == WODAN_ENOSPC; /* of a large value, which is written before the commit */
+    if (!full) good = status == 0 ? commit(work, batch, durable, &full) : failed(work, "a batch", status);
     wodan_batch_free(batch);
   }
   return good && (!full || letter != WORK_EMPTY || failed(work, "a delete on a full volume", WODAN_ENOSPC));
@@ -229,7 +240,7 @@ static bool change(struct work *work, char letter) {
 
 static bool open_database(struct work *work) {
   struct wodan_open_options options = {.flags = WODAN_OPEN_INLINE,
-                                       .memory_budget = (640 << 10) + 2 * work->geometry->size,
+                                       .memory_budget = (1 << 20) + 2 * work->geometry->size,
                                        .discard = WODAN_DISCARD_EAGER,
                                        .hooks = {.context = &work->random, .random = next_random}};
   struct wodan_error error;

@@ -32,7 +32,9 @@ extern const unsigned work_geometry_count;
   X('f', FILL, 2)    /* twelve puts */                                                                                 \
   X('x', EMPTY, 1)   /* deletes everything */                                                                          \
   X('m', COMPACT, 1)                                                                                                   \
-  X('k', KILL, 1) /* the process dies, the device keeps its window */
+  X('k', KILL, 1)          /* the process dies, the device keeps its window */                                         \
+  X('l', LARGE, 3)         /* a large value: a new key, or for every other one the oldest or a random one */           \
+  X('L', LARGE_DURABLE, 3) /* likewise, durable */
 
 enum work_operation {
 #define WORK_ENUM(letter, name, share) WORK_##name = letter,

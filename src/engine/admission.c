@@ -29,6 +29,13 @@ enum {
   READER_MICROSECONDS = 5000
 };
 
+/* What a write needs. */
+struct demand {
+  uint64_t bytes;  /* of encoded records */
+  uint64_t blocks; /* of a large value that is to be written first */
+  bool deletes_only;
+};
+
 static uint64_t block_bytes(const struct wodan_db *db, uint64_t blocks) { return blocks * db->io.bounds.block_size; }
 
 /* ---- policy ----------------------------------------------------------------------------------------------------- */
@@ -138,9 +145,11 @@ static uint64_t blocks_for_headers(const struct wodan_db *db) { return db->node-
 /* Bytes of records that memtables may hold in all (a byte is on the device once per level before the first copy goes, and
  * twice more while leaves are merged), given what is free or will be after two checkpoints. Nodes are swept one after the
  * other, so what leaves grow by before runs are freed is the runs of one way down, not of all. */
-static uint64_t admissible(struct wodan_db *db, bool deletes_only) {
+static uint64_t admissible(struct wodan_db *db, const struct demand *demand) {
   struct space_counts space = space_counts(db->space);
+  bool deletes_only = demand->deletes_only;
   uint64_t blocks = space.free + space.deferred, kept = deletes_only ? 0 : blocks_for_headers(db);
+  kept += demand->blocks;
   uint64_t room = blocks > kept ? block_bytes(db, blocks - kept) : 0;
   uint64_t buffered = db->node->sums.run_path + sweep_growth(db);
   uint64_t reserve = deletes_only ? reserve_bytes(db) / 3 : reserve_bytes(db);
@@ -155,14 +164,14 @@ static uint64_t held_bytes(const struct wodan_db *db) {
 
 /* The memtables, with `bytes` more, must fit as runs into what is free right now: deferred blocks do not count, for while a
  * memtable holds journaled records the ring may have no room for the checkpoints that would free them. */
-static bool fits_within(struct wodan_db *db, uint64_t admissible, uint64_t bytes, bool deletes_only) {
-  if (held_bytes(db) + bytes > admissible) return false;
-  uint64_t spare = deletes_only ? small_leaf_blocks(db) : spare_for_writes(db);
-  return space_promise(db->space, drain_blocks(db, bytes), piece_blocks(db), spare);
+static bool fits_within(struct wodan_db *db, uint64_t admissible, const struct demand *demand) {
+  if (held_bytes(db) + demand->bytes > admissible) return false;
+  uint64_t spare = demand->deletes_only ? small_leaf_blocks(db) : spare_for_writes(db) + demand->blocks;
+  return space_promise(db->space, drain_blocks(db, demand->bytes), piece_blocks(db), spare);
 }
 
-static bool fits(struct wodan_db *db, uint64_t bytes, bool deletes_only) {
-  return fits_within(db, admissible(db, deletes_only), bytes, deletes_only);
+static bool fits(struct wodan_db *db, const struct demand *demand) {
+  return fits_within(db, admissible(db, demand), demand);
 }
 
 /* ---- refusals --------------------------------------------------------------------------------------------------- */
@@ -175,7 +184,8 @@ bool engine_oldest_view(struct wodan_db *db, uint64_t *sequence) {
   return open;
 }
 
-static int no_space(struct wodan_db *db, uint64_t bytes, struct wodan_error *error) {
+static int no_space(struct wodan_db *db, const struct demand *demand, struct wodan_error *error) {
+  uint64_t bytes = demand->bytes + block_bytes(db, demand->blocks);
   struct space_counts space = space_counts(db->space);
   uint64_t pinned = atomic_load(&db->pinned_blocks), sequence;
   if (pinned && engine_oldest_view(db, &sequence))
@@ -195,10 +205,28 @@ static uint64_t full_mark(const struct wodan_db *db) {
   return (moved * 31 + pinned) * UINT64_C(0x9E3779B97F4A7C15) + sequence;
 }
 
+/* All was tried for as much already, and nothing changed since. */
+static bool known_full(const struct wodan_db *db, const struct demand *demand) {
+  if (demand->blocks) return db->full_at[2] == full_mark(db) && demand->blocks >= db->full_blocks;
+  return db->full_at[demand->deletes_only] == full_mark(db);
+}
+
+static void note_full(struct wodan_db *db, const struct demand *demand) {
+  db->full_at[demand->blocks ? 2 : demand->deletes_only] = full_mark(db);
+  if (demand->blocks) db->full_blocks = demand->blocks;
+}
+
+/* The same, but without what is kept for deletes. */
+static struct demand as_puts(const struct demand *demand) {
+  struct demand puts = *demand;
+  puts.deletes_only = false;
+  return puts;
+}
+
 /* Whether it fits now. Caller does not hold write. */
-static bool fits_now(struct wodan_db *db, uint64_t bytes, bool deletes_only) {
+static bool fits_now(struct wodan_db *db, const struct demand *demand) {
   lock_acquire(&db->write);
-  bool room = fits(db, bytes, deletes_only);
+  bool room = fits(db, demand);
   lock_leave(&db->write);
   return room;
 }
@@ -211,10 +239,11 @@ static int unless_final(struct wodan_db *db, int status, bool *idle) {
 }
 
 /* What is due, slice by slice, until it fits or nothing is due any more. */
-static int settle_due(struct wodan_db *db, uint64_t bytes, bool *room, struct wodan_error *error) {
+static int settle_due(struct wodan_db *db, const struct demand *demand, bool *room, struct wodan_error *error) {
+  const struct demand puts = as_puts(demand);
   bool idle = false;
   int status = 0;
-  while (status == 0 && !idle && !(*room = fits_now(db, bytes, false))) {
+  while (status == 0 && !idle && !(*room = fits_now(db, &puts))) {
     struct tree_policy policy = engine_policy(db, 1);
     status = unless_final(db, engine_maintain(db, &policy, SLICE_MAX, &idle, error), &idle);
   }
@@ -229,32 +258,34 @@ static int drain_and_reclaim(struct wodan_db *db, struct wodan_error *error) {
 
 /* Whatever is buffered, a part at a time, until it fits or nothing is left. Only then deletes may take what is kept for
  * them: they are swept while there is still room for that. */
-static int settle_all(struct wodan_db *db, uint64_t bytes, bool deletes_only, bool *room, struct wodan_error *error) {
+static int settle_all(struct wodan_db *db, const struct demand *demand, bool *room, struct wodan_error *error) {
+  const struct demand puts = as_puts(demand);
   bool idle = false;
   int status = 0;
   engine_abandon_jobs(db);
-  while (status == 0 && !idle && !(*room = fits_now(db, bytes, false)))
-    status = unless_final(db, engine_sweep_all(db, deletes_only, SETTLE_BYTES, &idle, error), &idle);
+  while (status == 0 && !idle && !(*room = fits_now(db, &puts)))
+    status = unless_final(db, engine_sweep_all(db, demand->deletes_only, SETTLE_BYTES, &idle, error), &idle);
   if (status < 0 || *room) return status;
   status = drain_and_reclaim(db, error);
-  if (status == 0) *room = fits_now(db, bytes, deletes_only);
+  if (status == 0) *room = fits_now(db, demand);
   return status;
 }
 
 /* Makes room for `bytes`, doing no more for it than is needed. Caller holds tree. */
-static int settle(struct wodan_db *db, uint64_t bytes, bool deletes_only, bool *room, struct wodan_error *error) {
-  int status = settle_due(db, bytes, room, error);
+static int settle(struct wodan_db *db, const struct demand *demand, bool *room, struct wodan_error *error) {
+  int status = settle_due(db, demand, room, error);
   if (status < 0 || *room) return status;
   status = drain_and_reclaim(db, error);
-  return status < 0 ? status : settle_all(db, bytes, deletes_only, room, error);
+  return status < 0 ? status : settle_all(db, demand, room, error);
 }
 
 int engine_settle_when_short(struct wodan_db *db, struct wodan_error *error) {
-  uint64_t bytes = record_encoded_size(db->superblock.page_size / 8, db->superblock.page_size / 4);
+  const struct demand demand = {.bytes =
+                                    record_encoded_size(db->superblock.page_size / 8, db->superblock.page_size / 4)};
   lock_acquire(&db->write);
-  bool idle, room = fits(db, bytes, false) || db->full_at[0] == full_mark(db);
+  bool idle, room = fits(db, &demand) || db->full_at[0] == full_mark(db);
   lock_leave(&db->write);
-  int status = room ? 0 : settle(db, bytes, false, &room, error);
+  int status = room ? 0 : settle(db, &demand, &room, error);
   if (status == 0 && room) status = unless_final(db, engine_end_sweep(db, error), &idle);
   lock_acquire(&db->write);
   if (!room && status == 0) db->full_at[0] = full_mark(db);
@@ -262,10 +293,10 @@ int engine_settle_when_short(struct wodan_db *db, struct wodan_error *error) {
   return status;
 }
 
-static int settle_once(struct wodan_db *db, uint64_t bytes, bool deletes_only, bool *room, struct wodan_error *error) {
+static int settle_once(struct wodan_db *db, const struct demand *demand, bool *room, struct wodan_error *error) {
   lock_leave(&db->write);
   engine_tree_enter(db);
-  int status = settle(db, bytes, deletes_only, room, error);
+  int status = settle(db, demand, room, error);
   engine_tree_leave(db);
   lock_acquire(&db->write);
   return status == WODAN_ENOSPC && !engine_failed(db) ? 0 : status;
@@ -278,31 +309,39 @@ static bool readers_hold_blocks(struct wodan_db *db) {
 }
 
 /* Adds what it did to *worked. Caller holds write, which is let go of meanwhile. */
-static int find_room(struct wodan_db *db, uint64_t bytes, bool deletes_only, uint64_t *worked,
-                     struct wodan_error *error) {
+static int find_room(struct wodan_db *db, const struct demand *demand, uint64_t *worked, struct wodan_error *error) {
   bool room = false;
   uint64_t before = atomic_load(&db->worked);
-  if (db->full_at[deletes_only] == full_mark(db)) return no_space(db, bytes, error);
-  if (db->no_auto_checkpoint && !deletes_only)
+  if (known_full(db, demand)) return no_space(db, demand, error);
+  if (db->no_auto_checkpoint && !demand->deletes_only)
     return status_set(error, WODAN_ENEEDSFLUSH, 0, WODAN_NO_BLOCK,
                       "%llu bytes more do not fit before a checkpoint: call wodan_checkpoint and try again",
-                      (unsigned long long)bytes);
-  int status = settle_once(db, bytes, deletes_only, &room, error);
+                      (unsigned long long)(demand->bytes + block_bytes(db, demand->blocks)));
+  int status = settle_once(db, demand, &room, error);
   for (int turn = 0; status == 0 && !room && readers_hold_blocks(db) && turn < READER_TURNS; turn++) {
     condition_wait_for(&db->progress, &db->write, READER_MICROSECONDS);
-    status = settle_once(db, bytes, deletes_only, &room, error);
+    status = settle_once(db, demand, &room, error);
   }
   *worked += atomic_load(&db->worked) - before;
   if (status < 0) return status;
-  if (!room) db->full_at[deletes_only] = full_mark(db);
-  return room ? 0 : no_space(db, bytes, error);
+  if (!room) note_full(db, demand);
+  return room ? 0 : no_space(db, demand, error);
 }
 
 /* ---- memory ----------------------------------------------------------------------------------------------------- */
 
+/* A record of a large value goes with its memtable. */
+static void drop_blob(void *context, const struct record *record) { engine_large_drop(context, record->value); }
+
+struct memtable *engine_new_table(struct wodan_db *db) {
+  struct memtable *table = memtable_create_within(&db->mem, &db->tables_mem, NULL);
+  if (table) memtable_on_release(table, drop_blob, db);
+  return table;
+}
+
 int engine_freeze(struct wodan_db *db, struct wodan_error *error) {
   assert(!db->frozen.table);
-  struct memtable *fresh = memtable_create_within(&db->mem, &db->tables_mem, NULL);
+  struct memtable *fresh = engine_new_table(db);
   if (!fresh) return status_nomem(error);
   striped_write(&db->state);
   db->frozen = db->active;
@@ -320,9 +359,16 @@ static uint64_t slice_bytes(const struct wodan_db *db) {
   return slice < SLICE_MAX ? slice : SLICE_MAX;
 }
 
+/* Large values that one memtable may name: those it names no more give no space before it is drained. */
+static uint64_t blobs_most(const struct wodan_db *db) {
+  enum { TABLE_SHARE = 16 };
+  return (db->io.bounds.data_end - db->io.bounds.data_first) / TABLE_SHARE;
+}
+
 static bool memtable_full(const struct wodan_db *db, uint64_t bytes) {
   const struct memtable *active = db->active.table;
-  return memtable_count(active) > 0 && memtable_bytes(active) + bytes > db->superblock.memtable_size;
+  if (memtable_count(active) == 0) return false;
+  return memtable_bytes(active) + bytes > db->superblock.memtable_size || db->active.blob_blocks > blobs_most(db);
 }
 
 /* The frozen memtable is still on its way although the active one is full: waits for it, slice by slice. */
@@ -388,33 +434,45 @@ static void note_delay(struct wodan_db *db, uint64_t nanoseconds, uint64_t worke
 }
 
 /* Something has to be waited for. Caller holds write. */
-static int make_room_slowly(struct wodan_db *db, uint64_t bytes, bool deletes_only, uint64_t *worked,
+static int make_room_slowly(struct wodan_db *db, const struct demand *demand, uint64_t *worked,
                             struct wodan_error *error) {
   int status = 0;
   while (status == 0) {
-    if (memtable_full(db, bytes)) {
+    if (memtable_full(db, demand->bytes)) {
       bool wait = db->frozen.table || db->releasing;
       status = wait ? engine_wait_for_memtable(db, worked, error) : engine_freeze(db, error);
       if (status == 0) engine_ask(db);
       continue;
     }
-    if (fits(db, bytes, deletes_only)) break;
-    status = find_room(db, bytes, deletes_only, worked, error);
+    if (fits(db, demand)) break;
+    status = find_room(db, demand, worked, error);
   }
   return status;
 }
 
 int engine_make_room(struct wodan_db *db, uint64_t bytes, bool deletes_only, struct wodan_error *error) {
-  uint64_t worked = 0, most = admissible(db, deletes_only), held = held_bytes(db);
+  const struct demand demand = {.bytes = bytes, .deletes_only = deletes_only};
+  uint64_t worked = 0, most = admissible(db, &demand), held = held_bytes(db);
   take_share(db, bytes, most > held ? most - held : 0);
   bool behind = late(db);
-  if (!behind && !memtable_full(db, bytes) && fits_within(db, most, bytes, deletes_only)) {
+  if (!behind && !memtable_full(db, bytes) && fits_within(db, most, &demand)) {
     count(&db->counters.put_delays[0], 1);
     return 0;
   }
   uint64_t start = clock_now(&db->hooks);
   if (behind) pay(db, bytes, &worked);
-  int status = make_room_slowly(db, bytes, deletes_only, &worked, error);
+  int status = make_room_slowly(db, &demand, &worked, error);
   note_delay(db, clock_now(&db->hooks) - start, worked);
   return status;
 }
+
+int engine_room_for_blob(struct wodan_db *db, uint64_t blocks, struct wodan_error *error) {
+  enum { RECORDS = 1 };
+  const struct demand demand = {
+      .bytes = RECORDS * record_encoded_size(db->superblock.page_size / 8, engine_value_inline(db)), .blocks = blocks};
+  uint64_t worked = 0;
+  if (blocks > db->io.bounds.data_end - db->io.bounds.data_first) return no_space(db, &demand, error);
+  return make_room_slowly(db, &demand, &worked, error);
+}
+
+uint64_t engine_spare_for_writes(const struct wodan_db *db) { return spare_for_writes(db); }

@@ -67,8 +67,17 @@ static int check_ring(struct wodan_db *db, struct wodan_error *error) {
   return status_set(error, WODAN_ENOSPC, 0, WODAN_NO_BLOCK, "the journal has no room for a checkpoint now");
 }
 
+/* Whether the tree or the journal since the checkpoint before may name large values: so that a mount looks for them. */
+static bool blobs_in_use(struct wodan_db *db) {
+  uint64_t ever = blobs_ever(db->blobs);
+  bool used = blobs_counts(db->blobs).count > 0 || ever != db->blobs_before;
+  db->blobs_before = ever;
+  return used;
+}
+
 /* 3. The record, at the head of the ring. */
-static int write_record(struct wodan_db *db, const struct block_ptr *root, struct wodan_error *error) {
+static int write_record(struct wodan_db *db, const struct block_ptr *root, uint64_t *generation,
+                        struct wodan_error *error) {
   uint64_t tail = replay_tail(db);
   struct checkpoint_record record = {.generation = ++db->generation,
                                      .sequence = db->drained,
@@ -76,8 +85,10 @@ static int write_record(struct wodan_db *db, const struct block_ptr *root, struc
                                      .previous = db->journal.durable.sequence,
                                      .previous_hash = db->journal.durable.hash,
                                      .device_blocks = db->superblock.device_blocks,
+                                     .incompat = blobs_in_use(db) ? FEATURE_BLOBS : 0,
                                      .root = *root,
                                      .catalog = db->catalog};
+  *generation = record.generation;
   return journal_append_checkpoint(&db->journal, &record, error);
 }
 
@@ -118,9 +129,9 @@ static int write_and_flush(struct wodan_db *db, const struct block_ptr *root, st
   if (status == 0) status = check_ring(db, error); /* durable commits may have filled it meanwhile */
   if (status < 0) return status;
   atomic_store(&db->wrote, true);
-  status = write_record(db, root, error);
+  uint64_t generation = 0;
+  status = write_record(db, root, &generation, error);
   if (status < 0) return engine_fail(db, status, error);
-  uint64_t generation = db->generation;
   db->sync_running = true;
   lock_leave(&db->write);
   status = device_flush(&db->device, error);

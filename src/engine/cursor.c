@@ -61,8 +61,14 @@ static void tell_moves(struct wodan_cursor *cursor) {
   cursor->moved_bytes = 0;
 }
 
+static void forget_large(struct wodan_cursor *cursor) {
+  mem_free(&cursor->db->readers_mem, cursor->large, cursor->large_size);
+  cursor->large = NULL;
+}
+
 void cursor_release(struct wodan_cursor *cursor) {
   tell_moves(cursor);
+  if (cursor->large) forget_large(cursor);
   iterator_close(cursor->merge);
   engine_view_release(&cursor->view);
 }
@@ -214,12 +220,14 @@ bool cursor_glide(struct wodan_cursor *cursor, bool back) {
 int cursor_move(struct wodan_cursor *cursor, enum cursor_move move, struct wodan_slice key, struct wodan_error *error) {
   bool steps = move == CURSOR_NEXT || move == CURSOR_PREV;
   if (steps && !cursor->valid) return WODAN_DONE;
+  if (cursor->large) forget_large(cursor);
   if (cursor->shared) striped_read(&cursor->db->state);
   int status = steps && cursor->glide.on ? leave_stretch(cursor, error) : 0;
   cursor->glide.on = false;
   if (status == 0) status = move_visible(cursor, move, key, error);
   cursor->valid = status == 0 && in_table(cursor->merge);
-  if (steps && cursor->valid) try_stretch(cursor, move == CURSOR_PREV);
+  cursor->on_large = cursor->valid && cursor->merge->record.kind == RECORD_BLOB;
+  if (steps && cursor->valid && !cursor->on_large) try_stretch(cursor, move == CURSOR_PREV);
   if (cursor->shared) striped_read_leave(&cursor->db->state);
   if (status < 0 || !cursor->valid) {
     tell_moves(cursor);
@@ -227,4 +235,41 @@ int cursor_move(struct wodan_cursor *cursor, enum cursor_move move, struct wodan
   }
   show(cursor, cursor->merge->record.key, cursor->merge->record.value);
   return 0;
+}
+
+/* ---- large values ----------------------------------------------------------------------------------------------- */
+
+uint64_t cursor_value_size(const struct wodan_cursor *cursor) {
+  struct wodan_slice value = cursor->value;
+  return cursor->on_large ? blob_ref_size(value.data, value.size) : value.size;
+}
+
+/* The cursor's view holds the blob, as all that its sources read. */
+int cursor_read(struct wodan_cursor *cursor, const struct wodan_part *part, struct wodan_error *error) {
+  struct wodan_db *db = cursor->db;
+  if (!cursor->on_large) {
+    if (part->capacity) memcpy(part->buffer, (const uint8_t *)cursor->value.data + part->offset, part->capacity);
+    return 0;
+  }
+  struct engine_value value;
+  int status = engine_large_hold(db, cursor->value, &value, error);
+  if (status == 0) status = engine_large_read(db, cursor->merge->record.key, &value, part, error);
+  engine_value_release(db, &value);
+  if (status == 0) cursor->moved_bytes += part->capacity;
+  return status;
+}
+
+struct wodan_slice cursor_large_value(struct wodan_cursor *cursor, struct wodan_error *error, int *status) {
+  struct mem *mem = &cursor->db->readers_mem;
+  size_t size = (size_t)cursor_value_size(cursor);
+  *status = 0;
+  if (cursor->large) return (struct wodan_slice){cursor->large, size};
+  cursor->large = mem_alloc(mem, size);
+  cursor->large_size = size;
+  struct wodan_part part = {.buffer = cursor->large, .capacity = size};
+  *status = cursor->large ? cursor_read(cursor, &part, error)
+                          : status_set(error, WODAN_ENOMEM, 0, WODAN_NO_BLOCK,
+                                       "no memory for readers to hold a value of %zu bytes: read it in parts", size);
+  if (*status < 0 && cursor->large) forget_large(cursor);
+  return (struct wodan_slice){cursor->large, size};
 }

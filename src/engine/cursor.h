@@ -18,10 +18,13 @@ struct wodan_cursor {
   struct iterator *merge;
   bool shared; /* a source is a memtable that writers fill, or may fill again: moves take the state lock */
   bool valid;
+  bool on_large;                 /* the value shown is the reference of a large one: never within a stretch */
   struct wodan_slice key, value; /* what is shown while valid; the key without its table */
   struct glide glide;
   uint32_t moves; /* not told to the database's counters yet: each telling is an atomic step on a line that all share */
   uint64_t moved_bytes; /* the same */
+  void *large;          /* the large value it stands on, once that was asked for; NULL: not read */
+  size_t large_size;
 };
 
 /* view NULL: now. */
@@ -33,6 +36,12 @@ void cursor_release(struct wodan_cursor *cursor);
 bool cursor_glide(struct wodan_cursor *cursor, bool back);
 
 enum cursor_move { CURSOR_FIRST, CURSOR_LAST, CURSOR_SEEK, CURSOR_SEEK_BACK, CURSOR_NEXT, CURSOR_PREV };
+/* The large value it stands on, read into its memory. On failure data is NULL. Only while on_large. */
+struct wodan_slice cursor_large_value(struct wodan_cursor *cursor, struct wodan_error *error, int *status);
+/* The size of the value it stands on, large or not. */
+uint64_t cursor_value_size(const struct wodan_cursor *cursor);
+/* A stretch of it, which lies inside. */
+int cursor_read(struct wodan_cursor *cursor, const struct wodan_part *part, struct wodan_error *error);
 /* key: a tree key, for the seeks. 0, WODAN_DONE or a failure. */
 int cursor_move(struct wodan_cursor *cursor, enum cursor_move move, struct wodan_slice key, struct wodan_error *error);
 

@@ -1,7 +1,7 @@
 /* Engine: one open database. The parts: open.c (mount and close), recovery.c (what mount reads), format.c (new volumes),
  * memory.c (the budget), locate.c (lookups that know where the record is), write_path.c (commits, journal, group commit), admission.c (what a write may have to wait for), maintain.c (drain, sweep,
  * structure), background.c (who does that, and when), checkpoint.c (the numbered steps), read_path.c (views, lookups),
- * discard.c, cursor.c, gaps.c (what cursors may jump over), stats.c.
+ * discard.c, large.c (large values), cursor.c, gaps.c (what cursors may jump over), stats.c.
  *
  * Locks, outermost first:
  *   tree    maintenance, one at a time: drains, sweeps, structure, checkpoints; held over device I/O; guards [t].
@@ -16,6 +16,9 @@
 
 #include <wodan/wodan.h>
 #include "base/striped.h"
+#include "blob/blob_read.h"
+#include "blob/blob_write.h"
+#include "blob/blobs.h"
 #include "cache/locations.h"
 #include "codec/compress.h"
 #include "engine/gaps.h"
@@ -36,6 +39,8 @@ struct table_slot {
   uint64_t pending_count;    /* [w] how many */
   uint64_t pending_first;    /* [w] sequence of the first of them */
   uint64_t first_block;      /* [w] first journal block of the first record with a batch of this table; 0: none */
+  bool pending_blobs;        /* [w] one of the pending records is of a large value */
+  uint64_t blob_blocks;      /* [w] of the large values its records name */
 };
 
 /* The frozen memtable on its way into the tree. */
@@ -76,6 +81,7 @@ struct wodan_db {
   struct locations *locations; /* NULL: none are kept */
   struct run_shelf *shelf;
   struct space *space;
+  struct blobs *blobs;
   struct gaps *gaps;
   struct journal journal; /* [w] */
   bool read_only, no_auto_checkpoint, no_locations;
@@ -101,8 +107,9 @@ struct wodan_db {
   bool sync_running;             /* [w] */
   uint64_t journaled;            /* [w] last sequence in a journal record */
   uint64_t durable;              /* [w] last sequence known durable */
-  uint64_t generation;           /* [t] last generation used */
+  _Atomic uint64_t generation;   /* last one used; writers of large values take some too */
   struct block_ptr root;         /* [t] of the newest durable checkpoint */
+  uint64_t blobs_before;         /* [w] blobs_ever() at the last checkpoint */
   uint64_t nodes_now, nodes_old; /* [t] blocks of node headers given up since the last checkpoint, and before it */
   struct block_ptr catalog;
   uint64_t checkpoint_generation, previous_generation; /* [w] */
@@ -121,7 +128,9 @@ struct wodan_db {
   _Atomic uint64_t owed;   /* bytes of work that is urgent */
   _Atomic uint64_t worked; /* bytes of work done since open */
   uint64_t lag;            /* [w] bytes of work that writers are ahead of maintenance */
-  uint64_t full_at[2]; /* [w] value of full_mark() when all was tried and no room was found: for puts, for deletes */
+  uint64_t full_at
+      [3]; /* [w] value of full_mark() when all was tried and no room was found: for puts, deletes, large values */
+  uint64_t full_blocks;           /* [w] of such a large value */
   _Atomic uint64_t pinned_blocks; /* of runs the tree has dropped and somebody still reads */
 
   /* the background thread */
@@ -187,6 +196,13 @@ int engine_make_room(struct wodan_db *db, uint64_t bytes, bool deletes_only, str
 /* Where little room is left: all into leaves and all deferred space free, so that a write that is refused now is refused for
  * good. Caller holds tree, not write. */
 int engine_settle_when_short(struct wodan_db *db, struct wodan_error *error);
+/* The same for a large value of so many blocks, which are not taken yet: WODAN_ENOSPC as well where they are in too many
+ * pieces. */
+int engine_room_for_blob(struct wodan_db *db, uint64_t blocks, struct wodan_error *error);
+/* Blocks that writes leave for deletes and sweeps. */
+uint64_t engine_spare_for_writes(const struct wodan_db *db);
+/* An empty memtable of this database. NULL: no memory. */
+struct memtable *engine_new_table(struct wodan_db *db);
 /* Freezes the active memtable; there is no frozen one. WODAN_ENOMEM. Caller holds write. */
 int engine_freeze(struct wodan_db *db, struct wodan_error *error);
 /* The frozen memtable is on its way: a slice of that. Caller holds write, which is let go of meanwhile. */
@@ -328,10 +344,19 @@ void engine_view_init(struct wodan_db *db, struct wodan_view *view, const struct
 void engine_view_release(struct wodan_view *view);
 void engine_unpin(struct wodan_db *db);
 
-/* The newest record at the view (NULL: now), value in place: held by *pin (a cache frame) or *table (a memtable
- * reference); exactly one is set on success. */
-int engine_get(struct wodan_db *db, struct wodan_view *view, struct wodan_slice key, struct wodan_slice *value,
-               struct frame **pin, struct memtable **table, struct wodan_error *error);
+/* A value found: in place, held by `pin` (a cache frame) or `table` (a memtable reference); or a large one, held by `blob`.
+ * Exactly one of them is set. */
+struct engine_value {
+  uint64_t size;
+  const void *bytes; /* NULL: a large one */
+  struct frame *pin;
+  struct memtable *table;
+  struct blob *blob;
+};
+/* The newest record at the view (NULL: now). */
+int engine_get(struct wodan_db *db, struct wodan_view *view, struct wodan_slice key, struct engine_value *value,
+               struct wodan_error *error);
+void engine_value_release(struct wodan_db *db, struct engine_value *value);
 
 /* As engine_get for several keys at one moment. status in: 0, else the key is left out; out: as engine_get's answer. count <=
  * NODE_MANY. `error` tells the last failure. */
@@ -339,8 +364,8 @@ struct engine_lookup {
   struct node_lookup in_tree; /* key in, status in and out */
   uint64_t hash;              /* of the key */
   struct location location;
-  struct wodan_slice value;
-  struct memtable *table;
+  struct engine_value value;
+  struct memtable *table; /* on the way */
 };
 void engine_get_many(struct wodan_db *db, struct wodan_view *view, struct engine_lookup *lookups, size_t count,
                      struct wodan_error *error);
@@ -360,6 +385,36 @@ bool engine_locate_take(struct frame *frame, const struct location *location, st
 /* The tree's answer, in a frame of it. */
 void engine_keep_location(struct wodan_db *db, uint64_t hash, uint64_t drained, const struct record *record,
                           const struct frame *frame);
+
+/* ---- large values (large.c) -------------------------------------------------------------------------------------- */
+
+/* The most bytes a value may have: a quarter page in a volume made without large values. */
+uint64_t engine_value_max(const struct wodan_db *db);
+/* Above it a value is a large one. */
+static inline uint64_t engine_value_inline(const struct wodan_db *db) { return db->superblock.page_size / 4; }
+/* Of a record in place: *value is the large value it names, held by its blob. WODAN_ECORRUPT. */
+int engine_large_hold(struct wodan_db *db, struct wodan_slice reference, struct engine_value *value,
+                      struct wodan_error *error);
+/* A reader of a large value, with memory of the readers' account. WODAN_ECORRUPT, WODAN_EIO, WODAN_ENOMEM. */
+int engine_large_open(struct wodan_db *db, struct wodan_slice key, const struct engine_value *value,
+                      struct blob_reader *reader, struct wodan_error *error);
+/* Bytes [offset, offset + size) of it, at once. */
+int engine_large_read(struct wodan_db *db, struct wodan_slice key, const struct engine_value *value,
+                      const struct wodan_part *part, struct wodan_error *error);
+
+/* Begins a value of about `size` bytes, after waiting for its room. With `grows` it may become any other size. */
+int engine_large_begin(struct wodan_db *db, struct blob_writer *writer, struct wodan_slice key, uint64_t size,
+                       bool grows, struct wodan_error *error);
+int engine_large_append(struct wodan_db *db, struct blob_writer *writer, const void *bytes, size_t size,
+                        struct wodan_error *error);
+/* The reference to be committed as a RECORD_BLOB, at most a quarter page at `out`; the blob is held once, until
+ * engine_large_drop: one that was never committed is then free. The writer is released, on failure too. */
+int engine_large_finish(struct wodan_db *db, struct blob_writer *writer, uint8_t *out, size_t *size,
+                        struct wodan_error *error);
+void engine_large_drop(struct wodan_db *db, struct wodan_slice reference);
+/* All of it at once, of a value at hand. */
+int engine_large_write(struct wodan_db *db, struct wodan_slice key, struct wodan_slice value, uint8_t *out,
+                       size_t *size, struct wodan_error *error);
 
 void engine_stats(struct wodan_db *db, struct wodan_stats *stats);
 void engine_info(struct wodan_db *db, struct wodan_info *info);

@@ -136,7 +136,7 @@ static int drain_some(struct wodan_db *db, struct memtable *table, uint64_t budg
     if (status < 0) break;
     tally_add(&db->drain.tally, &it->record);
     status = run_pieces_add(&db->drain.pieces, &it->record, error);
-    moved += record_encoded_size(it->record.key.size, it->record.value.size);
+    moved += record_weight(&it->record);
     if (status == 0) status = iterator_next(it, error);
   }
   db->drain.left -= moved < db->drain.left ? moved : db->drain.left;

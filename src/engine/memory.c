@@ -13,6 +13,8 @@
  *   readers   iterators of CURSORS cursors
  *   work      two builders (drain, sweep), the iterators of a sweep, the image of the largest node, the aligned buffers
  *             of READS reads; where pages may be compressed, what that takes and stored bytes of as many pages
+ *   large     a large value being written, the largest there can be, and one being read; what is held in memory of others is the
+ *             readers'
  *   shelf     indexes of what a sweep and CURSORS cursors stand in, on half of the runs that each level may have
  *   cache     a page of each run they stand in
  *   fixed     journal, space, the handle
@@ -90,6 +92,23 @@ static uint64_t packing_memory(const struct wodan_db *db) {
   return compressor_memory(compression_most(db), page) + (READS + 1ull) * page;
 }
 
+/* The largest value that the volume has room for. */
+static uint64_t value_most(const struct wodan_db *db) {
+  const struct superblock *sb = &db->superblock;
+  uint64_t most = engine_value_max(db), room = (sb->device_blocks - sb->journal_blocks) * sb->block_size;
+  return most < room ? most : room;
+}
+
+static uint64_t large_read_memory(const struct wodan_db *db) {
+  bool packed = db->superblock.compression != COMPRESSION_OFF;
+  return blob_read_memory(db->superblock.page_size, value_most(db), packed);
+}
+
+static uint64_t large_write_memory(const struct wodan_db *db, uint64_t chunk) {
+  if (db->read_only || !(db->superblock.incompat & FEATURE_BLOBS)) return 0;
+  return blob_write_memory(db->superblock.page_size, chunk, value_most(db), compression_most(db));
+}
+
 static uint64_t chunk_least(const struct superblock *sb) {
   uint64_t chunk = sb->memtable_size / 8;
   return chunk > CHUNK_LEAST ? CHUNK_LEAST : chunk;
@@ -148,11 +167,12 @@ static int share_out(struct wodan_db *db, uint64_t rest) {
   if (chunk > CHUNK_MOST) chunk = CHUNK_MOST;
   if (keys > keys_most) keys = keys_most;
   uint64_t left = rest - (work_memory(sb, chunk, keys) - work_memory(sb, chunk_least(sb), keys_least(sb)));
+  left -= large_write_memory(db, chunk) - large_write_memory(db, chunk_least(sb));
   uint64_t tables = least(rest / 8, VIEWS * table_memory(sb)), nodes = least(rest / 16, skeleton);
-  uint64_t readers = least(rest / 16, READERS * readers_least(sb));
+  uint64_t readers = least(rest / 16, READERS * (readers_least(sb) + large_read_memory(db)));
   mem_init_part(&db->tables_mem, &db->mem, tables_least(sb) + tables);
   mem_init_part(&db->skeleton_mem, &db->mem, skeleton + nodes);
-  mem_init_part(&db->readers_mem, &db->mem, readers_least(sb) + readers);
+  mem_init_part(&db->readers_mem, &db->mem, readers_least(sb) + large_read_memory(db) + readers);
   left -= tables + nodes + readers;
   uint64_t shelf = shelf_least(sb) + least(rest / 4, shelf_most(sb)), locations = 0;
   left -= shelf - shelf_least(sb);
@@ -175,6 +195,7 @@ int engine_plan_memory(struct wodan_db *db, uint64_t wished, struct wodan_error 
   const struct superblock *sb = &db->superblock;
   db->memory_needed = fixed_memory(sb) + tables_least(sb) + skeleton_for(sb, leaves_most(sb)) + readers_least(sb) +
                       work_memory(sb, chunk_least(sb), keys_least(sb)) + packing_memory(db) + shelf_least(sb) +
+                      large_read_memory(db) + large_write_memory(db, chunk_least(sb)) +
                       cache_memory(sb->page_size, frames_least(sb));
   db->memory_budget = wished ? wished : DEFAULT_BUDGET;
   if (wished == 0 && db->memory_budget < db->memory_needed / 2 * 3) db->memory_budget = db->memory_needed / 2 * 3;

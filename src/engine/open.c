@@ -26,6 +26,7 @@ static void set_up(struct wodan_db *db) {
   db->env.cache = db->cache;
   db->env.shelf = db->shelf;
   db->env.space = db->space;
+  db->env.blobs = db->blobs;
   db->env.page_size = sb->page_size;
   db->env.dead_blocks = &db->pinned_blocks;
   db->env.counters = &db->counters.pages;
@@ -51,6 +52,7 @@ static void release(struct wodan_db *db) {
   locations_free(db->locations);
   cache_free(db->cache);
   compressor_free(db->env.compressor);
+  blobs_free(db->blobs);
   space_free(db->space);
   lock_release(&db->gate);
   lock_release(&db->tree);
@@ -88,7 +90,7 @@ static int open_volume(struct wodan_db *db, const struct wodan_open_options *opt
                                 .block_size = db->superblock.journal_block_size,
                                 .device_block = db->superblock.block_size,
                                 .blocks = superblock_ring_blocks(&db->superblock)};
-  db->active.table = memtable_create_within(&db->mem, &db->tables_mem, NULL);
+  db->active.table = engine_new_table(db);
   if (!db->active.table) return status_nomem(error);
   status = journal_init(&db->journal, &setup, error);
   if (status == 0) status = engine_recover(db, options->flags, error);

@@ -86,6 +86,29 @@ static int look_in_tables(const struct moment *at, struct wodan_slice key, uint6
   return WODAN_ENOTFOUND;
 }
 
+void engine_value_release(struct wodan_db *db, struct engine_value *value) {
+  if (value->pin) cache_unpin(value->pin);
+  if (value->table) memtable_unref(value->table);
+  if (value->blob) blobs_drop(db->blobs, value->blob);
+  *value = (struct engine_value){0};
+}
+
+/* What a record says, with what holds it: takes over pin and table. Called while whatever the record was read from is still
+ * there, so that its blob is held by somebody. */
+static int take_value(struct wodan_db *db, const struct record *record, struct engine_value *value,
+                      struct wodan_error *error) {
+  if (record->kind == RECORD_PUT) {
+    value->size = record->value.size;
+    value->bytes = record->value.data;
+    return 0;
+  }
+  struct engine_value large = {0};
+  int status = record->kind == RECORD_BLOB ? engine_large_hold(db, record->value, &large, error) : WODAN_ENOTFOUND;
+  engine_value_release(db, value);
+  *value = status == 0 ? large : (struct engine_value){0};
+  return status;
+}
+
 /* The tree's answer without the tree. WODAN_ENOTFOUND: ask it. */
 static int look_at_location(struct wodan_db *db, const struct location *where, struct wodan_slice key,
                             struct record *record, struct frame **pin) {
@@ -95,47 +118,36 @@ static int look_at_location(struct wodan_db *db, const struct location *where, s
   return 0;
 }
 
-int engine_get(struct wodan_db *db, struct wodan_view *view, struct wodan_slice key, struct wodan_slice *value,
-               struct frame **pin, struct memtable **table, struct wodan_error *error) {
+int engine_get(struct wodan_db *db, struct wodan_view *view, struct wodan_slice key, struct engine_value *value,
+               struct wodan_error *error) {
   struct record record;
   struct location where;
   uint64_t hash = memtable_hash(key);
   engine_locate_begin(db, hash);
-  *pin = NULL;
-  *table = NULL;
+  *value = (struct engine_value){0};
   striped_read(&db->state);
   struct moment at = moment_of(db, view);
-  int status = look_in_tables(&at, key, hash, &record, table);
+  int status = look_in_tables(&at, key, hash, &record, &value->table);
   if (status == WODAN_ENOTFOUND && engine_locate(db, hash, at.drained, &where))
-    status = look_at_location(db, &where, key, &record, pin);
-  if (status == WODAN_ENOTFOUND) node_ref(at.node);
+    status = look_at_location(db, &where, key, &record, &value->pin);
+  bool in_tree = status == WODAN_ENOTFOUND;
+  if (in_tree) node_ref(at.node);
   striped_read_leave(&db->state);
-  if (status == WODAN_ENOTFOUND) {
-    status = node_get(at.node, key, &record, pin, error);
-    if (status == 0) engine_keep_location(db, hash, at.drained, &record, *pin);
-    node_unref(at.node);
-  }
-  if (status < 0) return status;
-  if (record.kind == RECORD_DELETE) {
-    if (*pin) cache_unpin(*pin);
-    *pin = NULL;
-    return WODAN_ENOTFOUND;
-  }
-  *value = record.value;
-  return 0;
+  if (in_tree) status = node_get(at.node, key, &record, &value->pin, error);
+  if (in_tree && status == 0) engine_keep_location(db, hash, at.drained, &record, value->pin);
+  if (status == 0) status = take_value(db, &record, value, error);
+  if (in_tree) node_unref(at.node);
+  return status;
 }
 
 /* What a lookup found, as the caller wants it: no deletes. */
-static void settle_lookup(struct engine_lookup *lookup) {
+static void settle_lookup(struct wodan_db *db, struct engine_lookup *lookup, struct wodan_error *error) {
   struct node_lookup *found = &lookup->in_tree;
+  lookup->value = (struct engine_value){0};
   if (found->status) return;
-  if (found->record.kind == RECORD_DELETE) {
-    if (found->pin) cache_unpin(found->pin);
-    found->pin = NULL;
-    found->status = WODAN_ENOTFOUND;
-    return;
-  }
-  lookup->value = found->record.value;
+  lookup->value.pin = found->pin;
+  lookup->value.table = lookup->table;
+  found->status = take_value(db, &found->record, &lookup->value, error);
 }
 
 /* Those of whom the memtables know nothing, step by step: where they are, their pages, their records. Puts those that are
@@ -193,9 +205,7 @@ void engine_get_many(struct wodan_db *db, struct wodan_view *view, struct engine
   size_t left_count = look_around(db, &at, lookups, count, left);
   if (left_count) node_ref(at.node);
   striped_read_leave(&db->state);
-  if (left_count) {
-    look_in_tree(db, &at, left, left_count, error);
-    node_unref(at.node);
-  }
-  for (size_t i = 0; i < count; i++) settle_lookup(&lookups[i]);
+  if (left_count) look_in_tree(db, &at, left, left_count, error);
+  for (size_t i = 0; i < count; i++) settle_lookup(db, &lookups[i], error);
+  if (left_count) node_unref(at.node);
 }

@@ -61,6 +61,22 @@ static bool enter_previous(void *context, const struct block_ptr *ptr, const str
   return true;
 }
 
+static int claim_previous_blob(void *context, const struct block_ptr *ptr, struct wodan_error *error) {
+  (void)error;
+  claim_previous(context, ptr);
+  return 0;
+}
+
+/* A leaf or buffered run; its blobs too, unless the newest root has the run as well. */
+static void claim_previous_run(struct wodan_db *db, const struct block_ptr *ptr, uint64_t blobs) {
+  uint64_t before = space_counts(db->space).deferred;
+  struct wodan_error why;
+  claim_previous(db, ptr);
+  if (blobs == 0 || space_counts(db->space).deferred == before) return;
+  if (run_read_blobs(&db->io, ptr, blobs, claim_previous_blob, db, &why) < 0)
+    engine_log(db, WODAN_LOG_WARNING, "the root before the newest is damaged: %s", why.message);
+}
+
 static int claim_entries(void *context, const struct block_ptr *ptr, const struct node_place *place,
                          const struct node_image *image, struct wodan_error *error) {
   struct wodan_db *db = context;
@@ -68,8 +84,8 @@ static int claim_entries(void *context, const struct block_ptr *ptr, const struc
   (void)place;
   (void)error;
   for (uint32_t i = 0; image->level == 0 && i < image->entry_count; i++)
-    claim_previous(db, &image->entries[i].branch.ptr);
-  for (uint32_t i = 0; i < image->run_count; i++) claim_previous(db, &image->runs[i].ptr);
+    claim_previous_run(db, &image->entries[i].branch.ptr, image->entries[i].branch.blobs);
+  for (uint32_t i = 0; i < image->run_count; i++) claim_previous_run(db, &image->runs[i].ptr, image->runs[i].blobs);
   return 0;
 }
 
@@ -96,6 +112,21 @@ static int load_previous(struct wodan_db *db, const struct journal_mounted *moun
 
 /* ---- replay ------------------------------------------------------------------------------------------------------ */
 
+/* The blob an operation names, before anything can be written over it. Counters go on behind its generation. */
+static int claim_named(struct wodan_db *db, const struct record *record, struct wodan_error *error) {
+  struct blob_ref ref;
+  struct blob *blob;
+  if (!blob_ref_decode(record->value.data, record->value.size, &db->io.bounds, &ref) ||
+      ref.ptr.generation >= JOURNAL_COUNTER_LIMIT)
+    return status_corrupt(error, WODAN_NO_BLOCK, "journal: operation %llu names no large value that can be",
+                          (unsigned long long)record->sequence); /* guard: bounds */
+  int status = blobs_claim(db->blobs, &ref.ptr, &blob, error);
+  if (status < 0) return status;
+  if (ref.ptr.generation > atomic_load(&db->generation)) atomic_store(&db->generation, ref.ptr.generation);
+  db->active.blob_blocks += block_ptr_blocks(&ref.ptr);
+  return 0;
+}
+
 static int apply(void *context, const struct record *record, uint64_t block, struct wodan_error *error) {
   struct wodan_db *db = context;
   uint32_t page = db->superblock.page_size;
@@ -105,6 +136,7 @@ static int apply(void *context, const struct record *record, uint64_t block, str
                           record->value.size); /* guard: bounds */
   int status = memtable_reserve(db->active.table, 1, record->key.size + record->value.size, error);
   if (status == 0) status = memtable_reserve_ranges(db->active.table, record->kind == RECORD_DELETE_RANGE, error);
+  if (status == 0 && record->kind == RECORD_BLOB) status = claim_named(db, record, error);
   if (status < 0) return status;
   memtable_insert(db->active.table, record);
   if (db->active.first_block == 0) db->active.first_block = block;
@@ -132,14 +164,41 @@ static int replay(struct wodan_db *db, const struct journal_mounted *mounted, bo
   return status;
 }
 
+static int keep_named(void *context, const struct record *record, uint64_t block, struct wodan_error *error) {
+  struct wodan_db *db = context;
+  struct blob_ref ref;
+  (void)block;
+  (void)error;
+  if (record->kind == RECORD_BLOB && blob_ref_decode(record->value.data, record->value.size, &db->io.bounds, &ref))
+    claim_previous(db, &ref.ptr); /* what does not decode is nobody's */
+  return 0;
+}
+
+/* Large values that the replay of the previous root would name stay with it until the next checkpoint. */
+static void keep_previous_named(struct wodan_db *db, const struct journal_mounted *mounted) {
+  struct journal_replay replay = {.mark = mounted->older_mark,
+                                  .head = mounted->head,
+                                  .covered = mounted->older.sequence,
+                                  .stop_at_checkpoint = true,
+                                  .apply = keep_named,
+                                  .context = db};
+  struct wodan_error why;
+  if (!mounted->has_older || !(mounted->newest.incompat & FEATURE_BLOBS)) return;
+  if (journal_replay(&db->journal, &replay, &why) < 0)
+    engine_log(db, WODAN_LOG_WARNING, "the root before the newest is damaged: %s", why.message);
+}
+
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
 
 static int fresh_space(struct wodan_db *db, struct wodan_error *error) {
   node_unref(db->node);
   db->node = NULL;
+  blobs_free(db->blobs);
+  db->env.blobs = db->blobs = NULL;
   space_free(db->space);
   db->env.space = db->space = space_create(&db->mem, db->io.bounds.data_first, db->io.bounds.data_end);
-  return db->space ? 0 : status_nomem(error);
+  if (db->space) db->env.blobs = db->blobs = blobs_create(&db->mem, &db->skeleton_mem, db->space);
+  return db->blobs ? 0 : status_nomem(error);
 }
 
 static int check_run(struct run *run, struct wodan_error *error) {
@@ -225,6 +284,7 @@ int engine_recover(struct wodan_db *db, uint32_t flags, struct wodan_error *erro
   db->generation = mounted.generation_max;
   if (!older) status = load_previous(db, &mounted, error);
   if (status == 0) status = replay(db, &mounted, older, error);
+  if (status == 0 && !older) keep_previous_named(db, &mounted);
   if (status == 0) status = check_counters(db, &mounted, error);
   if (status < 0) return status;
   space_mounted(db->space, mounted.newest.generation);

@@ -134,7 +134,8 @@ void engine_info(struct wodan_db *db, struct wodan_info *info) {
   info->journal_size = sb->journal_blocks * sb->block_size;
   info->memtable_size = sb->memtable_size;
   info->key_size_max = sb->page_size / 8;
-  info->value_size_max = sb->page_size / 4;
+  info->value_size_max = engine_value_max(db);
+  info->value_size_inline = engine_value_inline(db);
   info->batch_size_max = engine_batch_max(db);
   info->sequence = atomic_load(&db->sequence);
   info->replayed_operations = db->replayed;

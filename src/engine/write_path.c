@@ -6,7 +6,7 @@
  *    journal record holds all of it, so what survives a crash is a prefix of whole batches.
  *  - after the first failed write or flush nothing more is written in this epoch.
  *
- * Order: journal record, then flush, then `durable` moves. While the flush runs the write lock is free, so others
+ * Order: large values, barrier, journal record that names them, flush, then `durable` moves. While the flush runs the write lock is free, so others
  * commit and wait, and the next flush takes all of theirs together.
  *
  * See: DESIGN.md "A commit", tests/unit/test_engine_kv.c and its siblings, tests/crash/. */
@@ -65,6 +65,17 @@ bool operations_next(const struct operations *operations, size_t *at, struct rec
 
 uint64_t engine_batch_max(const struct wodan_db *db) { return db->superblock.memtable_size / 2; }
 
+/* The memtable's record names a blob, which whoever commits it still holds. */
+static void name_blob(struct wodan_db *db, const struct record *record) {
+  struct blob_ref ref;
+  bool ours = blob_ref_decode(record->value.data, record->value.size, &db->io.bounds, &ref);
+  struct blob *blob = ours ? blobs_name(db->blobs, &ref.ptr) : NULL;
+  assert(blob);
+  (void)blob;
+  db->active.pending_blobs = true;
+  db->active.blob_blocks += block_ptr_blocks(&ref.ptr);
+}
+
 /* Nothing in the range is visible from its sequence on: cursors need not step over what is still in memory. */
 static void gap_from(struct wodan_db *db, const struct record *record) {
   struct gap_range range = {.lower = record->key, .upper = record->value};
@@ -79,10 +90,11 @@ static void insert_all(struct wodan_db *db, const struct operations *operations)
   for (size_t at = 0; operations_next(operations, &at, &record);) {
     record.sequence = ++sequence;
     memtable_insert(slot->table, &record);
+    if (record.kind == RECORD_BLOB) name_blob(db, &record);
     if (slot->pending_count++ == 0) slot->pending_first = sequence;
     slot->pending_bytes += journal_operation_size(record.key.size, record.value.size);
     if (record.kind == RECORD_DELETE_RANGE) gap_from(db, &record);
-    if (record.kind != RECORD_PUT) continue;
+    if (record.kind != RECORD_PUT && record.kind != RECORD_BLOB) continue;
     gaps_put(db->gaps, record.key); /* no view can have this sequence yet */
     puts++;
   }
@@ -201,6 +213,7 @@ static int journal_slot(struct wodan_db *db, struct table_slot *slot, uint64_t b
     db->journaled = record.sequence;
   }
   slot->pending_count = slot->pending_bytes = 0;
+  slot->pending_blobs = false;
   if (slot->first_block == 0) slot->first_block = block;
   return status;
 }
@@ -213,7 +226,8 @@ static int journal_pending(struct wodan_db *db, uint64_t payload, struct wodan_e
   store_u64(header, first);
   store_u64(header + 8, last);
   atomic_store(&db->wrote, true);
-  int status = journal_record_begin(&db->journal, payload, error);
+  int status = db->frozen.pending_blobs || db->active.pending_blobs ? device_barrier(&db->device, error) : 0;
+  if (status == 0) status = journal_record_begin(&db->journal, payload, error);
   if (status == 0) status = journal_record_put(&db->journal, header, sizeof header, error);
   if (status == 0) status = journal_slot(db, &db->frozen, block, error);
   if (status == 0) status = journal_slot(db, &db->active, block, error);

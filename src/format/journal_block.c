@@ -130,7 +130,7 @@ bool journal_operation_decode(struct wire_reader *r, struct journal_operation *o
   operation->key = slice_decode(r);
   operation->value = slice_decode(r);
   bool ranged = operation->kind == RECORD_DELETE_RANGE;
-  if (operation->kind > RECORD_DELETE && !ranged) r->failed = true;                /* guard: bounds */
+  if (operation->kind > RECORD_KIND_LAST) r->failed = true;                        /* guard: bounds */
   if (operation->key.size == 0) r->failed = true;                                  /* guard: bounds */
   if (operation->kind == RECORD_DELETE && operation->value.size) r->failed = true; /* guard: bounds */
   if (ranged && !range_sound(operation->key, operation->value)) r->failed = true;  /* guard: bounds */

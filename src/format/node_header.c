@@ -13,6 +13,7 @@ uint32_t branch_entry_encode(const struct branch_entry *entry, uint8_t *out, uin
   assert(entry->ptr.generation);
   struct wire_writer w = wire_writer(out, size);
   wire_put_varint(&w, entry->flushed_upto);
+  wire_put_varint(&w, entry->blobs);
   block_ptr_encode(&w, &entry->ptr);
   return w.failed ? 0 : (uint32_t)w.at;
 }
@@ -21,6 +22,7 @@ bool branch_entry_decode(const uint8_t *in, size_t size, const struct volume_bou
                          struct branch_entry *entry) {
   struct wire_reader r = wire_reader(in, size);
   entry->flushed_upto = wire_get_varint(&r);
+  entry->blobs = wire_get_varint(&r);
   block_ptr_decode(&r, bounds, &entry->ptr);
   return !r.failed && r.at == r.size && entry->ptr.generation != 0; /* guard: bounds */
 }

@@ -6,11 +6,13 @@
  * branch entry:
  *   varint flushed_upto     generation of the newest buffered run of this node that the leaf or child has absorbed; 0:
  *                           none
+ *   varint blob count       of the leaf: pointers in its SECTION_BLOBS; 0 for a node
  *   pointer                 block_ptr.h, to a run (the leaf) or to a node
  * SECTION_RUNS: varint count, then per run, newest (greatest generation) first:
  *   pointer                 block_ptr.h
  *   varint record count     of the run; 0 only when there are range deletes
  *   varint delete count     deletes among them
+ *   varint blob count       large values among them, which its SECTION_BLOBS lists
  *   varint range count      range deletes (range.h)
  * Every pointer's generation is below the node's own; runs are distinct.
  *
@@ -28,11 +30,11 @@
 enum { NODE_LEVELS_MAX = 16 }; /* levels 0..15 */
 
 struct branch_entry {
-  uint64_t flushed_upto;
+  uint64_t flushed_upto, blobs;
   struct block_ptr ptr;
 };
 
-enum { BRANCH_ENTRY_SIZE_MAX = 10 + 10 + 8 + 10 + 5 + 5 + BLOCK_PTR_EXTENTS_MAX * 20 };
+enum { BRANCH_ENTRY_SIZE_MAX = 10 + 10 + 10 + 8 + 10 + 5 + 5 + BLOCK_PTR_EXTENTS_MAX * 20 };
 
 uint32_t branch_entry_encode(const struct branch_entry *entry, uint8_t *out, uint32_t size); /* bytes, 0: no room */
 bool branch_entry_decode(const uint8_t *in, size_t size, const struct volume_bounds *bounds,

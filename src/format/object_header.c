@@ -19,6 +19,7 @@
 
 static const uint8_t MAGIC_RUN[4] = {'W', 'R', 'U', 'N'};
 static const uint8_t MAGIC_NODE[4] = {'W', 'N', 'O', 'D'};
+static const uint8_t MAGIC_BLOB[4] = {'W', 'B', 'L', 'B'};
 enum { FIXED_SIZE = 80 }; /* up to the extents */
 
 uint32_t object_header_size_max(const struct volume_bounds *bounds, size_t low_size, size_t high_size,
@@ -33,10 +34,15 @@ uint32_t object_header_size_max(const struct volume_bounds *bounds, size_t low_s
   return (uint32_t)size;
 }
 
-/* Tags 1..5 belong to runs, 6..8 to nodes. */
+static const uint8_t *magic_of(uint8_t type) {
+  return type == OBJECT_RUN ? MAGIC_RUN : type == OBJECT_NODE ? MAGIC_NODE : MAGIC_BLOB;
+}
+
+/* Tags 1..5 belong to runs, 6..8 to nodes, 9 and 10 to blobs. */
 static bool tag_fits(uint8_t type, uint8_t tag) {
-  if (tag < SECTION_PAGES || tag > SECTION_CHILDREN) return false;  /* guard: bounds */
-  return (type == OBJECT_RUN) == (tag <= SECTION_RANGE_TOMBSTONES); /* guard: bounds */
+  if (tag < SECTION_PAGES || tag > SECTION_CHUNKS) return false; /* guard: bounds */
+  uint8_t owner = tag <= SECTION_RANGE_TOMBSTONES ? OBJECT_RUN : tag <= SECTION_CHILDREN ? OBJECT_NODE : OBJECT_BLOB;
+  return owner == type; /* guard: bounds */
 }
 
 /* The rules of the section list that need no device bytes: used before writing and after reading. */
@@ -47,8 +53,8 @@ static bool sections_valid(const struct object_header *header) {
     const struct section *s = &header->sections[i];
     if (!tag_fits(header->type, s->tag) || (seen & 1u << s->tag)) return false; /* guard: bounds */
     seen |= 1u << s->tag;
-    if (s->offset != at || s->length > header->length - at) return false; /* guard: bounds */
-    if (s->tag == SECTION_PAGES && s->checksum) return false;             /* guard: bounds */
+    if (s->offset != at || s->length > header->length - at) return false;                   /* guard: bounds */
+    if ((s->tag == SECTION_PAGES || s->tag == SECTION_CHUNKS) && s->checksum) return false; /* guard: bounds */
     at += s->length;
   }
   return at == header->length; /* guard: bounds */
@@ -57,6 +63,8 @@ static bool sections_valid(const struct object_header *header) {
 static bool fields_valid(const struct object_header *header) {
   if (header->generation == 0 || header->length < header->header_length) return false; /* guard: bounds */
   if (header->type == OBJECT_NODE && (header->record_count >= NODE_LEVELS_MAX || header->sequence_max))
+    return false; /* guard: bounds */
+  if (header->type == OBJECT_BLOB && (header->record_count == 0 || header->sequence_max))
     return false; /* guard: bounds */
   if (header->low.size && header->high.size && key_compare(header->low, header->high) > 0)
     return false; /* guard: bounds */
@@ -69,12 +77,12 @@ static void key_encode(struct wire_writer *w, struct wodan_slice key) {
 }
 
 bool object_header_encode(struct object_header *header, uint64_t seed, uint8_t *out) {
-  assert(header->type == OBJECT_RUN || header->type == OBJECT_NODE);
+  assert(header->type >= OBJECT_RUN && header->type <= OBJECT_BLOB);
   assert(header->section_count <= OBJECT_SECTIONS_MAX && fields_valid(header));
   if (header->header_length > BLOCK_PTR_HEADER_MAX) return false; /* no guard: ours to write */
   struct wire_writer w = wire_writer(out, header->header_length);
   wire_put_u64(&w, 0);
-  wire_put_bytes(&w, header->type == OBJECT_RUN ? MAGIC_RUN : MAGIC_NODE, 4);
+  wire_put_bytes(&w, magic_of(header->type), 4);
   wire_put_u32(&w, header->header_length);
   wire_put_bytes(&w, header->fsid, sizeof header->fsid);
   wire_put_u64(&w, header->generation);
@@ -104,7 +112,8 @@ bool object_header_encode(struct object_header *header, uint64_t seed, uint8_t *
 /* The fixed part, from the magic on; the reader is bounded to the header, which is not shorter. */
 static void fixed_decode(struct wire_reader *r, struct object_header *header) {
   const uint8_t *magic = wire_get_bytes(r, 4);
-  header->type = memcmp(magic, MAGIC_RUN, 4) == 0 ? OBJECT_RUN : memcmp(magic, MAGIC_NODE, 4) == 0 ? OBJECT_NODE : 0;
+  for (uint8_t type = OBJECT_RUN; type <= OBJECT_BLOB; type++)
+    if (memcmp(magic, magic_of(type), 4) == 0) header->type = type;
   header->header_length = wire_get_u32(r);
   memcpy(header->fsid, wire_get_bytes(r, sizeof header->fsid), sizeof header->fsid);
   header->generation = wire_get_u64(r);

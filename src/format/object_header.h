@@ -3,24 +3,25 @@
  *
  *   OFFSET SIZE DESCRIPTION
  *        0    8 checksum: XXH3-64 (volume seed) of bytes 8..header_length-1
- *        8    4 magic "WRUN" or "WNOD"
+ *        8    4 magic "WRUN", "WNOD" or "WBLB" (a blob, blob.h)
  *       12    4 header_length, bytes
  *       16   16 fsid
  *       32    8 generation
  *       40    8 epoch number
  *       48    8 epoch random bits
  *       56    8 length of the whole object, bytes
- *       64    8 record_count: records of a run; level of a node, 0..15 (node_header.h)
- *       72    8 sequence_max: highest record sequence inside (runs), 0 in a node
+ *       64    8 record_count: records of a run; level of a node, 0..15 (node_header.h); bytes of a blob's value
+ *       72    8 sequence_max: highest record sequence inside (runs), 0 in a node or blob
  *       80      extents (block_ptr.h)
  *               varint low key length, low key     inclusive lower bound of the keys inside; empty: none
  *               varint high key length, high key   the greatest key inside; empty: none
  *               varint section count, then each, by rising offset: u8 tag, varint offset (from the object's start),
- *               varint length, u64 checksum (XXH3-64 of the section; 0 for pages, which the index covers)
+ *               varint length, u64 checksum (XXH3-64 of the section; 0 for pages, which the index
+ *              covers, and for chunks, which the chunk table covers)
  *
  * header_length is at most 1 MiB and at most length; unused bytes up to it are zero. low <= high when both are there.
  * Sections lie one behind the other from header_length on, without gaps, up to length; a tag occurs at most once, 1..5
- * in a run, 6..8 in a node. Tags: */
+ * in a run, 6..8 in a node, 9 and 10 in a blob. Tags: */
 #ifndef FORMAT_OBJECT_HEADER_H
 #define FORMAT_OBJECT_HEADER_H
 
@@ -28,17 +29,19 @@
 #include "format/block_ptr.h"
 #include "format/journal_block.h"
 
-enum object_type { OBJECT_RUN = 1, OBJECT_NODE = 2 };
+enum object_type { OBJECT_RUN = 1, OBJECT_NODE = 2, OBJECT_BLOB = 3 };
 
 enum section_tag {
   SECTION_PAGES = 1,            /* run: data pages back to back (page.h), each found through the index */
   SECTION_INDEX = 2,            /* run: one page (page.h): page's last key -> index entry */
   SECTION_FILTER = 3,           /* run, optional: blocked Bloom filter (run/filter.h) */
-  SECTION_BLOBS = 4,            /* run: place of the blob list; none yet */
+  SECTION_BLOBS = 4,            /* run: its blobs (blob.h), where it has any */
   SECTION_RANGE_TOMBSTONES = 5, /* run, optional: ranges that are deleted (range.h) */
   SECTION_LEAVES = 6,           /* bottom node: one page: leaf's pivot -> branch entry (node_header.h) */
   SECTION_RUNS = 7,             /* node: list of buffered runs, newest first (node_header.h) */
   SECTION_CHILDREN = 8,         /* inner node: one page: child's pivot -> branch entry (node_header.h) */
+  SECTION_CHUNK_TABLE = 9,      /* blob: length and checksum of each chunk (blob.h) */
+  SECTION_CHUNKS = 10,          /* blob: the value's chunks */
 };
 enum { OBJECT_SECTIONS_MAX = 8 };
 

@@ -151,7 +151,7 @@ static bool record_decode(struct wire_reader *r, uint64_t base_sequence, struct 
   record->value.size = (size_t)(value >> PAGE_KIND_BITS);
   record->suffix.data = wire_get_bytes(r, suffix_size);
   record->value.data = wire_get_bytes(r, value >> PAGE_KIND_BITS);
-  if (r->failed || record->kind > RECORD_DELETE) return false;     /* guard: bounds */
+  if (r->failed || record->kind > RECORD_PAGE_LAST) return false;  /* guard: bounds */
   return record->kind != RECORD_DELETE || record->value.size == 0; /* guard: bounds */
 }
 
@@ -285,7 +285,7 @@ size_t page_builder_size_with(const struct page_builder *builder, const struct r
 
 bool page_builder_add(struct page_builder *builder, const struct record *record) {
   assert(record->key.size <= UINT16_MAX && record->value.size <= UINT32_MAX);
-  assert(record->kind == RECORD_PUT || (record->kind == RECORD_DELETE && record->value.size == 0));
+  assert(record->kind <= RECORD_PAGE_LAST && (record->kind != RECORD_DELETE || record->value.size == 0));
   assert(builder->shape.count == 0 || key_compare(page_builder_last_key(builder), record->key) < 0);
   size_t count = builder->shape.count, at = builder->bytes_size, size = record->key.size + record->value.size;
   void *entries = builder->entries, *bytes = builder->bytes;

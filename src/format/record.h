@@ -7,9 +7,10 @@
 #include <string.h>
 #include <wodan/types.h>
 
-/* A range delete stands in journals and memtables only, never in a page: its value is the key where the range ends. 2 and
- * 4..7 are reserved. */
-enum record_kind { RECORD_PUT = 0, RECORD_DELETE = 1, RECORD_DELETE_RANGE = 3 };
+/* RECORD_BLOB: a put of a large value; its value here is a blob reference (blob.h). A range delete stands in journals and
+ * memtables only, never in a page: its value is the key where the range ends. 4..7 are reserved. */
+enum record_kind { RECORD_PUT = 0, RECORD_DELETE = 1, RECORD_BLOB = 2, RECORD_DELETE_RANGE = 3 };
+enum { RECORD_PAGE_LAST = RECORD_BLOB, RECORD_KIND_LAST = RECORD_DELETE_RANGE };
 enum { TABLE_DEFAULT = 1, TABLE_ID_SIZE = 1 };
 enum { TREE_KEY_MAX = 16384 / 8 + TABLE_ID_SIZE }; /* bytes; in volumes with the largest pages */
 

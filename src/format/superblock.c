@@ -266,7 +266,8 @@ int superblock_plan(const struct superblock_wish *wish, struct superblock *sb, s
   sb->node_leaves = wish->node_leaves ? wish->node_leaves : node_leaves_usual(sb);
   sb->node_children = wish->node_children ? wish->node_children : NODE_CHILDREN_USUAL;
   sb->compression = wish->compression;
-  sb->incompat = FEATURE_RANGES | (sb->compression != COMPRESSION_OFF ? FEATURE_LZ4 : 0);
+  sb->incompat = FEATURE_BLOBS | FEATURE_RANGES;
+  if (sb->compression != COMPRESSION_OFF) sb->incompat |= FEATURE_LZ4;
   /* An oversized wish for a leaf may wrap here: geometry_check refuses the leaf before it looks at the step. */
   sb->step_size =
       (uint32_t)clamp_u64(volume / 64, step_size_min(sb->leaf_size), max_u64(MIB, step_size_min(sb->leaf_size)));

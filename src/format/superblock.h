@@ -48,9 +48,15 @@ struct superblock {
   uint32_t compression; /* enum compression */
 };
 
-/* Incompat flags. FEATURE_LZ4: index entries may name compressed pages. FEATURE_RANGES: there may be range deletes, and run
- * lists of nodes count them; every volume has it. */
-enum { FEATURE_LZ4 = 1, FEATURE_RANGES = 4, FEATURES_KNOWN = FEATURE_LZ4 | FEATURE_RANGES };
+/* Incompat flags. FEATURE_LZ4: index entries may name compressed pages, chunk tables compressed chunks. FEATURE_BLOBS: there
+ * may be large values; in a checkpoint record: there are, in its tree or in the journal since the one before. FEATURE_RANGES:
+ * there may be range deletes, and run lists of nodes count them; every volume has it. */
+enum {
+  FEATURE_LZ4 = 1,
+  FEATURE_BLOBS = 2,
+  FEATURE_RANGES = 4,
+  FEATURES_KNOWN = FEATURE_LZ4 | FEATURE_BLOBS | FEATURE_RANGES
+};
 
 void superblock_encode(const struct superblock *sb, uint8_t out[SUPERBLOCK_SIZE]);
 /* WODAN_EFORMAT (no magic), WODAN_ECORRUPT (checksum), WODAN_EVERSION (version or incompat flags), WODAN_ECORRUPT (a

@@ -50,6 +50,10 @@ void run_list_to_text(struct text_sink *sink, const uint8_t *bytes, size_t size,
 void range_section_to_text(struct text_sink *sink, const uint8_t *bytes, size_t size,
                            const struct range_limits *limits);
 
+/* A run's list of large values, and a large value's table of chunks. */
+void blob_list_to_text(struct text_sink *sink, const uint8_t *bytes, size_t size, const struct text_volume *volume);
+void chunk_table_to_text(struct text_sink *sink, const uint8_t *bytes, size_t size);
+
 /* One field; problem NULL: none. */
 void text_put(struct text_sink *sink, size_t offset, size_t size, const char *problem, const char *name,
               const char *format, ...) __attribute__((format(printf, 6, 7)));

@@ -11,6 +11,7 @@
 #include <string.h>
 #include "codec/checksum.h"
 #include "format/node_header.h"
+#include "format/blob.h"
 #include "format/object_header.h"
 #include "format/page.h"
 #include "format/to_text_private.h"
@@ -59,8 +60,10 @@ static const char *section_name(uint8_t tag) {
                                       [SECTION_RANGE_TOMBSTONES] = "range tombstones",
                                       [SECTION_RUNS] = "runs",
                                       [SECTION_LEAVES] = "leaves",
-                                      [SECTION_CHILDREN] = "children"};
-  bool known = tag <= SECTION_CHILDREN; /* guard: bounds */
+                                      [SECTION_CHILDREN] = "children",
+                                      [SECTION_CHUNK_TABLE] = "chunk table",
+                                      [SECTION_CHUNKS] = "chunks"};
+  bool known = tag <= SECTION_CHUNKS; /* guard: bounds */
   return NAMES[known ? tag : 0];
 }
 
@@ -122,10 +125,11 @@ void object_header_to_text(struct text_sink *sink, const uint8_t *bytes, size_t 
   const uint8_t *magic = wire_get_bytes(&r, 4);
   wire_get_u32(&r);
   if (text_ended(sink, &r, "header")) return;
-  bool node = memcmp(magic, "WNOD", 4) == 0, run = memcmp(magic, "WRUN", 4) == 0;
+  bool node = memcmp(magic, "WNOD", 4) == 0, blob = memcmp(magic, "WBLB", 4) == 0;
+  bool known = node || blob || memcmp(magic, "WRUN", 4) == 0;
   if (fits) text_checksum(sink, 0, stored, checksum(volume->seed, bytes + 8, length - 8));
   if (!fits) text_put(sink, 0, 8, NULL, "checksum", "0x%016" PRIx64, stored);
-  text_put(sink, 8, 4, node || run ? NULL : "neither a run's nor a node's", "magic", "%s",
+  text_put(sink, 8, 4, known ? NULL : "neither a run's nor a node's nor a large value's", "magic", "%s",
            text_bytes(text, sizeof text, magic, 4));
   text_put(sink, 12, 4, fits ? NULL : "cannot be", "header length", "%" PRIu32 " bytes", length);
   text_fsid(sink, &r, volume->fsid);
@@ -133,7 +137,7 @@ void object_header_to_text(struct text_sink *sink, const uint8_t *bytes, size_t 
   text_u64(sink, &r, "epoch", "");
   text_hash(sink, &r, "epoch random");
   text_u64(sink, &r, "length", " bytes of the object");
-  text_u64(sink, &r, node ? "level" : "records", "");
+  text_u64(sink, &r, node ? "level" : blob ? "value size" : "records", "");
   text_u64(sink, &r, "sequence max", "");
   if (text_ended(sink, &r, "header")) return;
   extents_to_text(sink, &r);
@@ -149,7 +153,7 @@ void object_header_to_text(struct text_sink *sink, const uint8_t *bytes, size_t 
 
 /* ---- pages ------------------------------------------------------------------------------------------------------ */
 
-static const char *value_text(char out[460], const uint8_t *value, size_t size, enum text_page kind,
+static const char *value_text(char out[520], const uint8_t *value, size_t size, enum text_page kind,
                               const struct text_volume *volume, const char **problem) {
   struct index_entry index;
   struct branch_entry branch;
@@ -157,15 +161,30 @@ static const char *value_text(char out[460], const uint8_t *value, size_t size, 
   if (kind == TEXT_INDEX && index_entry_decode(value, size, &index)) {
     char of[40] = "";
     if (index.length < index.size) snprintf(of, sizeof of, " (LZ4, of %" PRIu32 ")", index.size);
-    snprintf(out, 460, "page at byte %" PRIu64 ", %" PRIu32 " bytes%s, checksum 0x%016" PRIx64, index.offset,
+    snprintf(out, 520, "page at byte %" PRIu64 ", %" PRIu32 " bytes%s, checksum 0x%016" PRIx64, index.offset,
              index.length, of, index.checksum);
   } else if (kind == TEXT_BRANCHES && branch_entry_decode(value, size, &volume->bounds, &branch)) {
     pointer_text(pointer, &branch.ptr);
-    snprintf(out, 460, "flushed up to %" PRIu64 ", %s", branch.flushed_upto, pointer);
+    char large[48] = "";
+    if (branch.blobs) snprintf(large, sizeof large, "%" PRIu64 " large values, ", branch.blobs);
+    snprintf(out, 520, "flushed up to %" PRIu64 ", %s%s", branch.flushed_upto, large, pointer);
   } else {
     text_bytes(out, 200, value, size);
     if (kind != TEXT_RECORDS) *problem = "its value is no such entry";
   }
+  return out;
+}
+
+static const char *blob_text(char out[520], const uint8_t *value, size_t size, const struct text_volume *volume,
+                             const char **problem) {
+  struct blob_ref ref;
+  char pointer[400];
+  if (!blob_ref_decode(value, size, &volume->bounds, &ref)) {
+    *problem = "its value is no reference to a large value";
+    return text_bytes(out, 200, value, size);
+  }
+  pointer_text(pointer, &ref.ptr);
+  snprintf(out, 520, "%" PRIu64 " bytes at %s", ref.size, pointer);
   return out;
 }
 
@@ -182,7 +201,7 @@ static struct wodan_slice joined(uint8_t out[TEXT_KEY_MAX], const uint8_t *prefi
 static bool page_record_to_text(struct text_sink *sink, struct wire_reader *r, const struct page *page,
                                 const uint8_t *prefix, enum text_page kind, const struct text_volume *volume) {
   uint8_t whole[TEXT_KEY_MAX];
-  char key[TEXT_KEY_MAX], value[460];
+  char key[TEXT_KEY_MAX], value[520];
   const char *problem = NULL;
   size_t from = r->at;
   uint64_t suffix_size = wire_get_varint(r), packed = wire_get_varint(r), delta = wire_get_varint(r);
@@ -192,15 +211,17 @@ static bool page_record_to_text(struct text_sink *sink, struct wire_reader *r, c
   const uint8_t *bytes = wire_get_bytes(r, value_size);
   if (!bytes) return false; /* guard: bounds */
   struct wodan_slice name = joined(whole, prefix, page->prefix_size, suffix, (size_t)suffix_size);
-  if (record > RECORD_DELETE) problem = "of an unknown kind";
+  if (record > RECORD_PAGE_LAST) problem = "of an unknown kind";
   if (record == RECORD_DELETE && value_size) problem = "a delete with a value";
   text_tree_key(key, sizeof key, name);
-  const char *shown =
-      record == RECORD_DELETE ? "deleted" : value_text(value, bytes, (size_t)value_size, kind, volume, &problem);
+  const char *shown = "deleted", *what = record == RECORD_DELETE ? "delete" : record == RECORD_BLOB ? "large" : "put";
+  if (record == RECORD_BLOB)
+    shown = blob_text(value, bytes, (size_t)value_size, volume, &problem);
+  else if (record != RECORD_DELETE)
+    shown = value_text(value, bytes, (size_t)value_size, kind, volume, &problem);
   if (kind == TEXT_RECORDS)
-    text_put(sink, from, r->at - from, problem, record == RECORD_DELETE ? "delete" : "put", "%" PRIu64 " %s%s%s",
-             page->base_sequence + delta, key, record == RECORD_DELETE ? "" : " = ",
-             record == RECORD_DELETE ? "" : shown);
+    text_put(sink, from, r->at - from, problem, what, "%" PRIu64 " %s%s%s", page->base_sequence + delta, key,
+             record == RECORD_DELETE ? "" : " = ", record == RECORD_DELETE ? "" : shown);
   else
     text_put(sink, from, r->at - from, problem, "entry", "%s: %s", key, shown);
   return true;
@@ -268,18 +289,50 @@ void run_list_to_text(struct text_sink *sink, const uint8_t *bytes, size_t size,
     char text[400];
     size_t from = r.at;
     bool good = block_ptr_decode(&r, &volume->bounds, &ptr) && ptr.generation;
-    uint64_t records = wire_get_varint(&r), deletes = wire_get_varint(&r), ranges = wire_get_varint(&r);
+    uint64_t records = wire_get_varint(&r), deletes = wire_get_varint(&r), blobs = wire_get_varint(&r);
+    uint64_t ranges = wire_get_varint(&r);
     if (!good || r.failed) {
       text_put(sink, from, 0, "malformed, or outside the data area", "run", "%" PRIu64 " of %" PRIu64, i, count);
       break;
     }
     pointer_text(text, &ptr);
-    text_put(sink, from, r.at - from, (records || ranges) && deletes <= records ? NULL : "counts cannot be", "run",
-             "%" PRIu64 " records, %" PRIu64 " deletes, %" PRIu64 " range deletes, %s", records, deletes, ranges, text);
+    bool sound = (records || ranges) && deletes <= records && blobs <= records - deletes;
+    text_put(sink, from, r.at - from, sound ? NULL : "counts cannot be", "run",
+             "%" PRIu64 " records, %" PRIu64 " deletes, %" PRIu64 " large values, %" PRIu64 " range deletes, %s",
+             records, deletes, blobs, ranges, text);
   }
   sink->depth--;
   if (!r.failed && !sink->status && r.at != size)
     text_put(sink, r.at, size - r.at, "behind the list's end", "rest", "%zu bytes", size - r.at);
+}
+
+/* ---- large values ----------------------------------------------------------------------------------------------- */
+
+void blob_list_to_text(struct text_sink *sink, const uint8_t *bytes, size_t size, const struct text_volume *volume) {
+  struct wire_reader r = wire_reader(bytes, size);
+  uint64_t count = wire_get_varint(&r);
+  if (text_ended(sink, &r, "count")) return;
+  text_put(sink, 0, r.at, count ? NULL : "cannot be", "count", "%" PRIu64 " large values", count);
+  sink->depth++;
+  for (uint64_t i = 0; i < count && !sink->status && !r.failed; i++)
+    text_pointer(sink, &r, "large value", &volume->bounds);
+  sink->depth--;
+  if (!r.failed && !sink->status && r.at != size)
+    text_put(sink, r.at, size - r.at, "behind the list's end", "rest", "%zu bytes", size - r.at);
+}
+
+void chunk_table_to_text(struct text_sink *sink, const uint8_t *bytes, size_t size) {
+  struct wire_reader r = wire_reader(bytes, size);
+  for (uint64_t i = 0; r.at < size && !sink->status; i++) {
+    size_t from = r.at;
+    struct blob_chunk chunk;
+    if (!blob_chunk_decode(&r, UINT32_MAX, &chunk)) {
+      text_put(sink, from, 0, "malformed", "chunk", "%" PRIu64, i);
+      break;
+    }
+    text_put(sink, from, r.at - from, NULL, "chunk", "%" PRIu64 ": %" PRIu32 " bytes, checksum 0x%016" PRIx64, i,
+             chunk.length, chunk.checksum);
+  }
 }
 
 /* ---- range deletes ---------------------------------------------------------------------------------------------- */

@@ -167,6 +167,22 @@ static int copy_superblocks(struct copy *copy) {
 
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
 
+static int see_large(void *context, const struct record *record, uint64_t block, struct wodan_error *error) {
+  bool *seen = context;
+  (void)block, (void)error;
+  *seen |= record->kind == RECORD_BLOB;
+  return 0;
+}
+
+/* The newest root or the one before says so, or the journal since then. */
+static bool has_large(struct wodan_inspect *inspect) {
+  const struct journal_mounted *m = &inspect->mounted;
+  struct wodan_error failure;
+  bool seen = inspect->has_root && ((m->newest.incompat | m->older.incompat) & FEATURE_BLOBS);
+  if (!seen) inspect_replay(inspect, WODAN_NEWEST_ROOT, see_large, &seen, &failure); /* its damage was told at open */
+  return seen;
+}
+
 static int prepare(struct copy *copy, struct wodan_device *to) {
   struct wodan_inspect *inspect = copy->inspect;
   const struct superblock *sb = &inspect->superblock;
@@ -176,6 +192,9 @@ static int prepare(struct copy *copy, struct wodan_device *to) {
   if (to->geometry.size != inspect->device.raw->geometry.size || to->geometry.sector > sb->sector)
     return status_set(copy->error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "%s",
                       "the copy's device must have the size of the original, and no larger sectors");
+  if (has_large(inspect))
+    return status_set(copy->error, WODAN_ENOTSUP, 0, WODAN_NO_BLOCK, "%s",
+                      "the image has large values, which no copy without values can be made of yet");
   copy->blocks = inspect->volume_blocks < inspect->device_blocks ? inspect->volume_blocks : inspect->device_blocks;
   if (inspect->has_root && inspect->mounted.has_older && inspect->mounted.older.device_blocks > copy->blocks)
     copy->blocks = inspect->mounted.older.device_blocks < inspect->device_blocks ? inspect->mounted.older.device_blocks

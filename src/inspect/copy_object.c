@@ -298,6 +298,7 @@ static void change_table(struct copy *copy, uint8_t *bytes, size_t size) {
     struct wodan_slice value = page_record(&page, i).value;
     struct wire_reader r = wire_reader(place_in(bytes, value), value.size);
     wire_get_varint(&r); /* flushed_upto */
+    wire_get_varint(&r); /* blobs */
     change_pointer(copy, &r);
   }
   change_keys(copy, bytes, &page);
@@ -309,7 +310,7 @@ static void change_list(struct copy *copy, uint8_t *bytes, size_t size) {
   bool good = !r.failed && !copy->collecting;
   for (uint64_t i = 0; i < count && good; i++) {
     good = change_pointer(copy, &r);
-    for (int n = 0; n < 3; n++) wire_get_varint(&r); /* records, deletes, range deletes */
+    for (int n = 0; n < 4; n++) wire_get_varint(&r); /* records, deletes, large values, range deletes */
     good = good && !r.failed;
   }
   if (!copy->collecting && (!good || r.at != size)) memset(bytes + r.at, 0xff, size - r.at); /* no list either */

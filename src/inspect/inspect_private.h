@@ -42,8 +42,9 @@ uint64_t inspect_ring_place(const struct wodan_inspect *inspect, uint64_t positi
 /* A record and where it lies, as the public header tells it. */
 struct wodan_root inspect_root_of(const struct wodan_inspect *inspect, const struct checkpoint_record *record,
                                   const struct checkpoint_mark *mark);
-/* The operations that a replay on the newest root applies. */
-int inspect_replay(struct wodan_inspect *inspect, journal_apply *apply, void *context, struct wodan_error *error);
+/* The operations that a replay on a root applies: on the older one up to the newest. */
+int inspect_replay(struct wodan_inspect *inspect, uint32_t which, journal_apply *apply, void *context,
+                   struct wodan_error *error);
 
 /* ---- walk.c ----------------------------------------------------------------------------------------------------- */
 

@@ -4,13 +4,16 @@
  * to the first that is taken already, so the whole costs a step a block of the device, whatever the image says; two bits a
  * block of the device.
  *
- * Order: superblocks and ring, then the newest tree, then what only the previous one has; what is left is free.
+ * Order: superblocks and ring, then the newest tree and what its replay names, then what only the previous one has; what is left
+ * is free.
  *
  * See: include/wodan/inspect.h; tests/unit/test_inspect.c. */
 #include <assert.h>
 #include <inttypes.h>
 #include <string.h>
+#include "format/blob.h"
 #include "inspect/inspect_private.h"
+#include "run/run.h"
 
 struct map {
   struct wodan_inspect *inspect;
@@ -31,6 +34,24 @@ static void count(struct map *map, uint64_t block, uint32_t kind, uint64_t gener
   if (!generation) return;
   if (generation > cell->newest) cell->newest = generation;
   if (!cell->oldest || generation < cell->oldest) cell->oldest = generation;
+}
+
+/* Of a large value, which several runs may name. */
+static int take_large(void *context, const struct block_ptr *ptr, struct wodan_error *error) {
+  struct map *map = context;
+  uint8_t *own = map->previous ? map->older : map->newest;
+  (void)error;
+  for (uint32_t e = 0; e < ptr->extent_count; e++) {
+    for (uint64_t i = 0; i < ptr->extents[e].count; i++) {
+      uint64_t block = ptr->extents[e].first + i;
+      if (block >= map->there) break; /* guard: bounds */
+      if (bit_get(own, block)) continue;
+      bit_set(own, block);
+      if (map->previous && bit_get(map->newest, block)) continue;
+      count(map, block, map->previous ? WODAN_MAP_PREVIOUS : WODAN_MAP_LARGE, ptr->generation);
+    }
+  }
+  return 0;
 }
 
 /* The blocks of an object, up to the first that is taken. Returns it, or WODAN_NO_BLOCK. */
@@ -54,13 +75,15 @@ static int take_object(void *context, const struct wodan_object *object, const s
   static const uint32_t KINDS[] = {
       [WODAN_OBJECT_NODE] = WODAN_MAP_NODE, [WODAN_OBJECT_LEAF] = WODAN_MAP_LEAF, [WODAN_OBJECT_RUN] = WODAN_MAP_RUN};
   struct map *map = context;
-  (void)ptr;
   uint64_t twice = take(map, object, map->previous ? WODAN_MAP_PREVIOUS : KINDS[object->kind]);
   if (twice != WODAN_NO_BLOCK)
     inspect_damage(map->inspect, twice, object->generation,
                    "%sblock %" PRIu64 " is owned twice, once by an object of generation %" PRIu64,
                    map->previous ? "previous root: " : "", twice, object->generation);
-  return 0;
+  if (object->kind == WODAN_OBJECT_NODE || !object->large || twice != WODAN_NO_BLOCK) return 0;
+  struct wodan_error failure = {.block = WODAN_NO_BLOCK};
+  if (run_read_blobs(&map->inspect->io, ptr, object->large, take_large, map, &failure) == 0) return 0;
+  return inspect_failed(map->inspect, &failure, object->block, object->generation);
 }
 
 static int mark_ring(void *context, const struct wodan_journal_block *block) {
@@ -69,6 +92,21 @@ static int mark_ring(void *context, const struct wodan_journal_block *block) {
     return 0;
   bit_set(map->newest, block->block);
   return 0;
+}
+
+static int take_named(void *context, const struct record *record, uint64_t block, struct wodan_error *error) {
+  struct map *map = context;
+  struct blob_ref ref;
+  (void)block;
+  if (record->kind != RECORD_BLOB) return 0;
+  if (!blob_ref_decode(record->value.data, record->value.size, &map->inspect->io.bounds, &ref)) return 0;
+  return take_large(map, &ref.ptr, error);
+}
+
+/* Large values that the replay on a root names: a mount of it claims them. A journal that cannot be read was told at open. */
+static int take_journal(struct map *map, uint32_t which) {
+  struct wodan_error failure;
+  return inspect_replay(map->inspect, which, take_named, map, &failure) == WODAN_ENOMEM ? WODAN_ENOMEM : 0;
 }
 
 static int take_ring(struct map *map, struct wodan_error *error) {
@@ -97,16 +135,22 @@ static void count_lost(struct map *map) {
   }
 }
 
+static int take_tree(struct map *map, uint32_t which, struct wodan_error *error) {
+  const struct inspect_walk walk = {
+      .inspect = map->inspect, .object = take_object, .context = map, .tell_damage = true};
+  int status = inspect_walk(&walk, which, error);
+  if (status == 0 && take_journal(map, which) < 0) status = status_nomem(error);
+  return status;
+}
+
 static int fill(struct map *map, struct wodan_error *error) {
   take_superblock(map, 0);
   take_superblock(map, map->blocks - 1);
   count_lost(map);
-  const struct inspect_walk walk = {
-      .inspect = map->inspect, .object = take_object, .context = map, .tell_damage = true};
   int status = take_ring(map, error);
-  if (status == 0) status = inspect_walk(&walk, WODAN_NEWEST_ROOT, error);
+  if (status == 0) status = take_tree(map, WODAN_NEWEST_ROOT, error);
   map->previous = true;
-  if (status == 0) status = inspect_walk(&walk, WODAN_OLDER_ROOT, error);
+  if (status == 0) status = take_tree(map, WODAN_OLDER_ROOT, error);
   for (uint64_t i = 0; i < map->there && status == 0; i++)
     if (!bit_get(map->newest, i) && !bit_get(map->older, i)) count(map, i, WODAN_MAP_FREE, 0);
   return status;

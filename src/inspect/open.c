@@ -134,13 +134,16 @@ static int count_operation(void *context, const struct record *record, uint64_t 
   return 0;
 }
 
-int inspect_replay(struct wodan_inspect *inspect, journal_apply *apply, void *context, struct wodan_error *error) {
+int inspect_replay(struct wodan_inspect *inspect, uint32_t which, journal_apply *apply, void *context,
+                   struct wodan_error *error) {
   const struct journal_mounted *m = &inspect->mounted;
-  if (!inspect->has_root) return 0;
-  struct journal_replay replay = {.mark = m->newest_mark,
+  bool older = which == WODAN_OLDER_ROOT;
+  const struct checkpoint_record *root = inspect_root(inspect, which);
+  if (!root) return 0;
+  struct journal_replay replay = {.mark = older ? m->older_mark : m->newest_mark,
                                   .head = m->head,
-                                  .covered = m->newest.sequence,
-                                  .stop_at_checkpoint = !inspect->has_mounted,
+                                  .covered = root->sequence,
+                                  .stop_at_checkpoint = older || !inspect->has_mounted,
                                   .apply = apply,
                                   .context = context};
   return journal_replay(&inspect->journal, &replay, error);
@@ -157,7 +160,7 @@ static int judge_roots(struct wodan_inspect *inspect, struct wodan_error *error)
   if (!m->has_older && m->older_problem[0])
     inspect_damage(inspect, WODAN_NO_BLOCK, 0, "the previous root is lost: %s", m->older_problem);
   struct replay_count count = {.inspect = inspect};
-  int status = inspect_replay(inspect, count_operation, &count, &failure);
+  int status = inspect_replay(inspect, WODAN_NEWEST_ROOT, count_operation, &count, &failure);
   inspect->sequence = m->newest.sequence + inspect->replay_operations;
   if (status < 0) status = inspect_failed(inspect, &failure, WODAN_NO_BLOCK, m->newest.generation);
   return status < 0 ? status_nomem(error) : 0;

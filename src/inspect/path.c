@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <string.h>
+#include "format/blob.h"
 #include "codec/checksum.h"
 #include "format/range.h"
 #include "format/stored_page.h"
@@ -54,6 +55,14 @@ static int look_ahead(void *context, const struct record *record, uint64_t block
   return 0;
 }
 
+/* Of a large value only its size. */
+static void show_value(struct wodan_path_step *step, uint8_t kind, struct wodan_slice value) {
+  if (kind == RECORD_BLOB)
+    step->large_size = blob_ref_size(value.data, value.size);
+  else
+    step->value = value;
+}
+
 static int journal_step(void *context, const struct record *record, uint64_t block, struct wodan_error *error) {
   struct path *path = context;
   (void)error;
@@ -63,20 +72,20 @@ static int journal_step(void *context, const struct record *record, uint64_t blo
                                  .in_journal = 1,
                                  .block = inspect_ring_place(path->inspect, block % ring),
                                  .page_block = WODAN_NO_BLOCK,
-                                 .deleted = record->kind != RECORD_PUT,
+                                 .deleted = record->kind == RECORD_DELETE || record->kind == RECORD_DELETE_RANGE,
                                  .ranged = record->kind == RECORD_DELETE_RANGE,
-                                 .sequence = record->sequence,
-                                 .value = record->value};
+                                 .sequence = record->sequence};
+  show_value(&step, record->kind, record->value);
   return tell(path, &step);
 }
 
 /* Damage in the journal was told at open: the operations before it are shown. */
 static int journal_steps(struct path *path, struct wodan_error *error) {
   struct wodan_error failure = {.block = WODAN_NO_BLOCK};
-  int status = inspect_replay(path->inspect, look_ahead, path, &failure);
+  int status = inspect_replay(path->inspect, WODAN_NEWEST_ROOT, look_ahead, path, &failure);
   if (status == WODAN_ENOMEM) return status_nomem(error);
   if (path->newest == 0) return 0;
-  status = inspect_replay(path->inspect, journal_step, path, &failure);
+  status = inspect_replay(path->inspect, WODAN_NEWEST_ROOT, journal_step, path, &failure);
   if (status == WODAN_ENOMEM) return status_nomem(error);
   return status == failure.code ? 0 : status;
 }
@@ -192,7 +201,7 @@ static int probe_page(struct probe *probe, const struct index_entry *entry, stru
   step->probe = WODAN_PROBE_FOUND;
   step->deleted = record.kind == RECORD_DELETE;
   step->sequence = record.sequence;
-  step->value = record.value;
+  show_value(step, record.kind, record.value);
   return 0;
 }
 

@@ -52,6 +52,7 @@ static int show_runs(const struct tree_show *tree, const struct node_place *plac
     run.index = i;
     run.records = image->runs[i].records;
     run.deletes = image->runs[i].deletes;
+    run.large = image->runs[i].blobs;
     status = show(tree, &run, &image->runs[i].ptr);
   }
   return status;
@@ -65,6 +66,7 @@ static int show_leaves(const struct tree_show *tree, const struct node_place *pl
     leaf.kind = WODAN_OBJECT_LEAF;
     leaf.index = i;
     leaf.flushed_upto = image->entries[i].branch.flushed_upto;
+    leaf.large = image->entries[i].branch.blobs;
     status = show(tree, &leaf, &image->entries[i].branch.ptr);
   }
   return status;
@@ -84,10 +86,13 @@ static int on_node(void *context, const struct block_ptr *ptr, const struct node
   for (uint32_t i = 0; i < image->run_count; i++) {
     node.records += image->runs[i].records;
     node.deletes += image->runs[i].deletes;
+    node.large += image->runs[i].blobs;
     node.run_bytes += image->runs[i].ptr.length;
   }
-  for (uint32_t i = 0; i < image->entry_count && image->level == 0; i++)
+  for (uint32_t i = 0; i < image->entry_count && image->level == 0; i++) {
     node.leaf_bytes += image->entries[i].branch.ptr.length;
+    node.large += image->entries[i].branch.blobs;
+  }
   int status = show(tree, &node, ptr);
   if (status == 0) status = show_runs(tree, place, image);
   return status == 0 && image->level == 0 ? show_leaves(tree, place, image) : status;

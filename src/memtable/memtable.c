@@ -31,7 +31,9 @@ struct memtable {
   struct key_filter filter;
   struct range_tree ranges;
   struct memtable_walk moved; /* how far the bigger filter is filled */
-  uint64_t records, bytes, ranges_bytes, first_sequence, last_sequence;
+  uint64_t records, blobs, bytes, ranges_bytes, first_sequence, last_sequence;
+  memtable_release *release; /* NULL: nobody is told */
+  void *release_context;
 };
 
 struct memtable *memtable_create(struct mem *mem, _Atomic uint32_t *alive) {
@@ -52,6 +54,22 @@ struct memtable *memtable_create_within(struct mem *mem, struct mem *records, _A
   return table;
 }
 
+void memtable_on_release(struct memtable *table, memtable_release *release, void *context) {
+  table->release = release;
+  table->release_context = context;
+}
+
+/* Whose blobs it held. */
+static void tell_release(const struct memtable *table) {
+  struct memtable_walk walk = {0};
+  struct record record;
+  for (uint64_t left = table->release ? table->blobs : 0; left > 0 && memtable_walk(table, &walk, &record);) {
+    if (record.kind != RECORD_BLOB) continue;
+    table->release(table->release_context, &record);
+    left--;
+  }
+}
+
 void memtable_ref(struct memtable *table) {
   uint64_t before = atomic_fetch_add_explicit(&table->references, 1, memory_order_relaxed);
   assert(before > 0);
@@ -62,6 +80,7 @@ void memtable_unref(struct memtable *table) {
   uint64_t before = atomic_fetch_sub_explicit(&table->references, 1, memory_order_acq_rel);
   assert(before > 0);
   if (before > 1) return;
+  tell_release(table);
   range_tree_release(&table->ranges);
   key_filter_release(&table->filter);
   ordered_map_release(&table->map);
@@ -215,7 +234,8 @@ void memtable_insert(struct memtable *table, const struct record *record) {
   if (table->records == 0) table->first_sequence = record->sequence;
   table->last_sequence = record->sequence;
   table->records++;
-  table->bytes += record_encoded_size(record->key.size, record->value.size);
+  table->bytes += record_weight(record);
+  if (record->kind == RECORD_BLOB) table->blobs++;
 }
 
 /* In the map alone. */

@@ -19,6 +19,9 @@ struct memtable;
 struct memtable *memtable_create(struct mem *mem, _Atomic uint32_t *alive);
 /* The same with the records in an account of their own; handle and iterators stay in mem. */
 struct memtable *memtable_create_within(struct mem *mem, struct mem *records, _Atomic uint32_t *alive);
+/* When it is freed, `release` is told each record of a large value: the table held the blobs. */
+typedef void memtable_release(void *context, const struct record *record);
+void memtable_on_release(struct memtable *table, memtable_release *release, void *context);
 void memtable_ref(struct memtable *table);   /* atomic, any thread */
 void memtable_unref(struct memtable *table); /* frees at the last one */
 
@@ -65,7 +68,12 @@ bool memtable_walk(const struct memtable *table, struct memtable_walk *walk, str
 int memtable_prove(const struct record *record, struct wodan_error *error);
 int memtable_prove_all(const struct memtable *table, struct wodan_error *error);
 
-/* Bytes a record counts for in memtable sizes and batches: close to what it takes in a page. */
+/* Bytes a record counts for in memtable sizes and batches: close to what it takes in a page; the reference of a large value
+ * stands in its run's list too. */
 static inline uint64_t record_encoded_size(size_t key_size, size_t value_size) { return key_size + value_size + 12; }
+static inline uint64_t record_weight(const struct record *record) {
+  size_t twice = record->kind == RECORD_BLOB ? record->value.size : 0;
+  return record_encoded_size(record->key.size, record->value.size + twice);
+}
 
 #endif

@@ -50,14 +50,14 @@ static size_t level_most(const struct bulk *bulk, uint32_t at) {
 }
 
 /* Takes the pivot. The level is written first when it is full; its own pivot is that of its first entry. */
-static int level_add(struct bulk *bulk, uint32_t at, struct wodan_slice pivot, const struct block_ptr *ptr,
+static int level_add(struct bulk *bulk, uint32_t at, struct wodan_slice pivot, const struct branch_entry *branch,
                      struct wodan_error *error) {
   struct bulk_level *level = &bulk->levels[at];
   int status = 0;
   if (level->count == level_most(bulk, at)) {
-    struct block_ptr node;
+    struct branch_entry node = {0};
     assert(at + 1 < NODE_LEVELS_MAX); /* more leaves than any device has blocks */
-    status = write_level(bulk, at, &node, error);
+    status = write_level(bulk, at, &node.ptr, error);
     if (status == 0) {
       struct wodan_slice first = level->entries[0].pivot;
       level->entries[0].pivot = (struct wodan_slice){NULL, 0};
@@ -73,24 +73,26 @@ static int level_add(struct bulk *bulk, uint32_t at, struct wodan_slice pivot, c
   if (status < 0)
     slice_free(bulk, &pivot);
   else
-    level->entries[level->count++] = (struct node_image_entry){.pivot = pivot, .branch = {.ptr = *ptr}};
+    level->entries[level->count++] = (struct node_image_entry){.pivot = pivot, .branch = *branch};
   return status;
 }
 
 static int end_leaf(struct bulk *bulk, struct wodan_error *error) {
-  struct block_ptr ptr;
+  struct branch_entry branch = {0};
+  struct run_counts counts;
   struct run_builder *leaf = bulk->leaf;
   bulk->leaf = NULL;
-  int status = run_builder_finish(leaf, ++bulk->writer->generation, &ptr, NULL, error);
+  int status = run_builder_finish(leaf, ++bulk->writer->generation, &branch.ptr, &counts, error);
   if (status < 0) return status;
   struct wodan_slice pivot = bulk->pivot;
   bulk->pivot = (struct wodan_slice){NULL, 0};
-  return level_add(bulk, 0, pivot, &ptr, error);
+  branch.blobs = counts.blobs;
+  return level_add(bulk, 0, pivot, &branch, error);
 }
 
 static int begin_leaf(struct bulk *bulk, const struct record *record, struct wodan_error *error) {
   const struct superblock *sb = &bulk->writer->volume->superblock;
-  uint64_t least = run_size_bound(&bulk->writer->env, 1, record->key.size + record->value.size, false);
+  uint64_t least = run_size_bound(&bulk->writer->env, 1, record_weight(record), false);
   uint64_t size = sb->leaf_size > least ? sb->leaf_size : least;
   uint8_t *pivot = mem_alloc(mem_of(bulk), record->key.size);
   if (!pivot) return status_nomem(error);
@@ -102,9 +104,9 @@ static int begin_leaf(struct bulk *bulk, const struct record *record, struct wod
 
 int bulk_add(struct bulk *bulk, const struct record *record, struct wodan_error *error) {
   const struct superblock *sb = &bulk->writer->volume->superblock;
-  uint64_t payload = record->key.size + record->value.size;
+  uint64_t payload = record_weight(record);
   int status = 0;
-  assert(record->kind == RECORD_PUT);
+  assert(record->kind != RECORD_DELETE);
   uint64_t bound = run_size_bound(&bulk->writer->env, bulk->records + 1, bulk->payload + payload, false);
   if (bulk->leaf && bound > sb->leaf_size) status = end_leaf(bulk, error);
   if (status == 0 && !bulk->leaf) status = begin_leaf(bulk, record, error);
@@ -127,7 +129,8 @@ int bulk_finish(struct bulk *bulk, struct block_ptr *root, struct wodan_error *e
     if (status < 0 || top) break;
     struct wodan_slice first = level->entries[0].pivot;
     level->entries[0].pivot = (struct wodan_slice){NULL, 0};
-    status = level_add(bulk, at + 1, first, root, error);
+    const struct branch_entry branch = {.ptr = *root};
+    status = level_add(bulk, at + 1, first, &branch, error);
   }
   return status;
 }

@@ -140,6 +140,24 @@ static int claim_record(struct claiming *claiming, const struct checkpoint_recor
   return volume_objects(&claiming->repair->volume, &root, claim, claiming, error);
 }
 
+/* Large values too: of the roots that are used, and of the one before. Where a list of them cannot be read nothing may be written. */
+static int claim_blobs(struct claiming *claiming, struct wodan_error *error) {
+  struct volume *volume = &claiming->repair->volume;
+  uint32_t end = claiming->repair->rewrite.roots_end, least = volume->root_count < 2 ? volume->root_count : 2;
+  int status = 0;
+  if (!(volume->superblock.incompat & FEATURE_BLOBS)) return 0;
+  for (uint32_t i = 0; i < (end > least ? end : least) && status == 0; i++) {
+    struct wodan_error why = {0};
+    status = volume_blobs(volume, &volume->roots[i], claim, claiming, &why);
+    if (status == WODAN_ENOMEM) return status_nomem(error);
+    if (status < 0 && i >= end) status = 0; /* a root that nothing is taken from */
+    if (status < 0)
+      status = status_corrupt(error, why.block, "where large values lie cannot be told, so only a salvage is safe: %s",
+                              why.message); /* no guard: told before */
+  }
+  return status;
+}
+
 /* Blocks that the new tree may take over are not written, nor those of the roots that an open would use; what the nodes of the
  * new tree need is kept for them. */
 static int begin_writing(struct repair *repair, struct wodan_error *error) {
@@ -151,6 +169,7 @@ static int begin_writing(struct repair *repair, struct wodan_error *error) {
   if (status == 0 && volume->end.has_older) status = claim_record(&claiming, &volume->end.older, error);
   for (uint32_t i = repair->rewrite.roots_end; i > repair->base && status == 0; i--)
     status = claim_record(&claiming, &volume->roots[i - 1].record, error);
+  if (status == 0) status = claim_blobs(&claiming, error);
   if (status < 0) return status;
   uint64_t most = space_counts(repair->writer.space).free / 2;
   space_set_reserve(repair->writer.space, claiming.nodes < most ? claiming.nodes : most, claiming.largest);

@@ -101,7 +101,7 @@ static int sink_record(void *context, const struct record *record, struct wodan_
   if (record->kind == RECORD_DELETE && (!sink->deletes || ranges_cover(range_buffer_all(&sink->ranges), record->key)))
     return 0;
   sink->records++;
-  sink->bytes += record->key.size + record->value.size;
+  sink->bytes += record_weight(record);
   int status = sink_ranges(sink, &record->key, error);
   return status == 0 && sink->builder ? run_builder_add(sink->builder, record, error) : status;
 }
@@ -230,6 +230,7 @@ static int rewrite_leaf(struct work *work, uint32_t i, bool *gone, struct wodan_
   *gone = written.records == 0;
   branch->flushed_upto = 0;
   branch->ptr = written.ptr;
+  branch->blobs = written.counts.blobs;
   if (*gone) drop_entry(&work->image, i);
   return 0;
 }

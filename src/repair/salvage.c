@@ -11,6 +11,8 @@
 
 #include <assert.h>
 #include <string.h>
+#include "blob/blob_read.h"
+#include "blob/blob_write.h"
 #include "check/check.h"
 #include "engine/engine.h"
 #include "repair/bulk.h"
@@ -18,7 +20,7 @@
 #include "repair/orphans.h"
 #include "space/bitmap.h"
 
-enum { SALVAGE_STOPPED = 1 };
+enum { SALVAGE_STOPPED = 1, COPY_CHUNK = 512 << 10 };
 
 struct salvage {
   const struct wodan_salvage_options *options;
@@ -43,9 +45,73 @@ static int on_loss(void *context, const struct loss *loss, struct wodan_error *e
   return spans_add(&salvage->lost, &loss->span, error);
 }
 
+/* A large value, chunk by chunk, into the new volume. A failure of `from` is in *lost. */
+static int copy_large(struct salvage *salvage, const struct record *record, struct blob_reader *from,
+                      struct blob_ref *out, bool *lost, struct wodan_error *error) {
+  struct writer *writer = &salvage->writer;
+  const struct superblock *sb = &salvage->to.superblock;
+  const struct blob_write_options options = {.key = record->key,
+                                             .size = from->ref.size,
+                                             .compress = sb->compression,
+                                             .page_size = sb->page_size,
+                                             .chunk_size = COPY_CHUNK,
+                                             .epoch = writer->env.epoch};
+  size_t room = (size_t)BLOB_CHUNK_PAGES * sb->page_size;
+  uint8_t *bytes = mem_alloc(&salvage->mem, room);
+  struct blob_writer to = {0};
+  int status = bytes ? blob_writer_init(&to, &salvage->to.io, writer->space, &options, error) : status_nomem(error);
+  for (uint64_t at = 0; at < from->ref.size && status == 0; at += room) {
+    size_t size = from->ref.size - at < room ? (size_t)(from->ref.size - at) : room;
+    status = blob_reader_read(from, at, bytes, size, error);
+    *lost = status < 0 && status != WODAN_ENOMEM;
+    if (status == 0) status = blob_writer_append(&to, bytes, size, error);
+  }
+  if (status == 0) status = blob_writer_finish(&to, ++writer->generation, out, error);
+  blob_writer_release(&to);
+  mem_free(&salvage->mem, bytes, room);
+  return status;
+}
+
+/* *lost: `error` says why it cannot be read. */
+static int take_large(struct salvage *salvage, const struct record *record, bool *lost, struct wodan_error *error) {
+  struct volume *from = &salvage->from;
+  const struct blob_source source = {
+      .io = &from->io, .mem = &salvage->mem, .page_size = from->superblock.page_size, .key = record->key};
+  struct record put = *record;
+  uint8_t bytes[16384 / 4];
+  struct blob_reader reader;
+  struct blob_ref ref;
+  *lost = !blob_ref_decode(record->value.data, record->value.size, &from->io.bounds, &ref);
+  if (*lost)
+    return status_corrupt(error, WODAN_NO_BLOCK, "a reference to a large value is malformed"); /* guard: bounds */
+  int status = blob_reader_open(&reader, &source, &ref, error);
+  *lost = status < 0 && status != WODAN_ENOMEM;
+  if (status < 0) return status;
+  status = copy_large(salvage, record, &reader, &ref, lost, error);
+  blob_reader_close(&reader);
+  if (status < 0) return status;
+  put.value = (struct wodan_slice){bytes, blob_ref_encode(&ref, bytes, salvage->to.superblock.page_size / 4)};
+  if (put.value.size == 0)
+    return status_set(error, WODAN_ENOSPC, 0, WODAN_NO_BLOCK, "a large value lies in too many pieces");
+  return bulk_add(&salvage->bulk, &put, error);
+}
+
 static int on_record(void *context, const struct record *record, struct wodan_error *error) {
   struct salvage *salvage = context;
-  return record->kind == RECORD_PUT ? bulk_add(&salvage->bulk, record, error) : 0;
+  if (record->kind == RECORD_PUT) return bulk_add(&salvage->bulk, record, error);
+  if (record->kind != RECORD_BLOB) return 0;
+  bool lost = false;
+  struct wodan_error why = {.block = WODAN_NO_BLOCK};
+  int status = take_large(salvage, record, &lost, &why);
+  if (status == 0) return 0;
+  uint8_t upper[TREE_KEY_MAX + 1];
+  const struct loss loss = {
+      .block = why.block, .span = {true, true, record->key, {upper, record->key.size + 1}}, .why = why.message};
+  memcpy(upper, record->key.data, record->key.size);
+  upper[record->key.size] = 0;
+  if (lost) return on_loss(salvage, &loss, error);
+  if (error) *error = why;
+  return status;
 }
 
 static int on_progress(void *context, uint64_t blocks) {
@@ -134,18 +200,53 @@ static int on_no_tree(void *context, const struct span *span, struct iterator **
   return 0;
 }
 
-static void tell_orphan(struct salvage *salvage) {
+/* An orphan's value, large: read as a whole; *bytes NULL when it cannot be, for its blocks may be others' by now. */
+static int read_large(struct salvage *salvage, const struct record *record, uint8_t **bytes, size_t *size) {
+  struct volume *from = &salvage->from;
+  const struct blob_source source = {
+      .io = &from->io, .mem = &salvage->mem, .page_size = from->superblock.page_size, .key = record->key};
+  struct blob_reader reader;
+  struct blob_ref ref;
+  *bytes = NULL;
+  if (!blob_ref_decode(record->value.data, record->value.size, &from->io.bounds, &ref)) return 0;
+  int status = blob_reader_open(&reader, &source, &ref, NULL);
+  if (status < 0) return status == WODAN_ENOMEM ? status : 0;
+  *size = (size_t)ref.size;
+  *bytes = mem_alloc(&salvage->mem, ref.size);
+  status = *bytes ? blob_reader_read(&reader, 0, *bytes, *size, NULL) : WODAN_ENOMEM;
+  blob_reader_close(&reader);
+  if (status == 0) return 0;
+  mem_free(&salvage->mem, *bytes, *size);
+  *bytes = NULL;
+  return status == WODAN_ENOMEM ? status : 0;
+}
+
+static void tell_orphan_with(struct salvage *salvage, struct wodan_slice value) {
   const struct orphans *orphans = &salvage->orphans;
   const struct record *record = &orphans->base.record;
-  if (spans_hold(&salvage->answered, record->key)) return; /* it is in the new volume */
   const struct wodan_orphan orphan = {.key = damage_user_key(record->key),
-                                      .value = record->value,
+                                      .value = value,
                                       .sequence = record->sequence,
                                       .generation = orphans->from->generation,
                                       .block = orphans->from->block,
                                       .deleted = record->kind == RECORD_DELETE};
   salvage->report->orphans++;
   salvage->options->orphan(salvage->options->context, &orphan);
+}
+
+static int tell_orphan(struct salvage *salvage, struct wodan_error *error) {
+  const struct record *record = &salvage->orphans.base.record;
+  uint8_t *bytes = NULL;
+  size_t size = 0;
+  if (spans_hold(&salvage->answered, record->key)) return 0; /* it is in the new volume */
+  if (record->kind != RECORD_BLOB) {
+    tell_orphan_with(salvage, record->value);
+    return 0;
+  }
+  if (read_large(salvage, record, &bytes, &size) < 0) return status_nomem(error);
+  if (bytes) tell_orphan_with(salvage, (struct wodan_slice){bytes, size});
+  mem_free(&salvage->mem, bytes, size);
+  return 0;
 }
 
 /* Tells the orphans below the key, and one of that very key when it is newer than the record. */
@@ -156,8 +257,8 @@ static int compare_record(void *context, const struct record *record, struct wod
   while (it->valid && status == 0) {
     int c = key_compare(it->record.key, record->key);
     if (c > 0) break;
-    if (c < 0 || it->record.sequence > record->sequence) tell_orphan(salvage);
-    status = iterator_next(it, error);
+    if (c < 0 || it->record.sequence > record->sequence) status = tell_orphan(salvage, error);
+    if (status == 0) status = iterator_next(it, error);
   }
   return status;
 }
@@ -179,8 +280,8 @@ static int tell_orphans_of(struct salvage *salvage, const struct span *span, str
   int status = span->has_lower ? iterator_seek(it, span->lower, error) : iterator_first(it, error);
   if (status == 0) status = descend(&again, error);
   while (status == 0 && it->valid && (!span->has_upper || key_compare(it->record.key, span->upper) < 0)) {
-    tell_orphan(salvage);
-    status = iterator_next(it, error);
+    status = tell_orphan(salvage, error);
+    if (status == 0) status = iterator_next(it, error);
   }
   return status;
 }

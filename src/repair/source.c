@@ -13,6 +13,7 @@
 
 #include <assert.h>
 #include <string.h>
+#include "blob/blob_read.h"
 #include "format/record.h"
 #include "repair/damage.h"
 
@@ -155,11 +156,40 @@ static int load(struct source *source, uint32_t at, bool *good, struct wodan_err
   return tell_hidden(source, entry.offset, error);
 }
 
+/* The record's value, large, is lost. */
+static int tell_large(struct source *source, const struct record *record, const char *why, struct wodan_error *error) {
+  uint8_t *upper = mem_alloc(mem_of(source), record->key.size + 1);
+  if (!upper) return status_nomem(error);
+  memcpy(upper, record->key.data, record->key.size);
+  upper[record->key.size] = 0;
+  const struct span span = {true, true, record->key, {upper, record->key.size + 1}};
+  int status = tell(source, 0, &span, why, error);
+  mem_free(mem_of(source), upper, record->key.size + 1);
+  return status;
+}
+
+/* *sound: the large value that the record names can be read to its end. */
+static int prove_large(struct source *source, const struct record *record, bool *sound, struct wodan_error *error) {
+  struct block_io *io = source->reader.io;
+  struct wodan_error failure = {.message = "its reference is malformed"};
+  struct blob_ref ref;
+  *sound = blob_ref_decode(record->value.data, record->value.size, &io->bounds, &ref) &&
+           ref.ptr.generation < source->reader.ptr.generation;
+  if (*sound) {
+    const struct blob_source from = {
+        .io = io, .mem = io->mem, .page_size = source->reader.page_size, .key = record->key};
+    int status = blob_prove(&from, &ref, &failure);
+    if (status == WODAN_ENOMEM) return status_nomem(error);
+    *sound = status == 0;
+  }
+  return *sound ? 0 : tell_large(source, record, failure.message, error);
+}
+
 /* Whether record `at` of the page at hand may be shown; base.record is it then. */
 static bool show(struct source *source, uint32_t at) {
   struct page_record record = page_record(&source->page, at);
   struct wodan_slice key = take_key(source, at);
-  if (record.kind > RECORD_DELETE || key.size > source->reader.page_size / 8 + TABLE_ID_SIZE ||
+  if (record.kind > RECORD_PAGE_LAST || key.size > source->reader.page_size / 8 + TABLE_ID_SIZE ||
       key.size <= TABLE_ID_SIZE || record.value.size > source->reader.page_size / 4)
     return false;
   if (source->strays && !belongs(source, key)) return false;
@@ -174,7 +204,12 @@ static int settle(struct source *source, uint32_t at, struct wodan_error *error)
   for (;;) {
     for (; at < source->page.count; at++) {
       if (!show(source, at)) continue;
+      bool sound = true;
+      int status = 0;
       source->at = at;
+      if (source->base.record.kind == RECORD_BLOB) status = prove_large(source, &source->base.record, &sound, error);
+      if (status) return status;
+      if (!sound) continue;
       source->base.valid = true;
       return 0;
     }

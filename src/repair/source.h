@@ -1,5 +1,5 @@
 /* A run as an iterator that damage does not stop: forward only, and of a page only the records that a lookup would find in
- * it. What is left out is told once. */
+ * it, of large values only those that can be read to their end. What is left out is told once. */
 #ifndef REPAIR_SOURCE_H
 #define REPAIR_SOURCE_H
 

@@ -8,6 +8,9 @@
  * See: FORMAT.md "Mount" step 7; tests/unit/test_repair.c. */
 #include "repair/volume.h"
 
+#include "format/blob.h"
+#include "run/run.h"
+
 #include <assert.h>
 #include <string.h>
 #include "codec/checksum.h"
@@ -111,6 +114,7 @@ void volume_use_all(struct volume *volume) {
 struct telling {
   volume_object *object;
   void *context;
+  struct block_io *io;
 };
 
 static bool tell_node(void *context, const struct block_ptr *ptr, const struct node_place *place) {
@@ -138,12 +142,54 @@ static int pass_damage(void *context, const struct block_ptr *ptr, const struct 
 
 int volume_objects(struct volume *volume, const struct volume_root *root, volume_object *object, void *context,
                    struct wodan_error *error) {
-  struct telling telling = {object, context};
+  struct telling telling = {object, context, &volume->io};
   const struct tree_walker walker = {
       .context = &telling, .node = tell_entries, .damaged = pass_damage, .enter = tell_node};
   volume_use_root(volume, root);
   int status = tree_walk(&volume->io, &root->record.root, &walker, error);
   return status == WODAN_ENOMEM ? status : 0; /* a tree that names its nodes too often ends early */
+}
+
+/* ---- large values ------------------------------------------------------------------------------------------------- */
+
+static int tell_blob(void *context, const struct block_ptr *ptr, struct wodan_error *error) {
+  const struct telling *telling = context;
+  (void)error;
+  telling->object(telling->context, ptr, false);
+  return 0;
+}
+
+static int tell_blobs(void *context, const struct block_ptr *ptr, const struct node_place *place,
+                      const struct node_image *image, struct wodan_error *error) {
+  const struct telling *telling = context;
+  int status = 0;
+  (void)ptr, (void)place;
+  for (uint32_t i = 0; image->level == 0 && i < image->entry_count && status == 0; i++) {
+    const struct branch_entry *branch = &image->entries[i].branch;
+    if (branch->blobs) status = run_read_blobs(telling->io, &branch->ptr, branch->blobs, tell_blob, context, error);
+  }
+  for (uint32_t i = 0; i < image->run_count && status == 0; i++) {
+    const struct node_image_run *run = &image->runs[i];
+    if (run->blobs) status = run_read_blobs(telling->io, &run->ptr, run->blobs, tell_blob, context, error);
+  }
+  return status;
+}
+
+int volume_blobs(struct volume *volume, struct volume_root *root, volume_object *object, void *context,
+                 struct wodan_error *error) {
+  struct telling telling = {object, context, &volume->io};
+  const struct tree_walker walker = {.context = &telling, .node = tell_blobs, .damaged = pass_damage};
+  volume_use_root(volume, root);
+  int status = tree_walk(&volume->io, &root->record.root, &walker, error);
+  if (status == 0) status = volume_replay(volume, root, error);
+  struct memtable_walk walk = {0};
+  struct record record;
+  while (status == 0 && memtable_walk(root->table, &walk, &record)) {
+    struct blob_ref ref;
+    if (record.kind == RECORD_BLOB && blob_ref_decode(record.value.data, record.value.size, &volume->io.bounds, &ref))
+      object(context, &ref.ptr, false);
+  }
+  return status;
 }
 
 void volume_mark(struct bitmap *map, const struct block_ptr *ptr) {

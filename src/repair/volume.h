@@ -54,6 +54,10 @@ void volume_use_all(struct volume *volume);
 typedef void volume_object(void *context, const struct block_ptr *ptr, bool node);
 int volume_objects(struct volume *volume, const struct volume_root *root, volume_object *object, void *context,
                    struct wodan_error *error);
+/* The large values that this root's tree and journal name, some of them more than once. A failure: a list of them cannot be
+ * read. Replays. */
+int volume_blobs(struct volume *volume, struct volume_root *root, volume_object *object, void *context,
+                 struct wodan_error *error);
 /* Sets the bits of the object's blocks, as far as the map goes. */
 void volume_mark(struct bitmap *map, const struct block_ptr *ptr);
 

@@ -91,6 +91,7 @@ static int publish_once(struct writer *writer, const struct writer_root *root, s
                                            .previous = journal->durable.sequence,
                                            .previous_hash = journal->durable.hash,
                                            .device_blocks = root->device_blocks,
+                                           .incompat = writer->volume->superblock.incompat & FEATURE_BLOBS,
                                            .root = root->root,
                                            .catalog = root->catalog};
   int status = device_barrier(&writer->volume->device, error);

@@ -7,6 +7,7 @@
 #ifndef RUN_RUN_H
 #define RUN_RUN_H
 
+#include "blob/blobs.h"
 #include "cache/cache.h"
 #include "codec/compress.h"
 #include "format/range.h"
@@ -29,6 +30,7 @@ struct run_env {
   struct cache *cache;
   struct run_shelf *shelf;
   struct space *space;
+  struct blobs *blobs; /* NULL: nobody counts who names large values, and nothing of them is given back */
   uint32_t page_size;
   uint32_t chunk_size;           /* bytes a builder writes at once; 0: 512 KiB */
   uint64_t filter_keys;          /* a run with more records gets no filter; 0: no such limit */
@@ -55,6 +57,21 @@ void run_ref(struct run *run);
 void run_unref(struct run *run);
 /* The tree has dropped this run for good. Called once, by the writer, before it gives up its reference. */
 void run_mark_dead(struct run *run);
+
+/* The blobs of a run's records, in their order; each of them held once. handles NULL: they are only counted. */
+struct run_blobs {
+  struct blob **handles; /* in the skeleton's account */
+  size_t count, capacity;
+};
+/* Moves them into the handle, which is not shared yet. */
+void run_set_blobs(struct run *run, struct run_blobs *blobs);
+/* Mount: the list of a run that says it has `count` blobs is read and proven, and each blob claimed. */
+int run_claim_blobs(struct run *run, uint64_t count, struct wodan_error *error);
+uint64_t run_blob_count(const struct run *run);
+/* The list of the run behind ptr, proven: `each` is told every pointer in it, and may end it. */
+typedef int run_each_blob(void *context, const struct block_ptr *ptr, struct wodan_error *error);
+int run_read_blobs(struct block_io *io, const struct block_ptr *ptr, uint64_t count, run_each_blob *each, void *context,
+                   struct wodan_error *error);
 
 uint64_t run_generation(const struct run *run);
 uint64_t run_length(const struct run *run);        /* bytes of the object */
@@ -196,7 +213,7 @@ bool run_builder_packed(const struct run_builder *builder, uint64_t *weight);
 /* Together with the records in the order of keys, the range before the records that lie in it. Copies. */
 int run_builder_add_range(struct run_builder *builder, const struct range_delete *range, struct wodan_error *error);
 struct run_counts {
-  uint64_t records, deletes;
+  uint64_t records, deletes, blobs;
   uint64_t page_bytes;       /* as in struct run_shape */
   struct range_list *ranges; /* for run_set_ranges: the caller's; NULL: there are none */
 };
@@ -204,6 +221,9 @@ struct run_counts {
  * counts (NULL: not wanted, of a run without ranges). With nothing added: WODAN_EINVAL. On failure everything is given back. */
 int run_builder_finish(struct run_builder *builder, uint64_t generation, struct block_ptr *ptr,
                        struct run_counts *counts, struct wodan_error *error);
+/* The same, as a handle with one reference that knows its counts and holds its blobs. */
+int run_builder_finish_run(struct run_builder *builder, uint64_t generation, struct wodan_slice pivot, struct run **run,
+                           struct wodan_error *error);
 /* Gives everything back and frees the builder; NULL is allowed. */
 void run_builder_abort(struct run_builder *builder);
 

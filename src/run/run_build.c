@@ -1,39 +1,29 @@
-/* Owns: writing a run: cutting records into pages, streaming the pages out, then index, filter and header.
+/* Owns: writing a run: cutting records into pages, streaming the pages out, then index, filter, list of blobs and header.
  *
  * Always true:
- *  - bytes enter the object in order, through one chunk of whole blocks; full chunks but the first are written at once;
- *  - the first chunk stays in memory until the end, because the header is at its start and is known last; its room is
- *    fixed when the first record comes, for the longest last key there can be;
- *  - space is taken once: exactly what is needed when the object ends before a chunk had to be written, else size_max
- *    before the first write, and what is not used goes back; no write leaves it;
+ *  - the header's room is fixed when the first record or range comes, for the longest last key there can be;
  *  - range deletes are kept encoded until the end; they bound the run's range of keys as its records do;
+ *  - the builder holds each blob whose record it was given, until the run does;
  *  - a page is written as it was built, compressed when that gains enough, or as another run holds it, under the checksum
- *    its index entry had there;
- *  - until finish returns the pointer nothing names the blocks, so giving up is space_release.
+ *    its index entry had there.
  *
- * Order: every other byte is handed to the device before the header's chunk. Nothing here is a barrier: the checkpoint
- * that first names the run orders and flushes it.
+ * Order: as object_writer.c. Nothing here is a barrier: the checkpoint that first names the run orders and flushes it.
  *
  * See: FORMAT.md "Runs", tests/unit/test_run.c, test_run_pages.c. */
 #include <assert.h>
 #include "codec/checksum.h"
 #include "format/node_header.h"
 #include "format/page.h"
+#include "object/object_writer.h"
 #include "run/filter.h"
-#include "run/run.h"
+#include "run/run_private.h"
 
-enum { CHUNK_SIZE = 512 << 10, RUN_SECTIONS = 4, HASHES = 512 };
+enum { CHUNK_SIZE = 512 << 10, RUN_SECTIONS = 5, HASHES = 512 };
 
 struct run_builder {
   struct run_env *env;
   struct run_build_options options;
-  struct extent extents[BLOCK_PTR_EXTENTS_MAX];
-  uint32_t extent_count;
-  uint64_t blocks; /* at most; taken when extent_count > 0 */
-
-  uint8_t *first, *chunk; /* the same until the first is full; chunk_size bytes each */
-  size_t chunk_size, chunk_used;
-  uint64_t chunk_offset; /* of `chunk` in the object */
+  struct object_writer object;
 
   struct page_builder *page, *index;
   uint8_t *scratch;                     /* page_size bytes: a finished page on its way into the chunk */
@@ -53,6 +43,10 @@ struct run_builder {
   size_t ranges_end_at;
   struct section sections[RUN_SECTIONS];
   uint32_t section_count;
+
+  struct run_blobs blobs; /* held by the builder */
+  uint8_t *list;          /* their pointers, as the run's list has them */
+  size_t list_size, list_capacity;
 };
 
 static size_t key_size_max(const struct run_env *env) { return env->page_size / 8 + TABLE_ID_SIZE; }
@@ -103,13 +97,13 @@ static void hashes_free(struct run_builder *builder) {
 /* All but the space. */
 static void builder_free(struct run_builder *builder) {
   struct mem *mem = builder->env->mem;
-  if (builder->chunk != builder->first) mem_free(mem, builder->chunk, builder->chunk_size);
-  mem_free(mem, builder->first, builder->chunk_size);
   page_builder_free(builder->page);
   page_builder_free(builder->index);
   mem_free(mem, builder->scratch, builder->env->page_size);
   mem_free(mem, builder->key, key_size_max(builder->env));
   hashes_free(builder);
+  run_blobs_release(builder->env, &builder->blobs);
+  mem_array_free(mem, builder->list, builder->list_capacity, 1);
   mem_array_free(mem, builder->ranges, builder->ranges_capacity, 1);
   slice_free(mem, builder->low);
   slice_free(mem, builder->high);
@@ -118,102 +112,32 @@ static void builder_free(struct run_builder *builder) {
 
 void run_builder_abort(struct run_builder *builder) {
   if (!builder) return;
-  if (builder->extent_count) space_release(builder->env->space, builder->extents, builder->extent_count);
+  object_writer_release(&builder->object, true);
   builder_free(builder);
 }
 
 int run_builder_create(struct run_env *env, const struct run_build_options *options, struct run_builder **out,
                        struct wodan_error *error) {
-  uint64_t block = env->io->bounds.block_size;
-  assert(options->size_max > 0);
   *out = NULL;
   struct run_builder *builder = mem_zalloc(env->mem, sizeof *builder);
   if (!builder) return status_nomem(error);
   builder->env = env;
   builder->options = *options;
-  builder->blocks = options->size_max / block + (options->size_max % block != 0);
-  uint64_t chunk = env->chunk_size ? env->chunk_size : CHUNK_SIZE, chunk_blocks = block < chunk ? chunk / block : 1;
-  builder->chunk_size = (size_t)((chunk_blocks < builder->blocks ? chunk_blocks : builder->blocks) * block);
-  builder->first = builder->chunk = mem_alloc_aligned(env->mem, builder->chunk_size, BLOCK_IO_ALIGNMENT);
+  struct object_writer_options object = {.size_max = options->size_max,
+                                         .chunk_size = env->chunk_size ? env->chunk_size : CHUNK_SIZE,
+                                         .kind = options->kind,
+                                         .spare = options->spare};
+  bool ready = object_writer_init(&builder->object, env->io, env->space, &object, error) == 0;
   builder->page = page_builder_create(env->mem);
   builder->index = page_builder_create(env->mem);
   builder->scratch = mem_alloc(env->mem, env->page_size);
   builder->key = mem_alloc(env->mem, key_size_max(env));
-  if (!builder->first || !builder->page || !builder->index || !builder->scratch || !builder->key) {
+  if (!ready || !builder->page || !builder->index || !builder->scratch || !builder->key) {
     run_builder_abort(builder);
     return status_nomem(error);
   }
   *out = builder;
   return 0;
-}
-
-/* ---- bytes into the object ----------------------------------------------------------------------------------- */
-
-static uint64_t offset_now(const struct run_builder *builder) { return builder->chunk_offset + builder->chunk_used; }
-
-static int take_space(struct run_builder *builder, uint64_t blocks, struct wodan_error *error) {
-  if (builder->extent_count) return 0;
-  int status = space_allocate_sparing(builder->env->space, builder->options.kind, blocks, builder->options.spare,
-                                      builder->extents, &builder->extent_count, error);
-  if (status) builder->extent_count = 0;
-  return status;
-}
-
-static int write_chunk(struct run_builder *builder, const uint8_t *chunk, uint64_t offset, size_t size,
-                       struct wodan_error *error) {
-  return block_io_write(builder->env->io, builder->extents, builder->extent_count, offset, chunk, size, error);
-}
-
-/* The chunk is full: writes it, or keeps it when it is the first, and starts the next. */
-static int next_chunk(struct run_builder *builder, struct wodan_error *error) {
-  if (builder->chunk == builder->first) {
-    uint8_t *chunk = mem_alloc_aligned(builder->env->mem, builder->chunk_size, BLOCK_IO_ALIGNMENT);
-    if (!chunk) return status_nomem(error);
-    builder->chunk = chunk;
-  } else {
-    int status = take_space(builder, builder->blocks, error);
-    if (!status) status = write_chunk(builder, builder->chunk, builder->chunk_offset, builder->chunk_size, error);
-    if (status) return status;
-  }
-  builder->chunk_offset += builder->chunk_size;
-  builder->chunk_used = 0;
-  return 0;
-}
-
-/* bytes NULL: zeros. */
-static int append(struct run_builder *builder, const uint8_t *bytes, size_t size, struct wodan_error *error) {
-  uint64_t room = builder->blocks * builder->env->io->bounds.block_size - offset_now(builder);
-  if (size > room)
-    return status_set(error, WODAN_ENOSPC, 0, WODAN_NO_BLOCK, "a run grew beyond the %llu bytes taken for it",
-                      (unsigned long long)builder->options.size_max);
-  while (size) {
-    if (builder->chunk_used == builder->chunk_size) {
-      int status = next_chunk(builder, error);
-      if (status) return status;
-    }
-    size_t left = builder->chunk_size - builder->chunk_used, n = size < left ? size : left;
-    if (bytes)
-      memcpy(builder->chunk + builder->chunk_used, bytes, n);
-    else
-      memset(builder->chunk + builder->chunk_used, 0, n);
-    builder->chunk_used += n;
-    if (bytes) bytes += n;
-    size -= n;
-  }
-  return 0;
-}
-
-/* Appends a section whose bytes are at hand and notes it. */
-static int append_section(struct run_builder *builder, uint8_t tag, const uint8_t *bytes, size_t size,
-                          struct wodan_error *error) {
-  if (size > BLOCK_IO_SECTION_MAX)
-    return status_set(error, WODAN_ETOOBIG, 0, WODAN_NO_BLOCK, "section %u of a run would have %zu bytes", tag, size);
-  builder->sections[builder->section_count++] =
-      (struct section){.tag = tag,
-                       .offset = offset_now(builder),
-                       .length = size,
-                       .checksum = checksum(builder->env->io->seed, bytes, size)};
-  return append(builder, bytes, size, error);
 }
 
 /* ---- records ------------------------------------------------------------------------------------------------- */
@@ -247,14 +171,16 @@ static void pack_page(struct run_builder *builder, struct page_bytes *page) {
 /* What stands for a page into the object, and its record into the index. */
 static int put_page(struct run_builder *builder, const struct page_bytes *bytes, struct wodan_error *error) {
   struct page page = page_view(bytes->data);
-  struct index_entry entry = {
-      .offset = offset_now(builder), .length = bytes->stored_size, .size = bytes->size, .checksum = bytes->checksum};
+  struct index_entry entry = {.offset = object_writer_at(&builder->object),
+                              .length = bytes->stored_size,
+                              .size = bytes->size,
+                              .checksum = bytes->checksum};
   uint8_t value[INDEX_ENTRY_SIZE_MAX];
   struct record record = {.key = {builder->key, page_key(&page, page.count - 1, builder->key)},
                           .kind = RECORD_PUT,
                           .value = {value, index_entry_encode(&entry, value, sizeof value)}};
   if (!page_builder_add(builder->index, &record)) return status_nomem(error);
-  return append(builder, bytes->stored, bytes->stored_size, error);
+  return object_writer_append(&builder->object, bytes->stored, bytes->stored_size, error);
 }
 
 static int flush_page(struct run_builder *builder, struct wodan_error *error) {
@@ -271,7 +197,7 @@ static int flush_page(struct run_builder *builder, struct wodan_error *error) {
 static int start(struct run_builder *builder, struct wodan_slice low, struct wodan_error *error) {
   if (!slice_copy(builder->env->mem, low, &builder->low)) return status_nomem(error);
   builder->header_length = header_size_max(builder->env, low.size, RUN_SECTIONS - !builder->options.ranges);
-  return append(builder, NULL, builder->header_length, error);
+  return object_writer_append(&builder->object, NULL, builder->header_length, error);
 }
 
 /* Room for hashes up to `count`; with more than a filter may have there is none. */
@@ -305,6 +231,25 @@ static bool keep_hash(struct run_builder *builder, struct wodan_slice key) {
   return true;
 }
 
+/* A record of a large value: its pointer goes into the list, and the run will hold the blob. */
+static int list_blob(struct run_builder *builder, const struct record *record, struct wodan_error *error) {
+  struct run_env *env = builder->env;
+  struct blob_ref ref;
+  if (!blob_ref_decode(record->value.data, record->value.size, &env->io->bounds, &ref))
+    return status_corrupt(error, WODAN_NO_BLOCK,
+                          "a record's reference to a large value is malformed"); /* guard: bounds */
+  struct wodan_slice pointer = blob_ref_pointer(record->value.data, record->value.size);
+  void *list = builder->list;
+  bool room = mem_array_grow(env->mem, &list, &builder->list_capacity, builder->list_size + pointer.size, 1);
+  builder->list = list;
+  if (!room) return status_nomem(error);
+  int status = run_blobs_add(env, &builder->blobs, &ref.ptr, error);
+  if (status) return status;
+  memcpy(builder->list + builder->list_size, pointer.data, pointer.size);
+  builder->list_size += pointer.size;
+  return 0;
+}
+
 int run_builder_add(struct run_builder *builder, const struct record *record, struct wodan_error *error) {
   uint32_t page_size = builder->env->page_size;
   assert(record->key.size > 0);
@@ -323,6 +268,8 @@ int run_builder_add(struct run_builder *builder, const struct record *record, st
   if (size > page_size)
     return status_set(error, WODAN_ETOOBIG, 0, WODAN_NO_BLOCK, "a record of %zu bytes does not fit into a page", size);
   if (builder->options.filter && !keep_hash(builder, record->key)) return status_nomem(error);
+  if (record->kind == RECORD_BLOB) status = list_blob(builder, record, error);
+  if (status) return status;
   if (!page_builder_add(builder->page, record)) return status_nomem(error);
   builder->count++;
   if (record->kind == RECORD_DELETE) builder->deletes++;
@@ -389,7 +336,8 @@ int run_builder_add_range(struct run_builder *builder, const struct range_delete
 }
 
 uint64_t run_builder_bytes(const struct run_builder *builder) {
-  return offset_now(builder) + page_builder_size(builder->page) + builder->ranges_size;
+  return object_writer_at(&builder->object) + page_builder_size(builder->page) + builder->list_size +
+         builder->ranges_size;
 }
 
 bool run_builder_packed(const struct run_builder *builder, uint64_t *weight) {
@@ -402,11 +350,17 @@ bool run_builder_packed(const struct run_builder *builder, uint64_t *weight) {
 
 /* ---- finish -------------------------------------------------------------------------------------------------- */
 
+static int append_section(struct run_builder *builder, uint8_t tag, const uint8_t *bytes, size_t size,
+                          struct wodan_error *error) {
+  return object_writer_section(&builder->object, tag, bytes, size, &builder->sections[builder->section_count++], error);
+}
+
 /* The last page, and the section of all of them. */
 static int finish_pages(struct run_builder *builder, struct wodan_error *error) {
   int status = page_builder_count(builder->page) ? flush_page(builder, error) : 0;
-  builder->sections[builder->section_count++] = (struct section){
-      .tag = SECTION_PAGES, .offset = builder->header_length, .length = offset_now(builder) - builder->header_length};
+  uint64_t length = object_writer_at(&builder->object) - builder->header_length;
+  builder->sections[builder->section_count++] =
+      (struct section){.tag = SECTION_PAGES, .offset = builder->header_length, .length = length};
   return status;
 }
 
@@ -434,6 +388,27 @@ static int finish_filter(struct run_builder *builder, struct wodan_error *error)
   return status;
 }
 
+static int finish_list(struct run_builder *builder, struct wodan_error *error) {
+  struct mem *mem = builder->env->mem;
+  size_t count_size = wire_varint_size(builder->blobs.count), size = count_size + builder->list_size;
+  uint8_t *bytes = mem_alloc(mem, size);
+  if (!bytes) return status_nomem(error);
+  struct wire_writer w = wire_writer(bytes, size);
+  wire_put_varint(&w, builder->blobs.count);
+  wire_put_bytes(&w, builder->list, builder->list_size);
+  int status = append_section(builder, SECTION_BLOBS, bytes, size, error);
+  mem_free(mem, bytes, size);
+  return status;
+}
+
+/* The greater of the last record's key and the end of the last range. */
+static bool keep_high(struct run_builder *builder) {
+  struct wodan_slice high = {builder->ranges + builder->ranges_end_at, builder->ranges_end};
+  struct wodan_slice last = builder->count ? page_builder_last_key(builder->index) : (struct wodan_slice){NULL, 0};
+  if (!builder->range_count || key_compare(last, high) > 0) high = last;
+  return slice_copy(builder->env->mem, high, &builder->high);
+}
+
 static int finish_ranges(struct run_builder *builder, struct range_list **list, struct wodan_error *error) {
   struct mem *mem = builder->env->mem;
   size_t size = wire_varint_size(builder->range_count) + builder->ranges_size;
@@ -445,50 +420,7 @@ static int finish_ranges(struct run_builder *builder, struct range_list **list, 
   int status = append_section(builder, SECTION_RANGE_TOMBSTONES, bytes, size, error);
   if (!status) *list = range_list_create(run_env_skeleton(builder->env), bytes, size);
   mem_free(mem, bytes, size);
-  return status || *list ? status : status_nomem(error);
-}
-
-/* The greater of the last record's key and the end of the last range. */
-static bool keep_high(struct run_builder *builder) {
-  struct wodan_slice high = {builder->ranges + builder->ranges_end_at, builder->ranges_end};
-  struct wodan_slice last = builder->count ? page_builder_last_key(builder->index) : (struct wodan_slice){NULL, 0};
-  if (!builder->range_count || key_compare(last, high) > 0) high = last;
-  return slice_copy(builder->env->mem, high, &builder->high);
-}
-
-/* The extents cut to the first `blocks` blocks go to kept, the rest to spare. */
-static void cut_extents(const struct run_builder *builder, uint64_t blocks, struct object_header *kept,
-                        struct extent *spare, uint32_t *spare_count) {
-  *spare_count = 0;
-  for (uint32_t e = 0; e < builder->extent_count; e++) {
-    struct extent extent = builder->extents[e];
-    uint64_t n = extent.count < blocks ? extent.count : blocks;
-    if (n) kept->extents[kept->extent_count++] = (struct extent){.first = extent.first, .count = n};
-    if (n < extent.count)
-      spare[(*spare_count)++] = (struct extent){.first = extent.first + n, .count = extent.count - n};
-    blocks -= n;
-  }
-  assert(blocks == 0);
-}
-
-/* Pads the last block, writes the tail and then the first chunk with its header, gives the spare blocks back. */
-static int finish_object(struct run_builder *builder, struct object_header *header, struct wodan_error *error) {
-  uint64_t block = builder->env->io->bounds.block_size;
-  struct extent spare[BLOCK_PTR_EXTENTS_MAX];
-  uint32_t spare_count;
-  header->length = offset_now(builder);
-  int status = take_space(builder, (header->length + block - 1) / block, error);
-  if (status) return status;
-  cut_extents(builder, (header->length + block - 1) / block, header, spare, &spare_count);
-  status = append(builder, NULL, (size_t)((block - header->length % block) % block), error);
-  if (!status && builder->chunk != builder->first)
-    status = write_chunk(builder, builder->chunk, builder->chunk_offset, builder->chunk_used, error);
-  if (status) return status;
-  bool fits = object_header_encode(header, builder->env->io->seed, builder->first);
-  if (!fits) return status_set(error, WODAN_ETOOBIG, 0, WODAN_NO_BLOCK, "the header of a run does not fit");
-  size_t size = builder->chunk == builder->first ? builder->chunk_used : builder->chunk_size;
-  status = write_chunk(builder, builder->first, 0, size, error);
-  if (!status && spare_count) space_release(builder->env->space, spare, spare_count);
+  if (!status && !*list) status = status_nomem(error);
   return status;
 }
 
@@ -500,6 +432,7 @@ static int finish_sections(struct run_builder *builder, struct range_list **list
     status = status_nomem(error); /* before the index is finished, which has the last key */
   if (!status && builder->count) status = finish_index(builder, error);
   if (!status && builder->count && builder->options.filter) status = finish_filter(builder, error);
+  if (!status && builder->blobs.count) status = finish_list(builder, error);
   if (!status && builder->range_count) status = finish_ranges(builder, list, error);
   return status;
 }
@@ -520,15 +453,7 @@ static int finish(struct run_builder *builder, uint64_t generation, struct block
                                  .section_count = builder->section_count};
   memcpy(header.fsid, builder->env->io->fsid, sizeof header.fsid);
   memcpy(header.sections, builder->sections, sizeof builder->sections);
-  status = finish_object(builder, &header, error);
-  if (status) return status;
-  *ptr = (struct block_ptr){.generation = header.generation,
-                            .checksum = header.checksum,
-                            .length = header.length,
-                            .header_length = header.header_length,
-                            .extent_count = header.extent_count};
-  memcpy(ptr->extents, header.extents, sizeof ptr->extents);
-  return 0;
+  return object_writer_finish(&builder->object, &header, ptr, error);
 }
 
 int run_builder_finish(struct run_builder *builder, uint64_t generation, struct block_ptr *ptr,
@@ -542,8 +467,35 @@ int run_builder_finish(struct run_builder *builder, uint64_t generation, struct 
   }
   assert(counts || !list);
   if (counts)
-    *counts = (struct run_counts){
-        .records = builder->count, .deletes = builder->deletes, .page_bytes = builder->page_bytes, .ranges = list};
+    *counts = (struct run_counts){.records = builder->count,
+                                  .deletes = builder->deletes,
+                                  .blobs = builder->blobs.count,
+                                  .page_bytes = builder->page_bytes,
+                                  .ranges = list};
+  object_writer_release(&builder->object, false);
   builder_free(builder);
+  return 0;
+}
+
+int run_builder_finish_run(struct run_builder *builder, uint64_t generation, struct wodan_slice pivot, struct run **out,
+                           struct wodan_error *error) {
+  struct run_env *env = builder->env;
+  struct range_list *list = NULL;
+  struct block_ptr ptr;
+  *out = NULL;
+  int status = finish(builder, generation, &ptr, &list, error);
+  struct run *run = status ? NULL : run_create(env, &ptr, pivot);
+  if (!run) {
+    range_list_free(run_env_skeleton(env), list);
+    run_builder_abort(builder);
+    return status ? status : status_nomem(error);
+  }
+  run_set_counts(run, builder->count, builder->deletes);
+  run_set_page_bytes(run, builder->page_bytes);
+  run_set_ranges(run, list);
+  run_set_blobs(run, &builder->blobs);
+  object_writer_release(&builder->object, false);
+  builder_free(builder);
+  *out = run;
   return 0;
 }

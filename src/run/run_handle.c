@@ -1,6 +1,6 @@
 /* Owns: run handles: their one allocation, their references, and what they tell without any I/O.
  * Always true: what run_create was given never changes; the extents lie behind the fields and the pivot behind those.
- * Order: at the last reference the extents of a dead run go to the space first, then the body leaves the shelf (no frame
+ * Order: at the last reference the extents of a dead run go to the space first, then those of blobs nobody else holds, then the body leaves the shelf (no frame
  * keeps a slot of it), then the handle is freed.
  * See: tests/unit/test_run.c, test_shelf.c. */
 #include <assert.h>
@@ -49,6 +49,7 @@ void run_unref(struct run *run) {
     space_defer(run->env->space, run->extents, run->extent_count, run->generation);
     if (run->env->dead_blocks) atomic_fetch_sub(run->env->dead_blocks, run_blocks(run));
   }
+  run_blobs_release(run->env, &run->blobs);
   shelf_remove(run);
   range_list_free(run_env_skeleton(run->env), run->ranges);
   mem_free(run_env_skeleton(run->env), run, handle_size(run));

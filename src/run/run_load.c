@@ -81,7 +81,7 @@ static const char *index_fault(const struct run *run, const struct page *index, 
   for (uint32_t i = 0; i < index->count; i++) {
     struct page_record record = page_record(index, i);
     struct index_entry entry;
-    if (record.sequence || /* and a delete has no value to decode */
+    if (record.sequence || record.kind != RECORD_PUT ||
         !index_entry_decode(record.value.data, record.value.size, &entry))
       return "an index entry does not decode";                                                /* guard: bounds */
     if (entry.offset != at) return "the index does not cover the pages one behind the other"; /* guard: bounds */

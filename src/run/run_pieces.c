@@ -6,7 +6,7 @@
  * See: DESIGN.md "Space", tests/unit/test_sweep.c. */
 #include "run/run_pieces.h"
 
-void run_pieces_begin(struct run_pieces *pieces, struct run_env *env, uint64_t *generation, uint64_t expected,
+void run_pieces_begin(struct run_pieces *pieces, struct run_env *env, _Atomic uint64_t *generation, uint64_t expected,
                       uint64_t spare) {
   *pieces = (struct run_pieces){.env = env, .generation = generation, .spare = spare, .left = expected ? expected : 1};
 }
@@ -14,6 +14,9 @@ void run_pieces_begin(struct run_pieces *pieces, struct run_env *env, uint64_t *
 static uint64_t slack(const struct run_pieces *pieces) {
   return pieces->env->page_size * 3 / 2 + pieces->env->io->bounds.block_size;
 }
+
+/* Of the header, which no measure of records counts. */
+static uint64_t header_bytes(const struct run_pieces *pieces) { return run_size_bound(pieces->env, 0, 0, false); }
 
 /* Four of the largest pages are 16 blocks of 4 KiB: as many extents as an object may have, so any holes do. */
 uint64_t run_pieces_least(const struct run_env *env) {
@@ -24,7 +27,7 @@ uint64_t run_pieces_least(const struct run_env *env) {
 /* As large as what is left, or as the holes allow: down to some pages. */
 static int begin_piece(struct run_pieces *pieces, struct wodan_error *error) {
   uint64_t block = pieces->env->io->bounds.block_size, least = run_pieces_least(pieces->env);
-  uint64_t size = pieces->left + pieces->left / 2 + slack(pieces);
+  uint64_t size = pieces->left + pieces->left / 2 + slack(pieces) + header_bytes(pieces);
   while (size / 2 >= least && !space_reaches(pieces->env->space, size / block + 1 + pieces->spare)) size /= 2;
   if (size < least) size = least;
   struct run_build_options options = {.size_max = size,
@@ -39,27 +42,18 @@ static int begin_piece(struct run_pieces *pieces, struct wodan_error *error) {
 
 static int end_piece(struct run_pieces *pieces, struct wodan_error *error) {
   struct mem *mem = pieces->env->mem;
-  struct block_ptr ptr;
-  struct run_counts counts;
+  struct run *run;
   struct run_builder *builder = pieces->builder;
   void *array = pieces->runs;
   bool room = mem_array_grow(mem, &array, &pieces->capacity, pieces->count + 1, sizeof(struct run *));
   pieces->runs = array;
   if (!room) return status_nomem(error);
   pieces->builder = NULL;
-  int status = run_builder_finish(builder, ++*pieces->generation, &ptr, &counts, error);
+  int status = run_builder_finish_run(builder, ++*pieces->generation, (struct wodan_slice){0}, &run, error);
   if (status < 0) return status;
-  struct run *run = run_create(pieces->env, &ptr, (struct wodan_slice){0});
-  if (!run) {
-    space_release(pieces->env->space, ptr.extents, ptr.extent_count);
-    range_list_free(run_env_skeleton(pieces->env), counts.ranges);
-    return status_nomem(error);
-  }
-  run_set_counts(run, counts.records, counts.deletes);
-  run_set_ranges(run, counts.ranges);
   pieces->runs[pieces->count++] = run;
   pieces->bytes += run_blocks(run) * pieces->env->io->bounds.block_size;
-  pieces->left -= ptr.length < pieces->left ? ptr.length : pieces->left - 1;
+  pieces->left -= run_length(run) < pieces->left ? run_length(run) : pieces->left - 1;
   return 0;
 }
 

@@ -8,10 +8,10 @@
 
 struct run_pieces {
   struct run_env *env;
-  uint64_t *generation; /* the volume's counter: the last one used */
-  uint64_t spare;       /* see space_allocate_sparing */
-  uint64_t left;        /* bytes still to come, about */
-  struct ranges ranges; /* all that are to be written; the first range_at have been */
+  _Atomic uint64_t *generation; /* the volume's counter: the last one used */
+  uint64_t spare;               /* see space_allocate_sparing */
+  uint64_t left;                /* bytes still to come, about */
+  struct ranges ranges;         /* all that are to be written; the first range_at have been */
   size_t range_at;
 
   struct run_builder *builder;
@@ -24,7 +24,7 @@ struct run_pieces {
 /* The least bytes one piece is given: an object of that size must find a place. */
 uint64_t run_pieces_least(const struct run_env *env);
 /* expected: bytes of the whole, about. No memory is taken yet. */
-void run_pieces_begin(struct run_pieces *pieces, struct run_env *env, uint64_t *generation, uint64_t expected,
+void run_pieces_begin(struct run_pieces *pieces, struct run_env *env, _Atomic uint64_t *generation, uint64_t expected,
                       uint64_t spare);
 /* What is deleted besides: before the first record; the list stays until the pieces are finished. */
 void run_pieces_delete(struct run_pieces *pieces, struct ranges ranges);

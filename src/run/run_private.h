@@ -51,6 +51,7 @@ struct run {
   uint64_t generation, checksum, length;
   _Atomic uint64_t records; /* of a leaf 0 until it is known */
   uint64_t deletes;
+  struct run_blobs blobs;
   struct range_list *ranges; /* NULL: none */
   struct extent extents[];   /* the pivot's bytes behind them */
 };
@@ -98,6 +99,13 @@ int run_load_filter(struct run *run, const struct run_index *index, struct run_f
 /* Frees a part and the frames of its pages. */
 void run_index_free(struct run *run, struct run_index *index);
 void run_filter_free(struct run *run, struct run_filter *filter);
+
+/* ---- blobs (run_blobs.c) ------------------------------------------------------------------------------------- */
+
+/* Holds one more, which must be held by somebody already. */
+int run_blobs_add(struct run_env *env, struct run_blobs *blobs, const struct block_ptr *ptr, struct wodan_error *error);
+/* Gives up all. */
+void run_blobs_release(struct run_env *env, struct run_blobs *blobs);
 
 /* ---- pages --------------------------------------------------------------------------------------------------- */
 

@@ -15,7 +15,7 @@
 struct space;
 
 /* What blocks are taken for. Each kind has its own allocation cursor, so that what is written together dies together. */
-enum space_kind { SPACE_BUFFER, SPACE_LEAF, SPACE_NODE, SPACE_KINDS };
+enum space_kind { SPACE_BUFFER, SPACE_LEAF, SPACE_NODE, SPACE_BLOB, SPACE_KINDS };
 
 /* Blocks [first, end) are the data area, all free. NULL: no memory. */
 struct space *space_create(struct mem *mem, uint64_t first, uint64_t end);

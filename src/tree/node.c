@@ -60,12 +60,13 @@ static struct node *node_allocate(struct run_env *env, const struct node_parts *
 
 /* Upper bound of the encoded header, in blocks: exact but for what pivots share, and for children not yet on the device. */
 static uint64_t header_blocks(const struct node *node, uint64_t pivots) {
-  enum { CHILD = 40, RECORD = 4 + 4 + 2 + 2 + 1, COUNTS = 15 };
+  enum { CHILD = 40, RECORD = 4 + 4 + 2 + 2 + 1 + 1, COUNTS = 20 };
   const struct volume_bounds *bounds = &node->env->io->bounds;
   uint64_t bytes = object_header_size_max(bounds, 0, 0, BLOCK_PTR_EXTENTS_MAX, 2) + PAGE_HEADER_SIZE + pivots;
   for (uint32_t i = 0; i < node->entry_count; i++) {
     bytes += RECORD + wire_varint_size(node->entries[i].flushed_upto);
     bytes += node->level ? CHILD : run_pointer_bytes(node->entries[i].leaf);
+    if (node->level == 0) bytes += wire_varint_size(run_blob_count(node->entries[i].leaf)) - 1;
   }
   for (uint32_t i = 0; i < node->run_count; i++) bytes += COUNTS + run_pointer_bytes(node->runs[i]);
   return (bytes + bounds->block_size - 1) / bounds->block_size;
@@ -284,6 +285,7 @@ int node_to_image(const struct node *node, struct node_image *image, struct woda
     struct node_image_entry *to = &image->entries[i];
     to->pivot = entry_pivot(node, i);
     to->branch.flushed_upto = entry->flushed_upto;
+    to->branch.blobs = node->level ? 0 : run_blob_count(entry->leaf);
     if (node->level)
       to->branch.ptr = entry->child->ptr;
     else
@@ -293,6 +295,7 @@ int node_to_image(const struct node *node, struct node_image *image, struct woda
     run_pointer(node->runs[i], &image->runs[i].ptr);
     image->runs[i].records = run_records(node->runs[i]);
     image->runs[i].deletes = run_deletes(node->runs[i]);
+    image->runs[i].blobs = run_blob_count(node->runs[i]);
     image->runs[i].ranges = run_ranges(node->runs[i]).count;
   }
   return 0;
@@ -308,11 +311,16 @@ static int load_node(const struct loading *loading, const struct block_ptr *ptr,
                      struct wodan_slice pivot, struct node **node, struct wodan_error *error);
 
 static int load_run(const struct loading *loading, const struct block_ptr *ptr, struct wodan_slice pivot,
-                    struct run **run, struct wodan_error *error) {
+                    uint64_t blobs, struct run **run, struct wodan_error *error) {
   int status = loading->claims->claim(loading->claims->context, ptr, error);
   if (status < 0) return status;
-  *run = run_create(loading->env, ptr, pivot);
-  return *run ? 0 : status_nomem(error);
+  struct run *made = run_create(loading->env, ptr, pivot);
+  status = made ? run_claim_blobs(made, blobs, error) : status_nomem(error);
+  if (status < 0)
+    run_unref(made);
+  else
+    *run = made;
+  return status;
 }
 
 static int load_parts(const struct loading *loading, const struct node_image *image, const struct node_place *place,
@@ -327,11 +335,11 @@ static int load_parts(const struct loading *loading, const struct node_image *im
     if (image->level)
       status = load_node(loading, &from->branch.ptr, &below, from->pivot, &entries[i].child, error);
     else
-      status = load_run(loading, &from->branch.ptr, from->pivot, &entries[i].leaf, error);
+      status = load_run(loading, &from->branch.ptr, from->pivot, from->branch.blobs, &entries[i].leaf, error);
     if (status == 0) *entry_count = i + 1;
   }
   for (uint32_t i = 0; i < image->run_count && status == 0; i++) {
-    status = load_run(loading, &image->runs[i].ptr, (struct wodan_slice){0}, &runs[i], error);
+    status = load_run(loading, &image->runs[i].ptr, (struct wodan_slice){0}, image->runs[i].blobs, &runs[i], error);
     if (status < 0) break;
     run_set_counts(runs[i], image->runs[i].records, image->runs[i].deletes);
     *run_count = i + 1;

@@ -50,11 +50,13 @@ static int decode_entries(struct block_io *io, const struct block_ptr *ptr, stru
   for (uint32_t i = 0; i < page.count; i++) {
     struct page_record record = page_record(&page, i);
     struct node_image_entry *entry = &image->entries[i];
-    if (record.sequence || /* and a delete has no value to decode */
+    if (record.sequence || record.kind != RECORD_PUT ||
         !branch_entry_decode(record.value.data, record.value.size, &io->bounds, &entry->branch))
       return damaged(ptr, error, "a leaf or child entry is malformed"); /* guard: bounds */
     if (entry->branch.ptr.generation >= ptr->generation || entry->branch.flushed_upto >= ptr->generation)
       return damaged(ptr, error, "a leaf or child is not older than the node"); /* guard: bounds */
+    if (image->level && entry->branch.blobs)
+      return damaged(ptr, error, "a child is said to have large values"); /* guard: bounds */
     size_t size = page_key(&page, i, at);
     entry->pivot = (struct wodan_slice){at, size};
     at += size;
@@ -84,8 +86,10 @@ static int decode_runs(struct block_io *io, const struct block_ptr *ptr, struct 
     newer = run->ptr.generation;
     run->records = wire_get_varint(&r);
     run->deletes = wire_get_varint(&r);
+    run->blobs = wire_get_varint(&r);
     run->ranges = wire_get_varint(&r);
-    if (r.failed || (run->records == 0 && run->ranges == 0) || run->deletes > run->records)
+    if (r.failed || (run->records == 0 && run->ranges == 0) || run->deletes > run->records ||
+        run->blobs > run->records - run->deletes)
       return damaged(ptr, error, "the counts of a run cannot be"); /* guard: bounds */
   }
   if (r.at != r.size) return damaged(ptr, error, "its run list is longer than it says"); /* guard: bounds */
@@ -151,6 +155,7 @@ static uint8_t *run_list(struct block_io *io, const struct node_image *image, si
     block_ptr_encode(&w, &image->runs[i].ptr);
     wire_put_varint(&w, image->runs[i].records);
     wire_put_varint(&w, image->runs[i].deletes);
+    wire_put_varint(&w, image->runs[i].blobs);
     wire_put_varint(&w, image->runs[i].ranges);
   }
   assert(!w.failed);

@@ -13,8 +13,8 @@ struct node_image_entry { /* a leaf (level 0) or a child */
 
 struct node_image_run {
   struct block_ptr ptr;
-  uint64_t records, deletes; /* deletes: among the records */
-  uint64_t ranges;           /* range deletes */
+  uint64_t records, deletes, blobs; /* deletes, blobs: among the records */
+  uint64_t ranges;                  /* range deletes */
 };
 
 struct node_image {

@@ -150,21 +150,13 @@ void sweep_close(struct sweep *sweep, bool published) {
 }
 
 static int finish_leaf(struct sweep *sweep, struct wodan_error *error) {
-  struct run_env *env = sweep->setup.env;
-  struct block_ptr ptr;
+  struct run *run;
   struct run_builder *builder = sweep->builder;
+  if (!out_room(sweep)) return status_nomem(error); /* the builder goes with the group */
   sweep->builder = NULL;
-  struct run_counts counts;
-  int status = run_builder_finish(builder, ++*sweep->setup.generation, &ptr, &counts, error);
+  int status = run_builder_finish_run(builder, ++*sweep->setup.generation, sweep->pivot, &run, error);
   if (status < 0) return status;
-  sweep->leaf_bytes += block_ptr_blocks(&ptr) * env->io->bounds.block_size;
-  struct run *run = out_room(sweep) ? run_create(env, &ptr, sweep->pivot) : NULL;
-  if (!run) {
-    space_release(env->space, ptr.extents, ptr.extent_count);
-    return status_nomem(error);
-  }
-  run_set_counts(run, counts.records, counts.deletes);
-  run_set_page_bytes(run, counts.page_bytes);
+  sweep->leaf_bytes += run_blocks(run) * sweep->setup.env->io->bounds.block_size;
   sweep->out[sweep->out_count++] = (struct node_entry){.leaf = run, .flushed_upto = sweep->target};
   return 0;
 }
@@ -494,7 +486,7 @@ static int added(struct sweep *sweep, struct wodan_slice key, uint64_t bytes, st
 }
 
 static int add_to_leaf(struct sweep *sweep, const struct record *record, struct wodan_error *error) {
-  uint64_t bytes = record_encoded_size(record->key.size, record->value.size);
+  uint64_t bytes = record_weight(record);
   if (record->kind == RECORD_DELETE) sweep->deletes++;
   if (record->kind == RECORD_DELETE) return 0;
   sweep->kept += record->sequence <= sweep->old;
@@ -600,7 +592,7 @@ static int work_on_group(struct sweep *sweep, uint64_t budget, struct wodan_erro
     bool taken = false;
     if (sweep->node->level == 0) status = add_page_to_leaf(sweep, &taken, error);
     if (taken || status < 0) continue;
-    sweep->moved += record_encoded_size(merge->record.key.size, merge->record.value.size);
+    sweep->moved += record_weight(&merge->record);
     status = sweep->node->level ? add_to_run(sweep, &merge->record, error) : add_to_leaf(sweep, &merge->record, error);
     if (status == 0) status = iterator_next(merge, error);
   }

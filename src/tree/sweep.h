@@ -10,7 +10,7 @@ struct sweep;
 
 struct sweep_setup {
   struct run_env *env;
-  uint64_t *generation;         /* the volume's counter: the last one used */
+  _Atomic uint64_t *generation; /* the volume's counter: the last one used */
   uint64_t leaf_size;           /* bytes of records per leaf */
   enum compression compression; /* of the pages of new leaves */
   uint64_t spare;               /* blocks that must stay free for others */

@@ -72,7 +72,7 @@ static void scan(struct wodan_db *db, bool back, int answers[KEYS], struct readi
         continue;
       }
       for (int k = back ? key + 1 : previous + 1; back ? k < previous : k < key; k++) answers[k] = ABSENT;
-      answers[key] = answer_of(key, value.data, value.size);
+      answers[key] = value.size && !value.data ? FAILED : answer_of(key, value.data, value.size);
       previous = key;
     }
     wodan_cursor_close(cursor);

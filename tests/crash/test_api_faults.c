@@ -113,6 +113,108 @@ static void change(struct world *w, int (*once)(struct world *, unsigned, bool),
   if (status < 0 && !(mutating(w) && status == WODAN_EFAILED)) wrong(w, "a write", status, "again");
 }
 
+/* ---- large values ------------------------------------------------------------------------------------------------- */
+
+enum { LARGE = 2500, LARGE_KEY = 900, PIECE = 700 };
+
+/* More than a quarter page, in two chunks; what the model's next commit gives the key. */
+static struct wodan_slice large_value_of(unsigned n, uint8_t bytes[LARGE]) {
+  uint64_t state = n * 1000003ull + model_version(all.model);
+  for (size_t i = 0; i < LARGE; i++) bytes[i] = (uint8_t)random_next(&state);
+  return (struct wodan_slice){bytes, LARGE - n % 300};
+}
+
+static int put_large_once(struct world *w, unsigned n, bool durable) {
+  char text[16];
+  uint8_t bytes[LARGE];
+  struct wodan_commit commit = {.durability = durable};
+  struct wodan_slice key = key_of(LARGE_KEY + n, text), value = large_value_of(n, bytes);
+  model_put(all.model, key.data, key.size, value.data, value.size);
+  model_commit(all.model);
+  int status = TRY(wodan_put, w->db, key, value, &commit);
+  committed(w, status, &commit, "wodan_put of a large value");
+  return status;
+}
+
+static int stream_in_once(struct world *w, unsigned n, bool durable) {
+  struct wodan_value_writer *writer;
+  char text[16];
+  uint8_t bytes[LARGE];
+  struct wodan_commit commit = {.durability = durable};
+  struct wodan_slice key = key_of(LARGE_KEY + n, text), value = large_value_of(n, bytes);
+  int status = TRY(wodan_value_writer_create, w->db, key, n % 2 ? value.size : 0, &writer);
+  if (status < 0) return status;
+  for (size_t at = 0; at < value.size && status == 0; at += PIECE)
+    status = TRY(wodan_value_writer_append, writer, bytes + at, value.size - at < PIECE ? value.size - at : PIECE);
+  if (status == 0) {
+    model_put(all.model, key.data, key.size, value.data, value.size);
+    model_commit(all.model);
+    status = TRY(wodan_value_writer_commit, writer, &commit);
+    committed(w, status, &commit, "wodan_value_writer_commit");
+  }
+  RUN(wodan_value_writer_free, writer);
+  return status;
+}
+
+static void judge_value(struct world *w, const char *what, int status, struct wodan_slice key, const void *value,
+                        size_t size);
+
+static int get_part_once(struct world *w, unsigned n, bool unused) {
+  char text[16];
+  uint8_t buffer[LARGE], rest[LARGE];
+  (void)unused;
+  struct wodan_slice key = key_of(LARGE_KEY + n, text);
+  struct wodan_part first = {.buffer = buffer, .capacity = PIECE},
+                    last = {.offset = PIECE, .buffer = rest, .capacity = LARGE};
+  int status = TRY(wodan_get_part, w->db, NULL, key, &first);
+  if (status == 0) status = TRY(wodan_get_part, w->db, NULL, key, &last);
+  if (status == 0 && first.size + last.size != first.value_size) wrong(w, "wodan_get_part", 0, "another size");
+  if (status == 0) memcpy(buffer + first.size, rest, last.size);
+  judge_value(w, "wodan_get_part", status, key, buffer, (size_t)first.value_size);
+  return status == WODAN_ENOTFOUND ? 0 : status;
+}
+
+static int stream_out_once(struct world *w, unsigned n, bool unused) {
+  struct wodan_value_reader *reader;
+  char text[16];
+  uint8_t buffer[LARGE];
+  uint64_t size = 0, got = 0;
+  (void)unused;
+  struct wodan_slice key = key_of(LARGE_KEY + n, text);
+  int status = TRY(wodan_value_reader_open, w->db, NULL, key, &reader, &size);
+  if (status < 0) {
+    judge_value(w, "wodan_value_reader_open", status, key, NULL, 0);
+    return status == WODAN_ENOTFOUND ? 0 : status;
+  }
+  RUN(wodan_value_reader_seek, reader, size);
+  RUN(wodan_value_reader_seek, reader, 0);
+  for (size_t part = 1; status == 0 && part; got += part) {
+    size_t room = LARGE - got < PIECE ? LARGE - got : PIECE;
+    part = 0;
+    status = TRY(wodan_value_reader_read, reader, buffer + got, room, &part);
+  }
+  if (status == 0) judge_value(w, "wodan_value_reader_read", status, key, buffer, (size_t)got);
+  RUN(wodan_value_reader_close, reader);
+  return status;
+}
+
+/* The whole of the first large value, through a cursor. */
+static int read_at_cursor_once(struct world *w, unsigned n, bool unused) {
+  struct wodan_cursor *cursor;
+  char text[16];
+  uint8_t buffer[LARGE];
+  struct wodan_part part = {.buffer = buffer, .capacity = LARGE};
+  (void)unused;
+  int status = TRY(wodan_cursor_open, w->db, NULL, &cursor);
+  if (status < 0) return status;
+  status = TRY(wodan_cursor_seek, cursor, key_of(LARGE_KEY + n, text));
+  if (status == 0) status = TRY(wodan_cursor_read, cursor, &part);
+  if (status == 0)
+    judge_value(w, "wodan_cursor_read", 0, ASK(wodan_cursor_key, cursor), buffer, (size_t)part.value_size);
+  RUN(wodan_cursor_close, cursor);
+  return status == WODAN_DONE ? 0 : status;
+}
+
 /* ---- reads -------------------------------------------------------------------------------------------------------- */
 
 /* A value, or its absence, is the model's. */
@@ -202,7 +304,8 @@ static int scan_view(struct world *w, struct wodan_view *view) {
   for (int how = 0; how < 4; how++) {
     status = step(w, cursor, how);
     for (int i = 0; i < 30 && status == 0; i++) {
-      if (ASK(wodan_cursor_key, cursor).size == 0 || !ASK(wodan_cursor_value, cursor).data)
+      struct wodan_slice value = ASK(wodan_cursor_value, cursor);
+      if (ASK(wodan_cursor_key, cursor).size == 0 || (!value.data && value.size == 0))
         wrong(w, "a cursor", 0, "stands on nothing");
       status = step(w, cursor, how % 2 ? 4 : 5);
     }
@@ -315,10 +418,17 @@ static void use_database(struct world *w) {
   change(w, get_pinned_once, 118, false);
   change(w, get_many_once, 3, false);
   change(w, view_once, 0, false);
+  change(w, put_large_once, 1, false);
+  change(w, stream_in_once, 2, true);
+  change(w, get_part_once, 1, false);
   settle(w, 0);
   for (unsigned n = 0; n < MORE; n++)
     change(w, n % 7 == 6 ? delete_once : put_once, n * 11 % (KEYS + 30), n % 13 == 12);
   settle(w, 1);
+  change(w, put_large_once, 2, true);
+  change(w, stream_in_once, 1, false);
+  change(w, stream_out_once, 2, false);
+  change(w, read_at_cursor_once, 1, false);
   for (unsigned n = 0; n < MORE / 2; n++) change(w, put_once, n * 17 % KEYS, false);
   settle(w, 2);
   change(w, scan_once, 0, false);

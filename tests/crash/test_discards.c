@@ -19,7 +19,7 @@
 #include "crash/crash_rig.h"
 #include "crash/discard_watch.h"
 
-enum { SIZE = 128 << 10, SECTOR = 512, BLOCK = 512, RECORDS = 120, ROUNDS = 14, VALUE = 90 };
+enum { SIZE = 128 << 10, SECTOR = 512, BLOCK = 512, RECORDS = 120, ROUNDS = 14, VALUE = 90, LARGE = 150 };
 
 static void make(struct rig *rig, const struct sim_options *options) {
   struct wodan_error error;
@@ -77,12 +77,12 @@ static void expect_sums(const struct rig *rig) {
   assert_int_equal(s.discard_freed, s.discard_waiting + s.discard_saved + s.discard_done + s.discard_refused);
 }
 
-/* A third of the records again, some of them durable, in an order of the round's own. */
+/* A third of the records again, some of them durable and some of them large values, in an order of the round's own. */
 static void write_round(struct rig *rig, unsigned round, unsigned rounds[RECORDS]) {
   for (unsigned i = 0; i < RECORDS; i++) {
     unsigned n = (i * 37 + round * 11) % RECORDS;
     if (i % 3 != round % 3 && round) continue;
-    put_number(rig, n, round, VALUE);
+    put_number(rig, n, round, n % 9 == 4 ? LARGE : VALUE);
     rounds[n] = round;
     if (i % 29 == 28) assert_int_equal(wodan_sync(rig->db), 0);
   }
@@ -107,19 +107,26 @@ static void expect_whole(struct rig *rig, const char *when) {
   if (!report.complete || report.damages || report.warnings) fail_msg("%s: the check finds something", when);
 }
 
-/* What neither of the two newest roots names, as one who looks at the device sees it. Right behind a checkpoint that is all
- * the engine calls free. */
-static unsigned discard_all_free(struct rig *rig) {
-  struct wodan_map_cell cells[SIZE / BLOCK];
+/* Each block as one who looks at the device sees it. */
+static void count_map(struct rig *rig, struct wodan_map_cell cells[SIZE / BLOCK]) {
   struct wodan_device *plug = sim_plug(rig->sim);
   struct wodan_inspect *inspect;
   struct wodan_error error;
   uint64_t per_cell;
-  unsigned count = 0;
   assert_int_equal(wodan_inspect_open(plug, NULL, &inspect, &error), 0);
   assert_int_equal(wodan_inspect_map(inspect, cells, SIZE / BLOCK, &per_cell, &error), 0);
   assert_int_equal(per_cell, 1);
   wodan_inspect_close(inspect);
+  wodan_device_close(plug);
+}
+
+/* What neither of the two newest roots names, as one who looks at the device sees it. Right behind a checkpoint that is all
+ * the engine calls free. */
+static unsigned discard_all_free(struct rig *rig) {
+  struct wodan_map_cell cells[SIZE / BLOCK];
+  unsigned count = 0;
+  count_map(rig, cells);
+  struct wodan_device *plug = sim_plug(rig->sim);
   for (uint64_t block = 0; block < SIZE / BLOCK; block++) {
     if (cells[block].blocks[WODAN_MAP_FREE] == 0) continue;
     struct wodan_io io = {.kind = WODAN_IO_DISCARD, .offset = block * BLOCK, .size = BLOCK};
@@ -265,6 +272,42 @@ static void test_discards__the_watch_sees_a_wrong_one(void **state) {
   assert_true(told > 40 && told < SIZE / BLOCK);
   assert_int_equal(sim_violations(rig.sim), told);
   expect_content(&rig, rounds, "behind refused discards");
+  rig_close(&rig);
+  discard_watch_release(&watched.watch);
+  rig_release(&rig);
+}
+
+/* A large value that only the journal names is needed as soon as its operation is durable, and still when it was overwritten
+ * before a checkpoint, for the older root's replay. */
+static void test_discards__the_watch_knows_what_the_journal_names(void **state) {
+  (void)state;
+  struct sim_options options = {.seed = 1};
+  struct rig rig;
+  struct watched watched;
+  struct wodan_info info = {.size = sizeof info};
+  make_discarding(&rig, &options, WODAN_DISCARD_OFF, 1, &watched);
+  assert_int_equal(wodan_info(rig.db, &info), 0);
+  assert_true(LARGE > info.value_size_inline);
+  for (unsigned round = 1; round <= 2; round++) {
+    uint64_t before = watched.watch.wrong, named = 0;
+    put_number(&rig, 0, round, LARGE);
+    assert_int_equal(wodan_sync(rig.db), 0);
+    if (round == 2) put_number(&rig, 0, 3, VALUE);
+    if (round == 2) assert_int_equal(wodan_checkpoint(rig.db, NULL), 0);
+    struct wodan_map_cell cells[SIZE / BLOCK];
+    count_map(&rig, cells);
+    struct wodan_device *plug = sim_plug(rig.sim);
+    for (uint64_t block = 0; block < SIZE / BLOCK; block++) {
+      struct wodan_io io = {.kind = WODAN_IO_DISCARD, .offset = block * BLOCK, .size = BLOCK};
+      uint32_t kind = round == 1 ? WODAN_MAP_LARGE : WODAN_MAP_PREVIOUS;
+      if (cells[block].blocks[kind] == 0) continue;
+      assert_int_not_equal(plug->ops->transfer(plug, &io, 1), 0);
+      named++;
+    }
+    wodan_device_close(plug);
+    assert_true(named >= 1);
+    assert_int_equal(watched.watch.wrong - before, named);
+  }
   rig_close(&rig);
   discard_watch_release(&watched.watch);
   rig_release(&rig);
@@ -565,6 +608,7 @@ int main(void) {
       cmocka_unit_test(test_discards__of_the_engine_touch_nothing_that_is_needed),
       cmocka_unit_test(test_discards__leave_what_a_view_needs),
       cmocka_unit_test(test_discards__the_watch_sees_a_wrong_one),
+      cmocka_unit_test(test_discards__the_watch_knows_what_the_journal_names),
       cmocka_unit_test(test_discards__that_fail_fail_nothing_else),
       cmocka_unit_test(test_discards__and_power_cuts_between_free_discard_and_reuse),
       cmocka_unit_test(test_discards__that_wait_at_close_are_forgotten_and_a_trim_finds_them),

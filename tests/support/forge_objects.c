@@ -281,6 +281,7 @@ struct block_ptr forge_node(struct forge *f, const struct forge_node *node) {
   for (int i = 0; i < 2; i++) {
     struct wire_writer w = wire_writer(table[i].value, sizeof table[i].value);
     forge_put(f, &w, "flushed up to", 0, node->entries[i].flushed_upto);
+    forge_put(f, &w, "large values of a leaf", 0, 0);
     forge_put_pointer(f, &w, node->level ? (int)node->level - 1 : FORGE_RUN, &node->entries[i].ptr);
     table[i].value_size = w.at;
     assert(!w.failed);
@@ -293,6 +294,7 @@ struct block_ptr forge_node(struct forge *f, const struct forge_node *node) {
     forge_put_pointer(f, &body.w, FORGE_RUN, &node->runs[i].ptr);
     forge_put(f, &body.w, "records of a run", 0, node->runs[i].records);
     forge_put(f, &body.w, "deletes of a run", 0, node->runs[i].deletes);
+    forge_put(f, &body.w, "large values of a run", 0, 0);
     forge_put(f, &body.w, "range deletes of a run", 0, node->runs[i].ranges);
   }
   body_section(&body, SECTION_RUNS, from);

@@ -141,13 +141,10 @@ static void checkpoint_fields(struct finder *f) {
 /* ---- objects ----------------------------------------------------------------------------------------------------- */
 
 static const char *tag_name(uint8_t tag) {
-  static const char *const names[] = {[SECTION_PAGES] = "pages",
-                                      [SECTION_INDEX] = "index",
-                                      [SECTION_FILTER] = "filter",
-                                      [SECTION_LEAVES] = "table",
-                                      [SECTION_RUNS] = "list",
-                                      [SECTION_CHILDREN] = "table",
-                                      [SECTION_RANGE_TOMBSTONES] = "ranges"};
+  static const char *const names[] = {[SECTION_PAGES] = "pages",    [SECTION_INDEX] = "index",
+                                      [SECTION_FILTER] = "filter",  [SECTION_BLOBS] = "blobs",
+                                      [SECTION_LEAVES] = "table",   [SECTION_RUNS] = "list",
+                                      [SECTION_CHILDREN] = "table", [SECTION_RANGE_TOMBSTONES] = "ranges"};
   return tag < sizeof names / sizeof *names && names[tag] ? names[tag] : "other";
 }
 
@@ -218,6 +215,7 @@ static void record_fields(struct finder *f, uint64_t index, enum patch_structure
   if (value == PATCH_RECORD) text(f, "value", record.value.size);
   if (value == PATCH_ENTRY) {
     varint(f, "flushed_upto");
+    varint(f, "blob count");
     pointer_fields(f, "pointer");
   }
   if (value != PATCH_INDEXED) return;
@@ -235,6 +233,7 @@ static void list_fields(struct finder *f, bool count_only, uint64_t index) {
     pointer_fields(f, "pointer");
     varint(f, "record count");
     varint(f, "delete count");
+    varint(f, "blob count");
     varint(f, "range count");
   }
 }

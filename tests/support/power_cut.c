@@ -52,7 +52,7 @@ static int next_random(void *context, void *buffer, size_t size) {
 int cut_open(struct cut_run *run, struct sim *sim, unsigned flags, struct wodan_device **plug, struct wodan_db **db,
              struct wodan_error *error) {
   struct wodan_open_options options = {.flags = flags | WODAN_OPEN_INLINE,
-                                       .memory_budget = (640 << 10) + 2 * run->scenario->geometry->size,
+                                       .memory_budget = (1 << 20) + 2 * run->scenario->geometry->size,
                                        .discard = WODAN_DISCARD_EAGER,
                                        .hooks = {.context = &run->random, .random = next_random}};
   if (run->scenario->geometry->packs)

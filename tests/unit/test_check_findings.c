@@ -85,10 +85,10 @@ static void test_check__entry_longer_than_the_pages(void **state) {
   run_gives(&run, FOUND_RUN_INDEX, 1);
 }
 
-static void test_check__sections_not_known(void **state) {
+static void test_check__list_of_large_values_that_no_record_names(void **state) {
   (void)state;
   const struct object run = {.pages = {{{.key = "a"}}}, .section = SECTION_BLOBS};
-  run_gives(&run, FOUND_RUN_SECTIONS, 1);
+  run_gives(&run, FOUND_BLOB_LIST, 1);
 }
 
 static void test_check__range_deletes_that_are_none(void **state) {
@@ -226,6 +226,13 @@ static void test_check__leaf_with_a_delete(void **state) {
   const struct object good = {.pages = {{{.key = "h"}}}},
                       bad = {.pages = {{{.key = "m"}, {.key = "n", .sequence = 3, .kind = RECORD_DELETE}}}};
   leaves_give(&good, &bad, FOUND_LEAF_DELETE);
+}
+
+static void test_check__leaf_with_range_deletes(void **state) {
+  (void)state;
+  const struct object good = {.pages = {{{.key = "h"}}}},
+                      bad = {.pages = {{{.key = "m"}}}, .section = SECTION_RANGE_TOMBSTONES};
+  leaves_give(&good, &bad, FOUND_RUN_SECTIONS);
 }
 
 static void test_check__leaf_keys_against_the_pivots(void **state) {
@@ -557,7 +564,7 @@ int main(void) {
       cmocka_unit_test(test_check__compressed_pages),
       cmocka_unit_test(test_check__index_that_skips_a_byte),
       cmocka_unit_test(test_check__entry_longer_than_the_pages),
-      cmocka_unit_test(test_check__sections_not_known),
+      cmocka_unit_test(test_check__list_of_large_values_that_no_record_names),
       cmocka_unit_test(test_check__range_deletes_that_are_none),
       cmocka_unit_test(test_check__keys_that_overlap_the_page_before),
       cmocka_unit_test(test_check__key_equal_to_the_page_before),
@@ -575,6 +582,7 @@ int main(void) {
       cmocka_unit_test(test_check__filter_that_denies_a_key),
       cmocka_unit_test(test_check__filter_of_a_wrong_size),
       cmocka_unit_test(test_check__leaf_with_a_delete),
+      cmocka_unit_test(test_check__leaf_with_range_deletes),
       cmocka_unit_test(test_check__leaf_keys_against_the_pivots),
       cmocka_unit_test(test_check__node_older_than_its_leaf),
       cmocka_unit_test(test_check__pointer_to_a_stale_header),

@@ -105,7 +105,7 @@ static void test_compression__a_mount_may_do_less_but_not_more(void **state) {
   struct rig rig;
   struct wodan_error error;
   rig_start(&rig, 8 * MIB, &(struct wodan_format_options){.compression = WODAN_COMPRESSION_HIGH});
-  assert_int_equal(rig.db->superblock.incompat, FEATURE_LZ4 | FEATURE_RANGES);
+  assert_int_equal(rig.db->superblock.incompat, FEATURE_LZ4 | FEATURE_BLOBS | FEATURE_RANGES);
   put_told(rig.db, 0, KEYS, 1);
   compact(rig.db);
   rig_close(&rig);
@@ -324,7 +324,7 @@ static void test_compression__inspection_sees_through_it(void **state) {
   struct wodan_summary summary = {.size = sizeof summary};
   assert_int_equal(wodan_inspect_summary(opened, &summary), 0);
   assert_int_equal(summary.compression, WODAN_COMPRESSION_HIGH);
-  assert_int_equal(summary.incompat, FEATURE_LZ4 | FEATURE_RANGES);
+  assert_int_equal(summary.incompat, FEATURE_LZ4 | FEATURE_BLOBS | FEATURE_RANGES);
   struct looked looked = {0};
   char key[32];
   uint8_t wanted[VALUE + 64];

@@ -143,7 +143,7 @@ static void test_hostile_volume__a_root_of_unknown_features_is_refused(void **st
     struct craft c;
     struct wodan_error error;
     craft_begin(&c);
-    struct checkpoint_record record = {.incompat = i == 0 ? 2 : 0, .read_only_compat = i == 1};
+    struct checkpoint_record record = {.incompat = i == 0 ? FEATURES_KNOWN + 1 : 0, .read_only_compat = i == 1};
     if (i == 2) record.catalog = craft_object(&c, &object);
     craft_checkpoint_record(&c, record);
     assert_int_equal(open_status(&c.store, 0, &error), WODAN_EVERSION);

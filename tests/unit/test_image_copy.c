@@ -349,6 +349,27 @@ static void test_image_copy__needs_a_device_of_the_same_size(void **state) {
   store_free(&store);
 }
 
+/* Their bytes stand outside of pages; known from the journal alone, and from a root. */
+static void test_image_copy__refuses_large_values(void **state) {
+  (void)state;
+  static const uint8_t large[1000];
+  struct store image = rig_image();
+  struct wodan_db *db = rig_open(&image, WODAN_OPEN_INLINE);
+  assert_int_equal(wodan_put(db, (struct wodan_slice){"large", 5}, (struct wodan_slice){large, sizeof large},
+                             &(struct wodan_commit){.durability = WODAN_DURABLE}),
+                   0);
+  for (int rooted = 0; rooted < 2; rooted++) {
+    if (rooted) assert_int_equal(wodan_checkpoint(db, NULL), 0);
+    struct store crashed = store_copy(&image), to = store_create(image.size, RIG_SECTOR);
+    assert_int_equal(copy_of(&crashed, &to, NULL, NULL, NULL), WODAN_ENOTSUP);
+    assert_int_equal(to.writes, 0);
+    store_free(&crashed);
+    store_free(&to);
+  }
+  assert_int_equal(wodan_close(db, NULL), 0);
+  store_free(&image);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_image_copy__scrambling_keeps_order_and_prefixes),
@@ -359,6 +380,7 @@ int main(void) {
       cmocka_unit_test(test_image_copy__costs),
       cmocka_unit_test(test_image_copy__can_be_stopped),
       cmocka_unit_test(test_image_copy__needs_a_device_of_the_same_size),
+      cmocka_unit_test(test_image_copy__refuses_large_values),
       cmocka_unit_test(test_image_copy__of_compressed_volumes_too),
       cmocka_unit_test(test_image_copy__a_compressed_page_without_room_is_told),
   };

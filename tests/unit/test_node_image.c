@@ -37,7 +37,7 @@ static void image_make(struct world *w, struct node_image *image, uint32_t leave
         .branch = {.flushed_upto = random_next() % GENERATION, .ptr = some_ptr(1 + random_next() % 999)}};
   }
   for (uint32_t i = 0; i < runs; i++)
-    image->runs[i] = (struct node_image_run){some_ptr(GENERATION - 1 - i * 3), 1 + i * 100, i * 100 % 77, i % 3};
+    image->runs[i] = (struct node_image_run){some_ptr(GENERATION - 1 - i * 3), 1 + i * 100, i * 100 % 77, i, i % 3};
 }
 
 /* A node object on the device, which may still be changed and sealed again. */
@@ -102,7 +102,8 @@ static void assert_refused(struct world *w, const struct block_ptr *ptr, const c
 }
 
 static bool same_run(const struct node_image_run *a, const struct node_image_run *b) {
-  return block_ptr_equal(&a->ptr, &b->ptr) && a->records == b->records && a->deletes == b->deletes;
+  return block_ptr_equal(&a->ptr, &b->ptr) && a->records == b->records && a->deletes == b->deletes &&
+         a->blobs == b->blobs && a->ranges == b->ranges;
 }
 
 static void assert_same(const struct node_image *a, const struct node_image *b) {
@@ -326,7 +327,8 @@ static void test_node_image__a_malformed_list_of_runs_is_found(void **state) {
   for (int i = 0; i < 3; i++) {
     block_ptr_encode(&writer, &lie.image.runs[i].ptr);
     wire_put_varint(&writer, 7);
-    wire_put_varint(&writer, 0);
+    wire_put_varint(&writer, 2);
+    wire_put_varint(&writer, 5);
     wire_put_varint(&writer, 1);
   }
   size_t size = writer.at;
@@ -350,6 +352,13 @@ static void test_node_image__a_malformed_list_of_runs_is_found(void **state) {
   wire_put_varint(&writer, UINT64_MAX);
   wire_put_varint(&writer, UINT64_MAX);
   list_told(&lie, list, writer.at, "run pointer is malformed");
+  writer = wire_writer(list, sizeof list); /* large values are puts */
+  wire_put_varint(&writer, 1);
+  block_ptr_encode(&writer, &lie.image.runs[0].ptr);
+  wire_put_varint(&writer, 7);
+  wire_put_varint(&writer, 2);
+  wire_put_varint(&writer, 6);
+  list_told(&lie, list, writer.at, "counts of a run cannot be");
   lie_close(&lie);
 }
 
@@ -420,6 +429,7 @@ static void test_node_image__counts_of_runs_can_be(void **state) {
   struct lie lie;
   lie_open(&lie);
   struct node_image_run *run = &lie.image.runs[1];
+  run->blobs = 0;
   run->records = 0, run->deletes = 0, run->ranges = 0, lie_told(&lie, "counts");
   run->ranges = 1, lie_told(&lie, NULL);
   run->deletes = 1, lie_told(&lie, "counts");
@@ -429,6 +439,8 @@ static void test_node_image__counts_of_runs_can_be(void **state) {
   run->deletes = 2, lie_told(&lie, "counts");
   run->records = UINT64_MAX - 1, run->deletes = UINT64_MAX, lie_told(&lie, "counts");
   run->records = UINT64_MAX, lie_told(&lie, NULL);
+  run->records = 9, run->deletes = 4, run->blobs = 5, lie_told(&lie, NULL);
+  run->blobs = 6, lie_told(&lie, "counts"); /* large values are puts */
   lie_close(&lie);
 }
 

@@ -344,7 +344,7 @@ static void test_page__each_field_wrong_is_refused(void **state) {
       if (v != old) assert_false(valid_copy(bytes, size));
     }
     at[0] = old;
-    for (unsigned kind = 2; kind < 8; kind++) {
+    for (unsigned kind = RECORD_PAGE_LAST + 1; kind < 8; kind++) {
       old = at[1];
       at[1] = (uint8_t)((old & ~7u) | kind);
       assert_false(valid_copy(bytes, size));

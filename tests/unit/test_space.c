@@ -259,7 +259,8 @@ static void test_space__memory_is_told_exactly(void **state) {
 static void test_space__kinds_lie_apart_and_in_line(void **state) {
   (void)state;
   struct space *space = fresh_wide();
-  static const uint64_t blocks[SPACE_KINDS] = {[SPACE_BUFFER] = 50, [SPACE_LEAF] = 16, [SPACE_NODE] = 2};
+  static const uint64_t blocks[SPACE_KINDS] = {
+      [SPACE_BUFFER] = 50, [SPACE_LEAF] = 16, [SPACE_NODE] = 2, [SPACE_BLOB] = 7};
   uint64_t ends[SPACE_KINDS] = {0};
   for (int round = 0; round < 19; round++)
     for (int kind = 0; kind < SPACE_KINDS; kind++) {
@@ -292,7 +293,7 @@ static void test_space__a_kind_may_take_everything(void **state) {
   (void)state;
   struct space *space = fresh_wide();
   for (int kind = 0; kind < SPACE_KINDS; kind++) take_kind(space, (enum space_kind)kind, 10);
-  uint64_t left = WIDE - 30;
+  uint64_t left = WIDE - 10 * SPACE_KINDS;
   while (left) {
     uint64_t blocks = left < 100 ? left : 100;
     take_kind(space, SPACE_LEAF, blocks);

@@ -16,7 +16,8 @@ struct tree {
   struct world w;
   struct node *root;
   struct tree_policy policy;
-  uint64_t generation, sequence, free_at_start;
+  _Atomic uint64_t generation;
+  uint64_t sequence, free_at_start;
   uint64_t leaf_sequence;         /* of trees made by hand: their leaves are older than any run */
   uint64_t enough;                /* bytes of a sweep */
   uint32_t entries;               /* and most entries of it; 0: all */

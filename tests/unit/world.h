@@ -330,8 +330,7 @@ static inline uint32_t world_which(const struct world *world, uint64_t i, struct
 
 /* ---- judging ------------------------------------------------------------------------------------------------------- */
 
-static inline void world_judge_record(struct world *world, const struct wodan_cursor *cursor, uint64_t i,
-                                      uint32_t version) {
+static inline void world_judge_record(struct world *world, struct wodan_cursor *cursor, uint64_t i, uint32_t version) {
   char key[2100];
   uint8_t value[4096];
   struct wodan_slice wanted = world_key(world, i, key), found = wodan_cursor_key(cursor);

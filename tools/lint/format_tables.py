@@ -22,6 +22,7 @@ TITLES = {  # in the order a reader meets them; headers not named here follow by
     "src/format/object_header.h": "Object header",
     "src/format/page.h": "Page",
     "src/format/node_header.h": "Node sections and run index",
+    "src/format/blob.h": "Large values",
     "src/run/filter.h": "Filter",
 }
 NO_LAYOUT = {"src/format/record.h", "src/format/to_text.h"}  # in memory only

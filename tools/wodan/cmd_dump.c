@@ -7,6 +7,7 @@
  *
  * See: text_format.c; tests/cli/test_cli.sh. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "commands.h"
 #include "image.h"
@@ -50,7 +51,12 @@ static int dump_records(const struct image *image, const struct text_format *for
   if (status == 0) status = wodan_cursor_first(cursor);
   while (status == 0) {
     buffer_clear(&out);
-    format->append(&out, wodan_cursor_key(cursor), wodan_cursor_value(cursor));
+    struct wodan_slice value;
+    void *large = NULL;
+    status = image_cursor_value(image, cursor, &value, &large);
+    if (status == 0) format->append(&out, wodan_cursor_key(cursor), value);
+    free(large);
+    if (status < 0) break;
     written = report_bytes(image->options->json, &out);
     if (!written) break;
     progress_step(&progress, ++count);

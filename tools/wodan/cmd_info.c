@@ -104,7 +104,7 @@ static void settings_of(const struct wodan_summary *s, struct setting out[SETTIN
       {"page", s->page_size, within(power_below(size / 256), 512, 16384), true,
        "what a lookup reads; volume/256, 512 bytes to 16 KiB"},
       {"key, at most", s->page_size / 8, 0, true, "page/8"},
-      {"value, at most", s->page_size / 4, 0, true, "page/4"},
+      {"value in a page", s->page_size / 4, 0, true, "at most page/4; larger ones have blocks of their own"},
       {"memtable", s->memtable_size, within(size / 64, pages, (uint64_t)64 * MIB), true,
        "what becomes a run, and most of what an open replays; volume/64, 4 pages to 64 MiB"},
       {"leaf", s->leaf_size, within(size / 256, pages, MIB / 2), true,

@@ -44,6 +44,12 @@ static void place_text(char text[40], const struct wodan_path_step *step) {
     snprintf(text, 40, step->kind == WODAN_OBJECT_RUN ? "  run, level %u" : "  leaf", step->level);
 }
 
+static const char *look_value(char *out, size_t room, const struct wodan_path_step *step) {
+  if (step->large_size == 0) return look_bytes(out, room, step->value);
+  snprintf(out, room, "of %llu bytes, a large one", (unsigned long long)step->large_size);
+  return out;
+}
+
 static void probe_text(char text[300], const struct wodan_path_step *step) {
   char value[120], page[80] = "";
   if (step->page_block != WODAN_NO_BLOCK)
@@ -71,7 +77,7 @@ static void probe_text(char text[300], const struct wodan_path_step *step) {
              : step->deleted ? "DELETED"
                              : "FOUND",
              step->sequence, page, step->deleted ? "" : ", value ",
-             step->deleted ? "" : look_bytes(value, sizeof value, step->value));
+             step->deleted ? "" : look_value(value, sizeof value, step));
     break;
   default:
     snprintf(text, 300, "DAMAGED%s", page);
@@ -111,7 +117,8 @@ static void describe(struct json *json, const struct wodan_path_step *step) {
     json_bool(json, "deleted", step->deleted != 0);
     if (step->ranged) json_bool(json, "range", true);
     json_bool(json, "decides", step->decides != 0);
-    if (!step->deleted) json_bytes(json, "value", step->value);
+    if (step->large_size) json_number(json, "large_size", step->large_size);
+    if (!step->deleted && !step->large_size) json_bytes(json, "value", step->value);
   }
   json_close(json, '}');
 }

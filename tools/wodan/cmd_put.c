@@ -2,7 +2,8 @@
  *
  * Always true: durable when the exit code is 0: the commit is asked to be, and the close checkpoints.
  *
- * Order: the whole value is read before the image is changed, so an interrupted pipe stores nothing.
+ * Order: what comes through a pipe is written as it comes, but put only when it ended well, so an interrupted pipe stores
+ * nothing.
  *
  * See: tests/cli/test_cli.sh. */
 #include <errno.h>
@@ -29,35 +30,47 @@ static const struct options_verb verb = {
                  {"value", OPTIONS_TEXT, offsetof(struct put_options, value), true}},
 };
 
-/* Reads standard input to its end, but no more than limit + 1 bytes. */
-static int read_value(const struct options *options, uint64_t limit, struct buffer *value) {
-  enum { CHUNK = 64 * 1024 };
-  while (value->size <= limit) {
-    if (!buffer_reserve(value, CHUNK)) return report_errno(options->json, "standard input", ENOMEM);
-    uint64_t room = limit + 1 - value->size;
-    ssize_t got = read(STDIN_FILENO, value->data + value->size, room < CHUNK ? (size_t)room : CHUNK);
+/* Standard input to its end, into the writer. */
+static int stream_value(const struct image *image, struct wodan_value_writer *writer, uint64_t *size) {
+  enum { PIECE = 256 * 1024 };
+  bool json = image->options->json;
+  struct buffer piece = {0};
+  if (!buffer_reserve(&piece, PIECE)) return report_errno(json, "standard input", ENOMEM);
+  int exit_code = EXIT_CODE_OK;
+  for (;;) {
+    ssize_t got = read(STDIN_FILENO, piece.data, PIECE);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return report_errno(options->json, "standard input", errno);
-    if (got == 0) return EXIT_CODE_OK;
-    value->size += (size_t)got;
+    if (got < 0) exit_code = report_errno(json, "standard input", errno);
+    if (got <= 0) break;
+    exit_code = image_fail(image, wodan_value_writer_append(writer, piece.data, (size_t)got));
+    if (exit_code != EXIT_CODE_OK) break;
+    *size += (uint64_t)got;
   }
-  return report_failure(options->json, options->image, WODAN_ETOOBIG, EXIT_CODE_USAGE,
-                        "the value is longer than %llu bytes, the most this image takes", (unsigned long long)limit);
+  buffer_release(&piece);
+  return exit_code;
+}
+
+static int put_stream(const struct image *image, struct wodan_slice key, uint64_t *size) {
+  struct wodan_commit commit = {.durability = WODAN_DURABLE};
+  struct wodan_value_writer *writer;
+  int status = wodan_value_writer_create(image->db, key, 0, &writer);
+  if (status < 0) return image_fail(image, status);
+  int exit_code = stream_value(image, writer, size);
+  if (exit_code == EXIT_CODE_OK) exit_code = image_fail(image, wodan_value_writer_commit(writer, &commit));
+  wodan_value_writer_free(writer);
+  return exit_code;
 }
 
 static int put_key(const struct image *image, const struct put_options *put, struct wodan_slice key,
-                   struct buffer *value) {
-  if (put->value == NULL) {
-    struct wodan_info info = {.size = sizeof info};
-    int exit_code = image_fail(image, wodan_info(image->db, &info));
-    if (exit_code == EXIT_CODE_OK) exit_code = read_value(&put->common, info.value_size_max, value);
-    if (exit_code != EXIT_CODE_OK) return exit_code;
-  }
+                   struct wodan_slice value, uint64_t *size) {
   struct wodan_commit commit = {.durability = WODAN_DURABLE};
-  return image_fail(image, wodan_put(image->db, key, buffer_slice(value), &commit));
+  *size = 0;
+  if (put->value == NULL) return put_stream(image, key, size);
+  *size = value.size;
+  return image_fail(image, wodan_put(image->db, key, value, &commit));
 }
 
-static int print_answer(size_t value_size) {
+static int print_answer(uint64_t value_size) {
   struct json json = {0};
   json_open(&json, NULL, '{');
   json_number(&json, "put", 1);
@@ -73,14 +86,15 @@ int cmd_put(int argc, char **argv) {
   struct buffer key = {0};
   struct buffer value = {0};
   struct image image = {0};
+  uint64_t size = 0;
   int exit_code = options_decode(&put.common, "KEY", put.key, &key);
   if (exit_code == EXIT_CODE_OK && put.value != NULL) {
     exit_code = options_decode(&put.common, "VALUE", put.value, &value);
   }
   if (exit_code == EXIT_CODE_OK) exit_code = image_open(&image, &put.common, true);
-  if (exit_code == EXIT_CODE_OK) exit_code = put_key(&image, &put, buffer_slice(&key), &value);
+  if (exit_code == EXIT_CODE_OK) exit_code = put_key(&image, &put, buffer_slice(&key), buffer_slice(&value), &size);
   exit_code = image_close(&image, exit_code);
-  if (exit_code == EXIT_CODE_OK && put.common.json) exit_code = print_answer(value.size);
+  if (exit_code == EXIT_CODE_OK && put.common.json) exit_code = print_answer(size);
   buffer_release(&key);
   buffer_release(&value);
   return exit_code;

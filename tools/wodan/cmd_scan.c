@@ -6,6 +6,7 @@
  * Order: the cursor is closed before the image.
  *
  * See: key_range.c; tests/cli/test_cli.sh. */
+#include <stdlib.h>
 #include <stdio.h>
 
 #include "commands.h"
@@ -65,10 +66,8 @@ static int build_range(const struct scan_options *scan, struct key_range *range)
   return exit_code;
 }
 
-static void append_record(const struct scan_options *scan, struct buffer *out, uint64_t index,
-                          const struct wodan_cursor *cursor) {
-  struct wodan_slice key = wodan_cursor_key(cursor);
-  struct wodan_slice value = wodan_cursor_value(cursor);
+static void append_record(const struct scan_options *scan, struct buffer *out, uint64_t index, struct wodan_slice key,
+                          struct wodan_slice value) {
   if (scan->common.json) {
     buffer_append_text(out, index == 0 ? "\n" : ",\n");
     text_jsonl_append_object(out, key, value);
@@ -94,7 +93,13 @@ static int print_records(const struct image *image, const struct scan_options *s
   if (status == 0 && scan->limit > 0) status = key_range_first(range, cursor, scan->reverse);
   while (status == 0 && *count < scan->limit) {
     buffer_clear(&out);
-    append_record(scan, &out, *count, cursor);
+    struct wodan_slice value;
+    void *large = NULL;
+    status = image_cursor_value(image, cursor, &value, &large);
+    if (status < 0) free(large);
+    if (status < 0) break;
+    append_record(scan, &out, *count, wodan_cursor_key(cursor), value);
+    free(large);
     if (!report_bytes(scan->common.json, &out)) {
       *exit_code = EXIT_CODE_IO;
       break;

@@ -43,13 +43,14 @@ struct space_class {
   const char *name, *member;
   uint64_t blocks;
 };
-enum { SPACE_CLASSES = 7 };
+enum { SPACE_CLASSES = 8 };
 
 static void classes_of(const struct map_data *data, struct space_class out[SPACE_CLASSES]) {
   const uint64_t *b = data->blocks;
   const struct space_class classes[SPACE_CLASSES] = {
       {"live: leaves", "live_leaves", b[WODAN_MAP_LEAF]},
       {"live: buffered runs", "live_runs", b[WODAN_MAP_RUN]},
+      {"live: large values", "live_large", b[WODAN_MAP_LARGE]},
       {"live: nodes", "live_nodes", b[WODAN_MAP_NODE]},
       {"reserved: superblocks", "reserved_superblocks", b[WODAN_MAP_SUPERBLOCK]},
       {"reserved: journal", "reserved_journal", b[WODAN_MAP_RING] + b[WODAN_MAP_RING_LIVE]},

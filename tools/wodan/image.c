@@ -6,6 +6,7 @@
  * Order: cursors, views, batches and pinned values end before image_close.
  *
  * See: tests/cli/test_cli.sh. */
+#include <stdlib.h>
 #include "image.h"
 
 #include <stdio.h>
@@ -73,4 +74,18 @@ int image_commit(const struct image *image, struct wodan_batch *batch) {
   if (status != WODAN_ENEEDSFLUSH) return status;
   int made = wodan_checkpoint(image->db, NULL); /* the one at close frees no more than it has to */
   return made < 0 ? made : status;
+}
+
+int image_cursor_value(const struct image *image, struct wodan_cursor *cursor, struct wodan_slice *value, void **own) {
+  struct wodan_error error = {.code = 0};
+  *own = NULL;
+  *value = wodan_cursor_value(cursor);
+  if (value->data != NULL || value->size == 0) return 0;
+  wodan_last_error(image->db, &error);
+  if (error.code != WODAN_ENOMEM) return error.code;
+  *own = malloc(value->size);
+  if (*own == NULL) return WODAN_ENOMEM;
+  struct wodan_part part = {.buffer = *own, .capacity = value->size};
+  value->data = *own;
+  return wodan_cursor_read(cursor, &part);
 }

@@ -25,6 +25,9 @@ int image_fail(const struct image *image, int status);
 /* What the library kept about a failed status. */
 void image_error(const struct image *image, int status, struct wodan_error *error);
 
+/* The value under the cursor; one too large for the database's memory is in *own, to be freed in any case. 0 or a status. */
+int image_cursor_value(const struct image *image, struct wodan_cursor *cursor, struct wodan_slice *value, void **own);
+
 /* Commits durably, then empties the batch. 0 or a status; the batch is kept when it failed. */
 int image_commit(const struct image *image, struct wodan_batch *batch);
 

@@ -21,13 +21,14 @@ const struct map_kind map_kinds[WODAN_MAP_KINDS] = {
     [WODAN_MAP_RUN] = {"buffered run", "run", 'R', 0x1f, 0x6f, 0xc4},
     [WODAN_MAP_LEAF] = {"leaf", "leaf", 'L', 0x00, 0x8f, 0x6b},
     [WODAN_MAP_PREVIOUS] = {"previous root only", "previous", 'P', 0x9a, 0x5f, 0xb5},
+    [WODAN_MAP_LARGE] = {"large value", "large", 'V', 0x6b, 0x8e, 0x23},
     [WODAN_MAP_LOST] = {"behind the device's end", "lost", '!', 0xff, 0x00, 0xff},
 };
 
 struct map_colour map_colour(const struct map_data *data, uint32_t kind, const struct wodan_map_cell *cell, bool dark) {
   const struct map_kind *k = &map_kinds[kind];
   struct map_colour colour = {k->red, k->green, k->blue};
-  bool aged = kind >= WODAN_MAP_NODE && kind <= WODAN_MAP_PREVIOUS;
+  bool aged = (kind >= WODAN_MAP_NODE && kind <= WODAN_MAP_PREVIOUS) || kind == WODAN_MAP_LARGE;
   if (!aged || data->newest <= data->oldest || cell->newest == 0) return colour;
   double age = (double)(data->newest - cell->newest) / (double)(data->newest - data->oldest); /* 0: newest */
   double keep = 1 - 0.62 * age, towards = dark ? 16 : 255;
