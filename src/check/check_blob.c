@@ -5,7 +5,7 @@
  *
  * Order: of a run the list first, then its records against it, in their order.
  *
- * See: format/blob.h; tests/unit/test_large_damage.c. */
+ * See: format/blob.h; tests/unit/test_check_findings.c, tests/corrupt/. */
 #include <inttypes.h>
 #include <string.h>
 #include "blob/blob_read.h"
