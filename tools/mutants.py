@@ -239,8 +239,8 @@ class Build:
                  "rule ar", "  command = rm -f $out && ar rcs $out $in",
                  "rule link", f"  command = {self.cc} -o $out $in {LIBS}"]
         # What puts checksums right, and what judges volumes of lies.
-        support += [f"{TOP}/{path}" for path in ("fuzz/support/image_walk.c", "fuzz/support/meter.c", "fuzz/support/fail.c",
-                                                 "tests/corrupt/forge_judge.c")]
+        support += [f"{TOP}/{path}" for path in ("fuzz/support/image_walk.c", "fuzz/support/image_judge.c",
+                                                 "fuzz/support/meter.c", "fuzz/support/fail.c", "tests/corrupt/forge_judge.c")]
         objects = []
         for path in [f"{self.folder}/guards.c", *sources, *support]:
             objects.append("o/" + re.sub(r"[^\w.]", "_", os.path.relpath(path, self.folder)) + ".o")
