@@ -215,6 +215,10 @@ void machine_close_readers(struct machine *machine) {
     wodan_unpin(machine->db, &pin->pinned);
     pin->held = false;
   }
+  for (unsigned i = 0; i < READERS_MAX; i++) {
+    wodan_value_reader_close(machine->readers[i].reader);
+    machine->readers[i].reader = NULL;
+  }
   for (unsigned i = 0; i < CURSORS_MAX; i++) {
     wodan_cursor_close(machine->cursors[i].cursor);
     machine->cursors[i].cursor = NULL;
