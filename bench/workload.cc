@@ -117,11 +117,12 @@ void fill_random(Session &s, const Workload &, Slice *slice) { fill_in_batches(s
 void fill_large(Session &s, const Workload &, Slice *slice) { fill_in_batches(s, slice, true, 1); }
 
 void fill_single(Session &s, const Workload &, Slice *slice) {
+  constexpr size_t most = 200000;
   std::vector<uint32_t> ranks = all_ranks(s, true);
   std::unique_ptr<Writer> writer = s.store().writer(false);
   uint32_t version = s.next_version();
   Stopwatch watch;
-  slice->operations = ranks.size() / 4;
+  slice->operations = std::min(ranks.size() / 4, most);
   put_ranks(s, *writer, ranks.data(), slice->operations, {1, Commit::buffered, version});
   watch.stop(slice);
 }
