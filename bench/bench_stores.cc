@@ -128,6 +128,7 @@ void run(benchmark::State &state, Worker &worker, const Workload &workload) {
   count("device_read", static_cast<double>(slice.io.device_read));
   count("peak_memory", static_cast<double>(slice.peak_memory));
   count("disk", static_cast<double>(slice.disk));
+  if (slice.memory_limit) count("memory_limit", static_cast<double>(slice.memory_limit));
   if (slice.background_writes) count("background_writes", static_cast<double>(slice.background_writes));
 }
 

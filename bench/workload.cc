@@ -503,7 +503,7 @@ const std::vector<Workload> &workloads() {
       {"ycsb-d", "95 % reads of the latest, 5 % inserts", Data::filled, 1, false, Data::filled, ycsb_d},
       {"ycsb-e", "95 % scans of 1 to 100, 5 % inserts", Data::filled, 1, false, Data::filled, ycsb_e},
       {"reopen", "open after the process was killed", Data::filled, 1, false, Data::filled, nullptr},
-      {"readrandom-scarce", "random gets, cache a quarter of the data", Data::scarce, 1, false, Data::scarce,
+      {"readrandom-scarce", "random gets, memory for a quarter of the data", Data::scarce, 1, false, Data::scarce,
        read_random},
   };
   return table;
