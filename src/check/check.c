@@ -104,13 +104,14 @@ int check_failed(struct check *check, const struct wodan_error *failure, enum fi
 
 int check_progress(struct check *check, uint64_t done) {
   assert(check->superblock.block_size);
-  if (done > check->total) done = check->total;
   check->done = done;
+  uint64_t all = done + check->large_done, total = check->total;
+  if (all > total || done >= total) all = total;
   if (!check->options->progress) return 0;
   uint64_t step = PROGRESS_BYTES / check->superblock.block_size;
-  if (done && done < check->told + step && done != check->total) return 0; /* the very first call is always told */
-  check->told = done;
-  return check->options->progress(check->options->context, done, check->total) ? CHECK_STOPPED : 0;
+  if (all && all < check->told + step && all != total) return 0; /* the very first call is always told */
+  check->told = all;
+  return check->options->progress(check->options->context, all, total) ? CHECK_STOPPED : 0;
 }
 
 void check_buffer_release(struct check *check, struct check_buffer *buffer) {

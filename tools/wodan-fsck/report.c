@@ -9,8 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 #include "fsck.h"
+#include "progress.h"
 
-enum { BAR_WIDTH = 40 };
+enum { BAR_WIDTH = 40, SECOND_NS = 1000000000 };
 
 /* ---- what is found ---------------------------------------------------------------------------------------------- */
 
@@ -39,12 +40,18 @@ static int percent_of(uint64_t done, uint64_t total) { return total ? (int)((dou
 
 static void bar_show(struct fsck *fsck, uint64_t done, uint64_t total) {
   int percent = percent_of(done, total);
-  if (fsck->bar_shown && percent == fsck->percent) return;
+  uint64_t now = progress_clock_ns();
+  if (fsck->bar_start == 0 || done < fsck->bar_done) fsck->bar_start = now; /* work of another kind */
+  fsck->bar_done = done;
+  if (fsck->bar_shown && percent == fsck->percent && now < fsck->bar_next) return;
+  char left[PROGRESS_LEFT_SIZE];
   int filled = percent * BAR_WIDTH / 100;
-  fprintf(stderr, "\r%s [%.*s%*s] %3d %%", fsck->image, filled, "########################################",
-          BAR_WIDTH - filled, "", percent);
+  progress_left_text(left, (now - fsck->bar_start) / SECOND_NS, total ? (double)done / (double)total : 0);
+  fprintf(stderr, "\r%s [%.*s%*s] %3d %%%s\033[K", fsck->image, filled, "########################################",
+          BAR_WIDTH - filled, "", percent, left);
   fflush(stderr);
   fsck->bar_shown = true;
+  fsck->bar_next = now + SECOND_NS;
   fsck->percent = percent;
 }
 
