@@ -78,12 +78,17 @@ void check_found(struct check *check, enum finding_id id, uint64_t block, uint64
                                   .repair = row->repair,
                                   .block = block,
                                   .generation = generation,
-                                  .message = message};
+                                  .message = message,
+                                  .remedy = row->remedy};
   if (check->previous && finding.severity == WODAN_DAMAGE) {
     finding.severity = WODAN_WARNING;
     finding.repair = WODAN_REPAIR_SAFE;
+    finding.remedy = REMEDY_PUBLISHED_AGAIN;
   }
-  if (check->salvage_only && finding.repair) finding.repair = WODAN_REPAIR_SALVAGE;
+  if (check->salvage_only && finding.repair && finding.repair != WODAN_REPAIR_SALVAGE) {
+    finding.repair = WODAN_REPAIR_SALVAGE;
+    finding.remedy = REMEDY_SALVAGED;
+  }
   tell_range(check, &finding);
   count_finding(check->report, finding.severity);
   if (check->options->finding) check->options->finding(check->options->context, &finding);
