@@ -182,7 +182,8 @@ static bool judge_copy(struct recipe *recipe, const struct heard *image, bool sc
     if (status < 0) good = refuse(why, copy, "the copy answers %d", status);
     if (good && medium.others) good = refuse(why, copy, "the copy wrote to the image");
     if (good && !same_findings(image, copy, unreadable)) good = refuse(why, copy, "other findings in the copy");
-    if (good && (holds(kept, "value ") || (!scramble && holds(kept, "aaaa")))) good = refuse(why, copy, "a value is in the copy");
+    if (good && (holds(kept, "value ") || (!scramble && holds(kept, "aaaa"))))
+      good = refuse(why, copy, "a value is in the copy");
     if (good && scramble && holds(kept, "key ")) good = refuse(why, copy, "a key is in the copy");
     if (good && recipe->exit_code == 0 && !same_order(&recipe->image, kept, scramble))
       good = refuse(why, copy, "the copy's records are others");
