@@ -66,7 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   struct kept_bytes *from = kept_create(size), *to = kept_create(size);
   memcpy(from->data, data, size);
   if (check(from, &image) == 0) {
-    const struct wodan_copy_options options = {.scramble = 1, .seed = 1};
+    const struct wodan_copy_options options = {.scramble = 1};
     struct wodan_device *source = kept_plug(from, SECTOR, 1), *target = kept_plug(to, SECTOR, 0);
     struct wodan_inspect *inspect;
     struct wodan_error error;

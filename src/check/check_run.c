@@ -255,7 +255,7 @@ static int check_records(struct run_check *run, const struct page *page, uint64_
     flaws |= record_flaws(run, &record, key);
     run->deletes += record.kind == RECORD_DELETE;
     if (record.kind == RECORD_BLOB) status = check_large(run, &record, key, &flaws);
-    if (status < 0) return status;
+    if (status) return status;
   }
   run->records += page->count;
   for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
@@ -278,7 +278,7 @@ static int check_page(struct run_check *run, uint32_t at, const struct index_ent
   struct page page = page_view(check->page.data);
   status = check_keys(run, &page, at, entry->offset);
   if (status == 0) status = check_records(run, &page, entry->offset);
-  if (status < 0 || check->previous) return status;
+  if (status || check->previous) return status;
   check->report->pages++;
   check->report->page_bytes += entry->size;
   check->report->page_stored_bytes += entry->length;
