@@ -227,7 +227,7 @@ static int check_large(struct run_check *run, const struct page_record *record, 
   if (!blob_ref_decode(record->value.data, record->value.size, &run->check->io.bounds, &ref) ||
       ref.ptr.generation >= run->ptr->generation) {
     *flaws |= FLAW_REFERENCE; /* guard: bounds */
-    run->list.taken++;
+    check_list_pass(&run->list);
     return 0;
   }
   if (!check_list_take(&run->list, &ref.ptr)) *flaws |= FLAW_LIST; /* guard: bounds */
