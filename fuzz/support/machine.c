@@ -256,7 +256,7 @@ static void begin(struct machine *machine, const uint8_t *data, size_t size) {
   machine->sim = devices[number].sim;
   machine->formatted = &devices[number].image;
   machine->random = first;
-  if (sim_load(machine->sim, machine->formatted) < 0) FUZZ_FAIL("the device cannot be loaded");
+  if (sim_restart(machine->sim, machine->formatted) < 0) FUZZ_FAIL("the device cannot be loaded");
   machine_open(machine, first & 128 ? WODAN_OPEN_NO_AUTO_CHECKPOINT : 0);
 }
 

@@ -131,6 +131,7 @@ void states_all(const struct states *states, struct possible *possible) {
 void states_merge(const struct states *states, struct possible *possible) {
   enum { SLOTS = 8192 };
   static uint16_t slots[SLOTS]; /* state + 1, by content */
+  if (possible->count < 2) return;
   memset(slots, 0, sizeof slots);
   uint32_t kept = 0;
   for (uint32_t i = 0; i < possible->count; i++) {

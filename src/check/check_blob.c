@@ -82,6 +82,7 @@ static int check_chunks(struct blob_check *blob) {
   struct check *check = blob->check;
   struct wire_reader r = wire_reader(blob->table, blob->table_size);
   uint64_t most = (uint64_t)BLOB_CHUNK_PAGES * check->superblock.page_size, offset = blob->header.sections[0].offset;
+  uint64_t before = check->large_done;
   int status = 0;
   for (uint64_t left = blob->ref->size; left && status == 0;) {
     size_t raw = (size_t)(left < most ? left : most);
@@ -90,7 +91,10 @@ static int check_chunks(struct blob_check *blob) {
     status = check_chunk(blob, &chunk, offset, raw);
     offset += chunk.length;
     left -= raw;
+    check->large_done = before + offset / check->superblock.block_size;
+    if (status == 0) status = check_progress(check, check->done);
   }
+  check->large_done = before;
   return status;
 }
 
@@ -115,6 +119,7 @@ int check_blob(struct check *check, const struct blob_ref *ref, struct wodan_sli
   if (!check->previous) check->report->blobs++;
   status = read_table(&blob, key, &usable);
   if (status == 0 && usable) status = check_chunks(&blob);
+  check->large_done += block_ptr_blocks(&ref->ptr);
   mem_free(&check->mem, blob.header_bytes, ref->ptr.header_length);
   mem_free(&check->mem, blob.table, blob.table_size);
   return status;
@@ -145,7 +150,7 @@ bool check_list_take(struct check_list *list, const struct block_ptr *wanted) {
   struct block_ptr ptr;
   list->taken++;
   if (list->unread) return true;
-  return list->bytes && block_ptr_decode(&list->reader, &list->check->io.bounds, &ptr) &&
+  return list->bytes && list->taken <= list->count && block_ptr_decode(&list->reader, &list->check->io.bounds, &ptr) &&
          block_ptr_equal(&ptr, wanted) && ptr.generation < list->ptr->generation; /* guard: bounds */
 }
 

@@ -157,6 +157,17 @@ static uint64_t admissible(struct wodan_db *db, const struct demand *demand) {
   return room > buffered + reserve ? (room - buffered - reserve) / (2 + db->node->level) : 0;
 }
 
+/* Of a large volume a quarter is free, of any volume there is as much as puts leave for deletes and one memtable besides. */
+bool engine_room_is_short(struct wodan_db *db) {
+  enum { SHORT_SHARE = 4 };
+  const struct demand puts = {0};
+  struct space_counts space = space_counts(db->space);
+  lock_acquire(&db->write);
+  uint64_t room = admissible(db, &puts);
+  lock_leave(&db->write);
+  return space.free + space.deferred < space.total / SHORT_SHARE || room < db->superblock.memtable_size;
+}
+
 static uint64_t held_bytes(const struct wodan_db *db) {
   uint64_t bytes = memtable_bytes(db->active.table);
   return db->frozen.table && !db->frozen_drained ? bytes + memtable_bytes(db->frozen.table) : bytes;
@@ -359,16 +370,19 @@ static uint64_t slice_bytes(const struct wodan_db *db) {
   return slice < SLICE_MAX ? slice : SLICE_MAX;
 }
 
-/* Large values that one memtable may name: those it names no more give no space before it is drained. */
-static uint64_t blobs_most(const struct wodan_db *db) {
-  enum { TABLE_SHARE = 16 };
-  return (db->io.bounds.data_end - db->io.bounds.data_first) / TABLE_SHARE;
+/* The memtable names as many blocks of large values as it may, for those it names no more give no space before it is drained: a
+ * share of the volume, and a larger one of what is free. */
+static bool blobs_fill(const struct wodan_db *db) {
+  enum { TABLE_SHARE = 16, FREE_SHARE = 4 };
+  uint64_t blocks = db->active.blob_blocks;
+  return blocks > (db->io.bounds.data_end - db->io.bounds.data_first) / TABLE_SHARE &&
+         blocks > space_counts(db->space).free / FREE_SHARE;
 }
 
 static bool memtable_full(const struct wodan_db *db, uint64_t bytes) {
   const struct memtable *active = db->active.table;
   if (memtable_count(active) == 0) return false;
-  return memtable_bytes(active) + bytes > db->superblock.memtable_size || db->active.blob_blocks > blobs_most(db);
+  return memtable_bytes(active) + bytes > db->superblock.memtable_size || blobs_fill(db);
 }
 
 /* The frozen memtable is still on its way although the active one is full: waits for it, slice by slice. */

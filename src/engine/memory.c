@@ -251,7 +251,7 @@ static bool over_plan(const struct wodan_db *db, const struct operations *operat
 
 int engine_free_tables(struct wodan_db *db, struct wodan_error *error) {
   uint64_t worked = 0, held = engine_pinned_memory(db);
-  if (db->frozen.table) return engine_wait_for_memtable(db, &worked, error);
+  if (db->frozen.table || db->releasing) return engine_wait_for_memtable(db, &worked, error);
   bool helps = held + table_memory(&db->superblock) / 4 <= db->tables_mem.limit;
   if (memtable_count(db->active.table) == 0 || !helps) {
     int status = pinned(db, held, "memtables", error);
