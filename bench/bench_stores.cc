@@ -71,9 +71,9 @@ void tell_all() {
   for (const Workload &workload : workloads()) printf("workload  %-20s %s\n", workload.name, workload.what);
 }
 
-/* Opens the store once, in a process of its own: threads it makes would be missing in the processes forked later. Its first
- * line is the most bytes of a value, the second its settings. */
-std::string told_by(const StoreKind &kind, const Settings &settings, const std::string &folder) {
+/* The store's settings: it is opened once, in a process of its own, for threads it makes would be missing in the processes
+ * forked later. */
+std::string settings_of(const StoreKind &kind, const Settings &settings, const std::string &folder) {
   int ends[2];
   if (pipe(ends) < 0) bench_die("no pipe");
   if (bench_fork() == 0) {
@@ -86,7 +86,7 @@ std::string told_by(const StoreKind &kind, const Settings &settings, const std::
                             0,
                             false};
     std::unique_ptr<Store> store = kind.open(options);
-    std::string text = std::to_string(store->value_most()) + "\n" + store->settings();
+    std::string text = store->settings();
     bool written = write(ends[1], text.data(), text.size()) == static_cast<ssize_t>(text.size());
     _exit(written ? 0 : 2);
   }
@@ -101,18 +101,12 @@ std::string told_by(const StoreKind &kind, const Settings &settings, const std::
   return text;
 }
 
-/* Returns whether it can take large values. */
-bool describe(const StoreKind &kind, const Settings &settings, const std::string &folder) {
-  std::string told = told_by(kind, settings, folder), said = told.substr(told.find('\n') + 1);
+void describe(const StoreKind &kind, const Settings &settings, const std::string &folder) {
+  std::string said = settings_of(kind, settings, folder);
   std::string title = kind.title + std::string(" ") + kind.version();
   benchmark::AddCustomContext(std::string("store/") + kind.name, title);
   benchmark::AddCustomContext(std::string("settings/") + kind.name, said);
   printf("%s: %s\n", title.c_str(), said.c_str());
-  if (std::stoull(told) >= large_value) return true;
-  std::string why = "it takes values of up to " + told.substr(0, told.find('\n')) + " bytes only";
-  benchmark::AddCustomContext(std::string("no-large-values/") + kind.name, why);
-  printf("%s: fill-100k and read-100k are left out: %s\n", title.c_str(), why.c_str());
-  return false;
 }
 
 void run(benchmark::State &state, Worker &worker, const Workload &workload) {
@@ -134,17 +128,17 @@ void run(benchmark::State &state, Worker &worker, const Workload &workload) {
   count("device_read", static_cast<double>(slice.io.device_read));
   count("peak_memory", static_cast<double>(slice.peak_memory));
   count("disk", static_cast<double>(slice.disk));
+  if (slice.memory_limit) count("memory_limit", static_cast<double>(slice.memory_limit));
   if (slice.background_writes) count("background_writes", static_cast<double>(slice.background_writes));
 }
 
-void register_all(const Options &o, std::vector<std::unique_ptr<Worker>> &workers, const std::vector<bool> &large) {
+void register_all(const Options &o, std::vector<std::unique_ptr<Worker>> &workers) {
   for (const Workload &workload : workloads()) {
     if (!holds(o.workloads, workload.name)) continue;
     benchmark::AddCustomContext(std::string("workload/") + workload.name, workload.what);
     for (uint64_t round = 0; round < o.rounds; round++)
-      for (size_t i = 0; i < workers.size(); i++) {
-        Worker &worker = *workers[i];
-        if (is_large(workload.needs) && !large[i]) continue;
+      for (std::unique_ptr<Worker> &each : workers) {
+        Worker &worker = *each;
         std::string name = std::string(workload.name) + "/" + worker.kind().name + "/" + std::to_string(round);
         benchmark::RegisterBenchmark(name.c_str(), [&](benchmark::State &state) { run(state, worker, workload); })
             ->Iterations(1)
@@ -177,13 +171,12 @@ int measure(const Options &o) {
   benchmark::AddCustomContext("rounds", std::to_string(o.rounds));
   benchmark::AddCustomContext("slice_ms", std::to_string(o.slice_ms));
   std::vector<std::unique_ptr<Worker>> workers;
-  std::vector<bool> large;
   for (const StoreKind &kind : store_kinds()) {
     if (!holds(o.stores, kind.name)) continue;
-    large.push_back(describe(kind, settings, folder + "/description"));
+    describe(kind, settings, folder + "/description");
     workers.push_back(std::make_unique<Worker>(kind, settings, folder));
   }
-  register_all(o, workers, large);
+  register_all(o, workers);
   return benchmark::RunSpecifiedBenchmarks() > 0 ? 0 : 2;
 }
 

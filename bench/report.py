@@ -36,12 +36,20 @@ BOUNDS = (
     ("fillsync-8", "fillsync-8", "rocksdb", 1.5, "fillsync, 8 threads"),
     ("ycsb-a", "ycsb-a", "*", 1.5, "YCSB A, the best peer"),
     ("ycsb-b", "ycsb-b", "*", 1.5, "YCSB B, the best peer"),
-    ("readrandom-scarce", "readrandom-scarce", "rocksdb", 1.0, "random gets, cache a quarter of the data"),
-)
+    ("readrandom-scarce", "readrandom-scarce", "rocksdb", 1.0, "random gets, memory for a quarter of the data"),
+    ("readrandom-scarce", "readrandom-scarce", "lmdb", 1.0, "random gets, memory for a quarter of the data"),
+) + tuple((work, work, peer, 1.5, f"values of 100 kB: {what}") for work, what in
+          (("fill-100k", "fill, buffered"), ("overwrite-100k", "overwrite, buffered"), ("fillsync-100k", "put durably"), ("read-100k", "random gets, cached"))
+          for peer in ("lmdb", "rocksdb"))
 # (workload, counter, store, least theirs / ours, what)
 COST_BOUNDS = (
     ("fillrandom", "bytes_written", "rocksdb", 2.0, "bytes written by fillrandom, settled; theirs / ours"),
     ("overwrite", "disk", "lmdb", 1.0, "space after overwrite; theirs / ours"),
+)
+# (workload, most bytes dirtied for a byte put, what)
+WRITTEN_BOUNDS = (
+    ("fill-100k", 1.1, "values of 100 kB: bytes written a byte put, fill"),
+    ("overwrite-100k", 1.1, "values of 100 kB: bytes written a byte put, overwrite"),
 )
 
 
@@ -143,6 +151,10 @@ def bounds(results):
         ours, theirs = results.median(workload, OURS, counter), results.median(workload, peer, counter)
         if ours and theirs:
             rows.append([what, results.title(peer), f"{least:g} ×", f"{theirs / ours:.2f} ×", "reached" if theirs >= least * ours else "missed", "–"])
+    for workload, most, what in WRITTEN_BOUNDS:
+        put, written = results.median(workload, OURS, "bytes_put"), results.median(workload, OURS, "device_written")
+        if put:
+            rows.append([what, "–", f"at most {most:g}", f"{written / put:.2f}", "reached" if written <= most * put else "missed", "–"])
     return table(["work", "against", "at least", "measured", "", "by processor time"], rows) if rows else []
 
 
@@ -165,7 +177,7 @@ def processor(results):
 def costs(results):
     """Bytes written per byte put, space, memory, seconds to settle, of the fills."""
     rows = []
-    for workload in ("fillseq", "fillrandom-1", "fillrandom", "overwrite", "fill-100k"):
+    for workload in ("fillseq", "fillrandom-1", "fillrandom", "overwrite", "fillsync-100k", "fill-100k", "overwrite-100k"):
         for store in results.stores():
             put = results.median(workload, store, "bytes_put")
             if not put:
@@ -178,6 +190,11 @@ def costs(results):
     return table(head, rows) if rows else []
 
 
+def limit(results, workload, store):
+    bytes_most = results.median(workload, store, "memory_limit")
+    return f"{bytes_most / 1e6:.0f} MB" if bytes_most else "none"
+
+
 def reads(results):
     """What a get costs at the device and in memory."""
     rows = []
@@ -187,8 +204,8 @@ def reads(results):
             if not gets:
                 continue
             fetched = [read / of for read, of in zip(results.values(workload, store, "device_read"), results.values(workload, store, "operations"))]
-            rows.append([workload, results.title(store), f"{statistics.median(fetched):.0f}", f"{results.median(workload, store, 'peak_memory') / 1e6:.0f} MB"])
-    return table(["workload", "store", "device bytes read a get", "peak memory"], rows) if rows else []
+            rows.append([workload, results.title(store), f"{statistics.median(fetched):.0f}", f"{results.median(workload, store, 'peak_memory') / 1e6:.0f} MB", limit(results, workload, store)])
+    return table(["workload", "store", "device bytes read a get", "peak memory", "limit, page cache included"], rows) if rows else []
 
 
 def reopening(results):
@@ -203,7 +220,6 @@ def markdown(results):
              f"{int(c['records']):,} records of 16 + {c['value']} bytes, "
              f"cache {short(int(c['cache']))}B, write buffers {short(int(c['write_buffer']))}B, {c['rounds']} rounds, slices of {c['slice_ms']} ms, seed {c['seed']}.", ""]
     lines += [f"- {c['store/' + store]}: {c['settings/' + store]}." for store in results.stores()]
-    lines += [f"- {results.title(name.split('/')[1])}: fill-100k and read-100k are left out, for {text}." for name, text in c.items() if name.startswith("no-large-values/")]
     parts = (("### Operations a second", rates(results)), ("### Bounds", bounds(results)),
              ("### Processor time an operation, ns", processor(results)),
              ("### What fills cost", costs(results)), ("### What gets cost", reads(results)), ("### Reopening", reopening(results)))
@@ -263,12 +279,14 @@ def self_test():
                "rounds": "3", "slice_ms": "1", "seed": "1", "store/wodan": "Wodan 1", "store/lmdb": "LMDB 2", "settings/wodan": "a", "settings/lmdb": "b"}
     rows = [row(f"readrandom/{store}/{i}", rate) for i, pair in enumerate(((300, 100), (200, 100), (500, 200))) for store, rate in zip(("wodan", "lmdb"), pair)]
     rows += [row("fillrandom/wodan/0", 10, bytes_put=100, bytes_written=250, device_written=300, disk=1e6, peak_memory=2e6)]
+    rows += [row("fill-100k/wodan/0", 10, bytes_put=100, bytes_written=104, device_written=105, disk=1e6, peak_memory=2e6)]
     results = Results()
     results.add({"context": context, "benchmarks": rows})
     text = markdown(results)
     cases = [("medians and ratio", "300 | 100: **3.00** (2.00–3.00)" in text), ("bound", "| readrandom, 1 thread | LMDB | 1.8 × | 3.00 × | reached | 3.00 |" in text),
+             ("bytes bounded", "| at most 1.1 | 1.05 | reached |" in text),
              ("bytes per byte", "| fillrandom | Wodan | 2.50 | 3.00 | 1.0 MB |" in text), ("settled", "| 2 MB | 1.00 s |" in text), ("processor time", "333,333: " in text or "1,000,000: **3.00**" in text),
-             ("chart", svg(results).count("<rect") == 1 + 2 + 2 + 1), ("units", [short(n) for n in (0.5, 12, 1234, 5.6e6, 2e8)] == ["0.5", "12", "1.23 k", "5.60 M", "200 M"])]
+             ("chart", svg(results).count("<rect") == 1 + 2 + 2 + 1 + 1), ("units", [short(n) for n in (0.5, 12, 1234, 5.6e6, 2e8)] == ["0.5", "12", "1.23 k", "5.60 M", "200 M"])]
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "page")
         with open(path, "w", encoding="utf-8") as file:

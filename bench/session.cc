@@ -10,10 +10,13 @@
 #include <filesystem>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "workload.h"
 
 namespace bench {
 namespace {
+
+constexpr uint64_t program_memory = 32 << 20; /* what a store's program takes besides its caches, with room to spare */
 
 void reset_peak_memory() {
   FILE *file = fopen("/proc/self/clear_refs", "w");
@@ -63,7 +66,7 @@ void Session::open(bool scarce) {
   StoreOptions options = {folder_,         records_.bytes(),      settings_.write_buffer,
                           settings_.cache, records_.value_size(), settings_.patience,
                           scarce};
-  if (scarce) options.cache = records_.bytes() / 4;
+  if (scarce) options.cache = records_.bytes() / 16 * 3; /* three quarters of what it may take */
   store_ = kind_.open(options);
 }
 
@@ -97,6 +100,8 @@ void Session::turn_into(Data data) {
   } else if (data == Data::scarce) {
     store_.reset();
     drop_pages(folder_);
+    uint64_t most = records_.bytes() / 4 + program_memory;
+    if (limit_memory(most)) memory_limit_ = most;
     open(true);
   }
 }
@@ -112,6 +117,7 @@ Slice run_slice(Session &session, const Workload &workload, const std::string &f
   slice.io = difference(bench_io_now(), before);
   if (workload.settles) slice.user_bytes = slice.operations * (Records::key_size + session.records().value_size());
   slice.peak_memory = peak_memory();
+  slice.memory_limit = session.memory_limit();
   slice.disk = bench_disk_bytes(folder.c_str());
   return slice;
 }

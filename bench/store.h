@@ -70,7 +70,6 @@ public:
   virtual void compact() {}
   /* As it was opened, in one line. */
   virtual std::string settings() const = 0;
-  virtual uint64_t value_most() const { return UINT64_MAX; }
 };
 
 struct StoreKind {

@@ -1,6 +1,7 @@
 /* RocksDB behind store.h, set up as its wiki's "Setup Options and Basic Tuning" recommends: index and filter blocks in the block
  * cache and those of level 0 pinned, filters of 10 bits, blocks of 16 KiB, levels with dynamic sizes, kMinOverlappingRatio,
- * bytes_per_sync of 1 MiB. Buffered commits write no log, for nothing is promised. */
+ * bytes_per_sync of 1 MiB. Large values as its wiki's "BlobDB" says: in blob files, collected, their cache the block cache. Buffered
+ * commits write no log, for nothing is promised. */
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
 #include <rocksdb/filter_policy.h>
@@ -122,6 +123,12 @@ public:
     o.max_background_jobs = 2; /* as many as processors here; the wiki says 6 for more */
     o.bytes_per_sync = 1 << 20;
     o.compaction_pri = rocksdb::kMinOverlappingRatio;
+    if (options.value_size >= blob_least) {
+      o.enable_blob_files = true;
+      o.min_blob_size = blob_least;
+      o.enable_blob_garbage_collection = true;
+      o.blob_cache = table.block_cache;
+    }
     o.use_direct_reads = options.scarce;
     o.use_direct_io_for_flush_and_compaction = options.scarce;
     o.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
@@ -151,11 +158,15 @@ public:
            "pin_l0_filter_and_index_blocks_in_cache, "
            "level_compaction_dynamic_level_bytes, max_background_jobs 2, bytes_per_sync 1 MiB, kMinOverlappingRatio, "
            "no "
-           "compression, no log for buffered commits" +
+           "compression, no log for buffered commits, values of 4 KiB and more in blob files with garbage collection "
+           "and "
+           "the same cache" +
            (options_.scarce ? ", direct I/O" : "") + "; the rest by default; Debian compiles it with assertions on";
   }
 
 private:
+  static constexpr size_t blob_least = 4096;
+
   bool busy() {
     for (const char *sign : {"rocksdb.num-running-compactions", "rocksdb.compaction-pending",
                              "rocksdb.num-running-flushes", "rocksdb.mem-table-flush-pending"}) {

@@ -144,7 +144,6 @@ public:
            (budget_ ? std::to_string(budget_ / mib) + " MiB (two caches and four memtables)" : "the library's choice") +
            ", background thread, no compression; the rest by default";
   }
-  uint64_t value_most() const override { return info().value_size_max; }
 
 private:
   static void format(const std::string &path, const StoreOptions &options) {

@@ -5,6 +5,8 @@
  * See: worker.h. */
 #include "worker.h"
 
+#include "cgroup.h"
+
 #include <csignal>
 #include <fcntl.h>
 #include <filesystem>
@@ -95,6 +97,7 @@ void Worker::end(bool crash) {
   int ended, code = order_close;
   if (!crash) exchange(write(orders_, &code, sizeof code) == sizeof code);
   exchange(waitpid(process_, &ended, 0) == process_ && (crash || ended == 0));
+  forget_limit(process_);
   close(orders_);
   close(answers_);
   process_ = 0;

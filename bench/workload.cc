@@ -117,11 +117,12 @@ void fill_random(Session &s, const Workload &, Slice *slice) { fill_in_batches(s
 void fill_large(Session &s, const Workload &, Slice *slice) { fill_in_batches(s, slice, true, 1); }
 
 void fill_single(Session &s, const Workload &, Slice *slice) {
+  constexpr size_t most = 200000;
   std::vector<uint32_t> ranks = all_ranks(s, true);
   std::unique_ptr<Writer> writer = s.store().writer(false);
   uint32_t version = s.next_version();
   Stopwatch watch;
-  slice->operations = ranks.size() / 4;
+  slice->operations = std::min(ranks.size() / 4, most);
   put_ranks(s, *writer, ranks.data(), slice->operations, {1, Commit::buffered, version});
   watch.stop(slice);
 }
@@ -470,8 +471,12 @@ const std::vector<Workload> &workloads() {
       {"fillsync", "one put a durable commit", Data::none, 1, false, Data::none, fill_durable},
       {"fillsync-8", "the same, 8 threads", Data::none, 8, false, Data::none, fill_durable},
       {"fillrandom-1", "random keys, one put a commit, buffered", Data::none, 1, true, Data::none, fill_single},
+      {"fillsync-100k", "values of 100 kB, one put a durable commit", Data::none_large, 1, true, Data::none_large,
+       fill_durable},
       {"fill-100k", "values of 100 kB, random keys, one put a commit, buffered", Data::none_large, 1, true,
        Data::filled_large, fill_large},
+      {"overwrite-100k", "all of them again, in another random order", Data::filled_large, 1, true, Data::filled_large,
+       fill_large},
       {"read-100k", "values of 100 kB, random keys", Data::filled_large, 1, false, Data::filled_large, read_random},
       {"fillrandom", "random keys, batches of 1,000, buffered", Data::none, 1, true, Data::filled, fill_random},
       {"overwrite", "all again, in another random order", Data::filled, 1, true, Data::filled, fill_random},
@@ -498,7 +503,7 @@ const std::vector<Workload> &workloads() {
       {"ycsb-d", "95 % reads of the latest, 5 % inserts", Data::filled, 1, false, Data::filled, ycsb_d},
       {"ycsb-e", "95 % scans of 1 to 100, 5 % inserts", Data::filled, 1, false, Data::filled, ycsb_e},
       {"reopen", "open after the process was killed", Data::filled, 1, false, Data::filled, nullptr},
-      {"readrandom-scarce", "random gets, cache a quarter of the data", Data::scarce, 1, false, Data::scarce,
+      {"readrandom-scarce", "random gets, memory for a quarter of the data", Data::scarce, 1, false, Data::scarce,
        read_random},
   };
   return table;

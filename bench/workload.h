@@ -25,7 +25,7 @@ enum class Data {
   filled,     /* every record once or more, put in random order; settled */
   compacted,  /* the same, and brought into the shape that is best to read */
   filled_large,
-  scarce, /* filled, reopened with a cache of a quarter of the data and nothing in the page cache */
+  scarce, /* filled, reopened with nothing in the page cache, and memory for a quarter of the data (cgroup.h) */
 };
 
 /* What one slice of a workload came to; passes through a pipe as it is. */
@@ -38,6 +38,7 @@ struct Slice {
   uint64_t user_bytes;        /* key and value bytes put */
   uint64_t peak_memory;       /* resident, mapped files included */
   uint64_t disk;              /* bytes of the store's folder */
+  uint64_t memory_limit;      /* 0: none was set */
 };
 
 class Session {
@@ -49,6 +50,7 @@ public:
   const Records &records() const { return records_; }
   const Settings &settings() const { return settings_; }
   Random &random() { return random_; }
+  uint64_t memory_limit() const { return memory_limit_; }
 
   /* Versions: every record has one of base..top. */
   uint32_t base() const { return base_; }
@@ -75,6 +77,7 @@ private:
   std::unique_ptr<Store> store_;
   uint32_t base_ = 0, top_ = 0;
   std::atomic<uint64_t> added_{0};
+  uint64_t memory_limit_ = 0;
 };
 
 struct Workload {

@@ -99,6 +99,11 @@ static inline void striped_take(struct striped_counters *c, unsigned counter, ui
   atomic_fetch_sub_explicit(&c->stripes[stripe_number()].counters[counter], n, memory_order_release);
 }
 
+/* The calling thread's, for a word that is no sum. Another thread may have the same one. */
+static inline _Atomic uint64_t *striped_own(struct striped_counters *c, unsigned counter) {
+  return &c->stripes[stripe_number()].counters[counter];
+}
+
 /* Of all stripes. While others only take, it is not less than what will be left. */
 static inline uint64_t striped_sum(const struct striped_counters *c, unsigned counter) {
   uint64_t sum = 0;

@@ -5,11 +5,12 @@
  *
  * Order: of a run the list first, then its records against it, in their order.
  *
- * See: format/blob.h; tests/unit/test_large_damage.c. */
+ * See: format/blob.h; tests/unit/test_check_findings.c, tests/corrupt/. */
 #include <inttypes.h>
 #include <string.h>
 #include "blob/blob_read.h"
 #include "check/check_private.h"
+#include "codec/checksum.h"
 #include "codec/compress.h"
 
 enum { ATTEMPTS = 2 };
@@ -99,14 +100,23 @@ static int check_chunks(struct blob_check *blob) {
   return status;
 }
 
+/* As what it is remembered: the blob, and whose value of how many bytes it was found to be. So who names it as another key's, or
+ * as longer, is not taken for one more of those that may name it: it claims what is owned. */
+static struct block_ptr identity(const struct blob_ref *ref, struct wodan_slice key) {
+  struct block_ptr ptr = ref->ptr;
+  ptr.checksum ^= checksum(ref->size, key.data, key.size);
+  return ptr;
+}
+
 int check_blob(struct check *check, const struct blob_ref *ref, struct wodan_slice key, uint64_t owner) {
   struct blob_check blob = {.check = check, .ref = ref, .owner = owner};
+  const struct block_ptr named = identity(ref, key);
   bool usable = false;
-  if (check_space_shared(check, &ref->ptr)) return 0; /* looked at already */
+  if (check_space_shared(check, &named)) return 0; /* looked at already */
   int status = check_space_expect(check, 1);
   if (status < 0) return status;
-  bool own = check_space_claim(check, &ref->ptr, "large value");
-  if (check->previous) check_space_remember(check, &ref->ptr);
+  bool own = check_space_claim(check, &named, "large value");
+  if (check->previous) check_space_remember(check, &named);
   if (!own) return 0;
   if (!check->previous) check->report->blobs++;
   status = read_table(&blob, key, &usable);

@@ -220,16 +220,20 @@ static unsigned record_flaws(struct run_check *run, const struct page_record *re
   return flaws;
 }
 
+/* What says where a large value is says nothing: it has a place in the list all the same. */
+static int no_reference(struct run_check *run, unsigned *flaws) {
+  *flaws |= FLAW_REFERENCE; /* no guard: its caller is */
+  run->list.taken++;
+  return 0;
+}
+
 /* A record of a large value, against the list and down to the value. */
 static int check_large(struct run_check *run, const struct page_record *record, struct wodan_slice key,
                        unsigned *flaws) {
   struct blob_ref ref;
   if (!blob_ref_decode(record->value.data, record->value.size, &run->check->io.bounds, &ref) ||
-      ref.ptr.generation >= run->ptr->generation) {
-    *flaws |= FLAW_REFERENCE; /* guard: bounds */
-    run->list.taken++;
-    return 0;
-  }
+      ref.ptr.generation >= run->ptr->generation)
+    return no_reference(run, flaws);                               /* guard: bounds */
   if (!check_list_take(&run->list, &ref.ptr)) *flaws |= FLAW_LIST; /* guard: bounds */
   return check_blob(run->check, &ref, key, run->ptr->generation);
 }

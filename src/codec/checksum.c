@@ -2,6 +2,9 @@
 #include "codec/checksum.h"
 
 #include <xxhash.h>
+#if defined(WODAN_XXHASH_DISPATCHES)
+#include <xxh_x86dispatch.h> /* the same functions, by what the processor can */
+#endif
 
 uint64_t checksum_seed(const uint8_t fsid[16]) { return XXH3_64bits(fsid, 16); }
 

@@ -370,16 +370,19 @@ static uint64_t slice_bytes(const struct wodan_db *db) {
   return slice < SLICE_MAX ? slice : SLICE_MAX;
 }
 
-/* Large values that one memtable may name: those it names no more give no space before it is drained. */
-static uint64_t blobs_most(const struct wodan_db *db) {
-  enum { TABLE_SHARE = 16 };
-  return (db->io.bounds.data_end - db->io.bounds.data_first) / TABLE_SHARE;
+/* The memtable names as many blocks of large values as it may, for those it names no more give no space before it is drained: a
+ * share of the volume, and a larger one of what is free. */
+static bool blobs_fill(const struct wodan_db *db) {
+  enum { TABLE_SHARE = 16, FREE_SHARE = 4 };
+  uint64_t blocks = db->active.blob_blocks;
+  return blocks > (db->io.bounds.data_end - db->io.bounds.data_first) / TABLE_SHARE &&
+         blocks > space_counts(db->space).free / FREE_SHARE;
 }
 
 static bool memtable_full(const struct wodan_db *db, uint64_t bytes) {
   const struct memtable *active = db->active.table;
   if (memtable_count(active) == 0) return false;
-  return memtable_bytes(active) + bytes > db->superblock.memtable_size || db->active.blob_blocks > blobs_most(db);
+  return memtable_bytes(active) + bytes > db->superblock.memtable_size || blobs_fill(db);
 }
 
 /* The frozen memtable is still on its way although the active one is full: waits for it, slice by slice. */

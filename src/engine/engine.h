@@ -59,6 +59,7 @@ enum reading {
   READ_MOVES,  /* of cursors */
   READ_BYTES,  /* keys and values given to the user */
   READ_PINS,   /* views, cursors, pinned values: what keeps the database open */
+  READ_RECENT, /* no sum: a bit for each of the last lookups below the memtables, the newest lowest; 1: found nothing */
 };
 
 struct engine_counters {
@@ -365,6 +366,7 @@ void engine_value_release(struct wodan_db *db, struct engine_value *value);
 struct engine_lookup {
   struct node_lookup in_tree; /* key in, status in and out */
   uint64_t hash;              /* of the key */
+  bool asked;                 /* for its location */
   struct location location;
   struct engine_value value;
   struct memtable *table; /* on the way */
@@ -376,17 +378,18 @@ void engine_get_many(struct wodan_db *db, struct wodan_view *view, struct engine
 
 /* The tree has got new records. Caller holds state for writing, or nobody else has the database yet. */
 void engine_locate_anew(struct wodan_db *db);
-void engine_locate_begin(struct wodan_db *db, uint64_t hash); /* asks for what engine_locate will touch */
+/* Asks for what engine_locate will touch. false: engine_locate is not worth its wait now. */
+bool engine_locate_begin(struct wodan_db *db, uint64_t hash);
 /* Where the newest record at a moment is, as memtable_hash of its key and `drained` tell; false: not known. */
 bool engine_locate(struct wodan_db *db, uint64_t hash, uint64_t drained, struct location *location);
 /* The page, pinned; NULL: it is not there any more. */
 struct frame *engine_locate_page(struct wodan_db *db, const struct location *location);
 /* false: the record there has another key; the frame is let go of. */
-bool engine_locate_take(struct frame *frame, const struct location *location, struct wodan_slice key,
-                        struct record *record);
-/* The tree's answer, in a frame of it. */
-void engine_keep_location(struct wodan_db *db, uint64_t hash, uint64_t drained, const struct record *record,
-                          const struct frame *frame);
+bool engine_locate_take(struct wodan_db *db, struct frame *frame, const struct location *location,
+                        struct wodan_slice key, struct record *record);
+/* What the tree answered: 0 and the record in a frame of it, or else. */
+void engine_locate_learn(struct wodan_db *db, uint64_t hash, uint64_t drained, int status, const struct record *record,
+                         const struct frame *frame);
 
 /* ---- large values (large.c) -------------------------------------------------------------------------------------- */
 

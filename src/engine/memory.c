@@ -106,6 +106,7 @@ static uint64_t large_read_memory(const struct wodan_db *db) {
 
 static uint64_t large_write_memory(const struct wodan_db *db, uint64_t chunk) {
   if (db->read_only || !(db->superblock.incompat & FEATURE_BLOBS)) return 0;
+  if (chunk < db->superblock.block_size) chunk = db->superblock.block_size;
   return blob_write_memory(db->superblock.page_size, chunk, value_most(db), compression_most(db));
 }
 

@@ -113,7 +113,7 @@ static int take_value(struct wodan_db *db, const struct record *record, struct e
 static int look_at_location(struct wodan_db *db, const struct location *where, struct wodan_slice key,
                             struct record *record, struct frame **pin) {
   struct frame *frame = engine_locate_page(db, where);
-  if (!frame || !engine_locate_take(frame, where, key, record)) return WODAN_ENOTFOUND;
+  if (!frame || !engine_locate_take(db, frame, where, key, record)) return WODAN_ENOTFOUND;
   *pin = frame;
   return 0;
 }
@@ -123,18 +123,18 @@ int engine_get(struct wodan_db *db, struct wodan_view *view, struct wodan_slice 
   struct record record;
   struct location where;
   uint64_t hash = memtable_hash(key);
-  engine_locate_begin(db, hash);
+  bool asked = engine_locate_begin(db, hash);
   *value = (struct engine_value){0};
   striped_read(&db->state);
   struct moment at = moment_of(db, view);
   int status = look_in_tables(&at, key, hash, &record, &value->table);
-  if (status == WODAN_ENOTFOUND && engine_locate(db, hash, at.drained, &where))
+  if (status == WODAN_ENOTFOUND && asked && engine_locate(db, hash, at.drained, &where))
     status = look_at_location(db, &where, key, &record, &value->pin);
   bool in_tree = status == WODAN_ENOTFOUND;
   if (in_tree) node_ref(at.node);
   striped_read_leave(&db->state);
   if (in_tree) status = node_get(at.node, key, &record, &value->pin, error);
-  if (in_tree && status == 0) engine_keep_location(db, hash, at.drained, &record, value->pin);
+  if (in_tree) engine_locate_learn(db, hash, at.drained, status, &record, value->pin);
   if (status == 0) status = take_value(db, &record, value, error);
   if (in_tree) node_unref(at.node);
   return status;
@@ -161,7 +161,7 @@ static size_t look_around(struct wodan_db *db, const struct moment *at, struct e
     known[i] = false;
     if (lookup->status) continue;
     lookup->status = look_in_tables(at, lookup->key, lookups[i].hash, &lookup->record, &lookups[i].table);
-    if (lookup->status == WODAN_ENOTFOUND)
+    if (lookup->status == WODAN_ENOTFOUND && lookups[i].asked)
       known[i] = engine_locate(db, lookups[i].hash, at->drained, &lookups[i].location);
     if (lookup->status == WODAN_ENOTFOUND && !known[i]) left[left_count++] = &lookups[i];
   }
@@ -170,7 +170,7 @@ static size_t look_around(struct wodan_db *db, const struct moment *at, struct e
   for (size_t i = 0; i < count; i++) {
     struct node_lookup *lookup = &lookups[i].in_tree;
     if (!known[i]) continue;
-    if (lookup->pin && engine_locate_take(lookup->pin, &lookups[i].location, lookup->key, &lookup->record)) {
+    if (lookup->pin && engine_locate_take(db, lookup->pin, &lookups[i].location, lookup->key, &lookup->record)) {
       lookup->status = 0;
     } else {
       lookup->pin = NULL;
@@ -186,8 +186,7 @@ static void look_in_tree(struct wodan_db *db, const struct moment *at, struct en
   for (size_t i = 0; i < count; i++) lookups[i] = &left[i]->in_tree;
   node_get_many(at->node, lookups, count, error);
   for (size_t i = 0; i < count; i++)
-    if (lookups[i]->status == 0)
-      engine_keep_location(db, left[i]->hash, at->drained, &lookups[i]->record, lookups[i]->pin);
+    engine_locate_learn(db, left[i]->hash, at->drained, lookups[i]->status, &lookups[i]->record, lookups[i]->pin);
 }
 
 void engine_get_many(struct wodan_db *db, struct wodan_view *view, struct engine_lookup *lookups, size_t count,
@@ -198,7 +197,7 @@ void engine_get_many(struct wodan_db *db, struct wodan_view *view, struct engine
     lookups[i].table = NULL;
     if (lookups[i].in_tree.status) continue;
     lookups[i].hash = memtable_hash(lookups[i].in_tree.key);
-    engine_locate_begin(db, lookups[i].hash);
+    lookups[i].asked = engine_locate_begin(db, lookups[i].hash);
   }
   striped_read(&db->state);
   struct moment at = moment_of(db, view);

@@ -278,15 +278,18 @@ static size_t shape_size(const struct shape *shape, size_t width) {
 
 static size_t shape_width(const struct shape *shape) { return shape_size(shape, 2) <= NARROW_SIZE_MAX ? 2 : 4; }
 
-size_t page_builder_size_with(const struct page_builder *builder, const struct record *record) {
-  struct shape shape = shape_with(builder, record);
-  return shape_size(&shape, shape_width(&shape));
+bool page_builder_add(struct page_builder *builder, const struct record *record) {
+  bool over;
+  return page_builder_add_within(builder, record, SIZE_MAX, &over);
 }
 
-bool page_builder_add(struct page_builder *builder, const struct record *record) {
+bool page_builder_add_within(struct page_builder *builder, const struct record *record, size_t most, bool *over) {
   assert(record->key.size <= UINT16_MAX && record->value.size <= UINT32_MAX);
   assert(record->kind <= RECORD_PAGE_LAST && (record->kind != RECORD_DELETE || record->value.size == 0));
   assert(builder->shape.count == 0 || key_compare(page_builder_last_key(builder), record->key) < 0);
+  struct shape shape = shape_with(builder, record);
+  *over = shape_size(&shape, shape_width(&shape)) > most;
+  if (*over) return true;
   size_t count = builder->shape.count, at = builder->bytes_size, size = record->key.size + record->value.size;
   void *entries = builder->entries, *bytes = builder->bytes;
   bool room = mem_array_grow(builder->mem, &entries, &builder->entries_capacity, count + 1, sizeof *builder->entries);
@@ -294,7 +297,7 @@ bool page_builder_add(struct page_builder *builder, const struct record *record)
   room = room && mem_array_grow(builder->mem, &bytes, &builder->bytes_capacity, at + size, 1);
   builder->bytes = bytes;
   if (!room) return false; /* no guard: no memory */
-  builder->shape = shape_with(builder, record);
+  builder->shape = shape;
   if (record->key.size) memcpy(builder->bytes + at, record->key.data, record->key.size);
   if (record->value.size) memcpy(builder->bytes + at + record->key.size, record->value.data, record->value.size);
   builder->bytes_size = at + size;

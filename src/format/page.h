@@ -122,10 +122,10 @@ static inline void page_copy_suffix(const struct page *page, struct wodan_slice 
 struct page_builder;
 struct page_builder *page_builder_create(struct mem *mem); /* NULL: no memory */
 void page_builder_free(struct page_builder *builder);
-/* Size the page would have with this record added as the next one. */
-size_t page_builder_size_with(const struct page_builder *builder, const struct record *record);
 /* false: no memory. */
 bool page_builder_add(struct page_builder *builder, const struct record *record);
+/* The same where the page has at most `most` bytes then; else *over, and nothing changed. */
+bool page_builder_add_within(struct page_builder *builder, const struct record *record, size_t most, bool *over);
 uint32_t page_builder_count(const struct page_builder *builder);
 size_t page_builder_size(const struct page_builder *builder); /* of the page as it stands */
 /* The greatest key so far, in the builder's memory. count >= 1. */

@@ -5,7 +5,8 @@
  * entry like others, but stands in the range tree instead of the map; who asks is told a delete in place of what it hides.
  * Order: memtable_reserve takes all memory that the inserts after it may need; memtable_insert cannot fail. While a
  * bigger filter is being filled, each insert moves a few records into it, in commit order, so no insert waits for all
- * of them; the walk ends behind the newest record, and only then the bigger filter answers.
+ * of them; the walk ends behind the newest record, and only then the bigger filter answers. While keys only ascend there is no
+ * filter: first and last key answer for all that lie outside, and a load of keys in order pays nothing for it.
  * See: tests/unit/test_memtable.c, bench/micro_memtable.c. */
 #include "memtable/memtable.h"
 
@@ -190,7 +191,8 @@ int memtable_reserve(struct memtable *table, size_t count, size_t bytes, struct 
   if (count > (SIZE_MAX - bytes) / entry_overhead) return status_nomem(error);
   if (!arena_reserve(&table->entries, count * entry_overhead + bytes)) return status_nomem(error);
   if (!ordered_map_reserve(&table->map, count)) return status_nomem(error);
-  if (!key_filter_reserve(&table->filter, table->records, count)) return status_nomem(error);
+  if (!ordered_map_ascends(&table->map) && !key_filter_reserve(&table->filter, table->records, count))
+    return status_nomem(error);
   return 0;
 }
 
@@ -226,7 +228,7 @@ void memtable_insert(struct memtable *table, const struct record *record) {
     range_tree_insert(&table->ranges, entry);
     table->ranges_bytes += sizeof(struct range_delete) + record->key.size + record->value.size;
   } else {
-    key_filter_add(&table->filter, memtable_hash(record->key));
+    if (table->filter.words) key_filter_add(&table->filter, memtable_hash(record->key));
     if (table->filter.next) filter_grow(table);
     ordered_map_insert(&table->map, entry);
   }
@@ -238,10 +240,17 @@ void memtable_insert(struct memtable *table, const struct record *record) {
   if (record->kind == RECORD_BLOB) table->blobs++;
 }
 
+/* false: surely not. */
+static bool may_have(const struct memtable *table, struct wodan_slice key, uint64_t hash) {
+  const struct ordered_map *map = &table->map;
+  if (!map->root || table->filter.words || !map->ascends) return map->root && key_filter_has(&table->filter, hash);
+  return key_compare(key, map_entry_key(map->newest)) <= 0 && key_compare(key, map_entry_key(map->oldest)) >= 0;
+}
+
 /* In the map alone. */
 static const struct map_entry *find(const struct memtable *table, struct wodan_slice key, uint64_t hash,
                                     uint64_t sequence) {
-  if (table->records == 0 || !key_filter_has(&table->filter, hash)) return NULL;
+  if (!may_have(table, key, hash)) return NULL;
   const struct map_entry *entry = map_position_entry(ordered_map_seek(&table->map, key, sequence));
   if (!entry || !same_key(entry, key)) return NULL;
   assert(entry->sequence <= sequence);

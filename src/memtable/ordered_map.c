@@ -307,17 +307,17 @@ static void split_upward(struct ordered_map *map, const struct path *path, size_
   }
 }
 
-/* Ascending inserts need no search. */
-static bool append(struct ordered_map *map, const struct map_entry *entry) {
-  struct map_node *last = map->last;
-  if (last->count == MAP_WIDTH || last->entries[last->count - 1] != map->newest) return false;
-  if (!entry_before(map->newest, map_entry_key(entry), entry->sequence)) return false;
-  node_insert(last, last->count, (struct addition){entry, NULL});
-  return true;
+/* Whether the entry goes behind the newest, which is the last. */
+static bool follows(const struct ordered_map *map, const struct map_entry *entry) {
+  const struct map_node *last = map->last;
+  return last->entries[last->count - 1] == map->newest &&
+         entry_before(map->newest, map_entry_key(entry), entry->sequence);
 }
 
 void ordered_map_insert(struct ordered_map *map, const struct map_entry *entry) {
   struct addition add = {entry, NULL};
+  bool behind = !map->root || follows(map, entry);
+  map->ascends = behind && ordered_map_ascends(map);
   if (!map->root) {
     map->root = map->first = map->last = node_create(map, 0);
     map->root->skip = entry->key_size;
@@ -326,7 +326,8 @@ void ordered_map_insert(struct ordered_map *map, const struct map_entry *entry) 
     map->common = entry->key_size;
   }
   map_widen(map, entry);
-  if (map->newest && append(map, entry)) {
+  if (behind && map->last->count < MAP_WIDTH) { /* no search */
+    node_insert(map->last, map->last->count, add);
     map->newest = entry;
     return;
   }

@@ -34,6 +34,7 @@ struct ordered_map {
   struct arena nodes;
   struct map_node *root, *first, *last;    /* the outermost leaves; all NULL when empty */
   const struct map_entry *oldest, *newest; /* inserted first and last */
+  bool ascends;                            /* each came behind all others: oldest is the first, newest the last */
   size_t common;                           /* bytes that all keys start with, those of oldest */
   unsigned levels;                         /* 0 when empty; leaves are level 0 */
   size_t node_count[MAP_LEVELS_MAX];
@@ -46,6 +47,9 @@ void ordered_map_release(struct ordered_map *map);
 bool ordered_map_reserve(struct ordered_map *map, size_t count);
 /* Only after ordered_map_reserve. No two entries with the same key and sequence. */
 void ordered_map_insert(struct ordered_map *map, const struct map_entry *entry);
+
+/* Nothing came before what was there already. */
+static inline bool ordered_map_ascends(const struct ordered_map *map) { return map->ascends || !map->root; }
 
 /* A place in the map, good until the next insert; leaf NULL: behind the last entry. */
 struct map_position {

@@ -258,19 +258,20 @@ int run_builder_add(struct run_builder *builder, const struct record *record, st
                       record->key.size, record->value.size);
   int status = builder->header_length ? 0 : start(builder, record->key, error);
   if (status) return status;
-  size_t size = page_builder_size_with(builder->page, record);
-  if (size > page_size && page_builder_count(builder->page)) {
+  bool over, room = page_builder_add_within(builder->page, record, page_size, &over);
+  if (over && page_builder_count(builder->page)) {
     status = flush_page(builder, error);
     if (status) return status;
     assert(key_compare(page_builder_last_key(builder->index), record->key) < 0);
-    size = page_builder_size_with(builder->page, record);
+    room = page_builder_add_within(builder->page, record, page_size, &over);
   }
-  if (size > page_size)
-    return status_set(error, WODAN_ETOOBIG, 0, WODAN_NO_BLOCK, "a record of %zu bytes does not fit into a page", size);
+  if (!room) return status_nomem(error);
+  if (over)
+    return status_set(error, WODAN_ETOOBIG, 0, WODAN_NO_BLOCK, "a record of %zu bytes does not fit into a page",
+                      record->key.size + record->value.size);
   if (builder->options.filter && !keep_hash(builder, record->key)) return status_nomem(error);
   if (record->kind == RECORD_BLOB) status = list_blob(builder, record, error);
   if (status) return status;
-  if (!page_builder_add(builder->page, record)) return status_nomem(error);
   builder->count++;
   if (record->kind == RECORD_DELETE) builder->deletes++;
   if (record->sequence > builder->sequence_max) builder->sequence_max = record->sequence;
@@ -403,9 +404,11 @@ static int finish_list(struct run_builder *builder, struct wodan_error *error) {
 
 /* The greater of the last record's key and the end of the last range. */
 static bool keep_high(struct run_builder *builder) {
-  struct wodan_slice high = {builder->ranges + builder->ranges_end_at, builder->ranges_end};
-  struct wodan_slice last = builder->count ? page_builder_last_key(builder->index) : (struct wodan_slice){NULL, 0};
-  if (!builder->range_count || key_compare(last, high) > 0) high = last;
+  struct wodan_slice high = builder->count ? page_builder_last_key(builder->index) : (struct wodan_slice){NULL, 0};
+  if (builder->range_count) {
+    struct wodan_slice end = {builder->ranges + builder->ranges_end_at, builder->ranges_end};
+    if (key_compare(end, high) >= 0) high = end;
+  }
   return slice_copy(builder->env->mem, high, &builder->high);
 }
 

@@ -295,6 +295,52 @@ static void test_inspect_damage__what_lies_behind_damage_is_not_said_to_be_of_no
   craft_end(&c);
 }
 
+struct page_told {
+  uint64_t offset; /* of the page */
+  uint32_t size;
+  unsigned headings;
+  bool wrong;
+};
+
+static int keep_page(void *context, const struct wodan_field *field) {
+  struct page_told *told = context;
+  bool page = strcmp(field->name, "page") == 0;
+  told->headings += field->size == 0 && (page || told->headings > 0);
+  if (page && told->headings == 1) told->offset = field->offset;
+  if (field->size && told->headings == 1) told->size = (uint32_t)(field->offset + field->size - told->offset);
+  told->wrong |= field->problem && strstr(field->problem, "its checksum is not the index's");
+  return 0;
+}
+
+/* Every byte of a page wrong: whoever looks at the page is told that it is not the one of the index, whatever its fields say. */
+static void test_inspect_damage__a_page_that_is_not_the_indexs_is_told(void **state) {
+  (void)state;
+  struct craft c;
+  struct first first = {0};
+  struct wodan_device *device;
+  struct page_told whole = {0};
+  lay(&c);
+  struct wodan_inspect *inspect = craft_look(&c, &first, &device);
+  assert_int_equal(wodan_inspect_tree(inspect, 0, first_object, &first, NULL), 0);
+  uint64_t block = 0;
+  for (uint64_t at = first.leaf; whole.size == 0; at++) { /* behind the header */
+    assert_true(at < first.leaf + 8);
+    wodan_inspect_block(inspect, at, WODAN_VIEW_PAGE, keep_page, &whole, NULL);
+    block = at;
+  }
+  assert_false(whole.wrong);
+  for (uint32_t i = 0; i < whole.size; i++) {
+    struct page_told told = {0};
+    c.store.bytes[whole.offset + i] ^= 0x10;
+    assert_int_equal(wodan_inspect_block(inspect, block, WODAN_VIEW_PAGE, keep_page, &told, NULL), 0);
+    if (!told.wrong) fail_msg("byte %u of a page is wrong, and nothing told", i);
+    c.store.bytes[whole.offset + i] ^= 0x10;
+  }
+  wodan_inspect_close(inspect);
+  wodan_device_close(device);
+  craft_end(&c);
+}
+
 static int any_root(void *context, const struct wodan_root *root) {
   *(unsigned *)context += root->generation > 0;
   return 0;
@@ -589,6 +635,7 @@ int main(void) {
       cmocka_unit_test(test_inspect_damage__probes_tell_what_they_found),
       cmocka_unit_test(test_inspect_damage__a_damaged_run_makes_what_is_below_unsure),
       cmocka_unit_test(test_inspect_damage__a_damaged_node_is_shown_where_it_should_be),
+      cmocka_unit_test(test_inspect_damage__a_page_that_is_not_the_indexs_is_told),
       cmocka_unit_test(test_inspect_damage__what_lies_behind_damage_is_not_said_to_be_of_no_tree),
       cmocka_unit_test(test_inspect_damage__an_unreadable_journal_block_is_told),
       cmocka_unit_test(test_inspect_damage__findings_tell_the_keys_concerned),

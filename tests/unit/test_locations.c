@@ -179,7 +179,7 @@ static size_t known_locations(struct wodan_db *db) {
     key = (struct wodan_slice){text, key.size + TABLE_ID_SIZE};
     if (!engine_locate(db, memtable_hash(key), db->drained, &location)) continue;
     struct frame *frame = engine_locate_page(db, &location);
-    if (!frame || !engine_locate_take(frame, &location, key, &record)) continue;
+    if (!frame || !engine_locate_take(db, frame, &location, key, &record)) continue;
     cache_unpin(frame);
     known++;
   }
@@ -236,6 +236,42 @@ static void test_twins__answer_the_same_with_few_pages(void **state) {
   compare_twins(1600 << 10, 42, 20);
 }
 
+/* Whether a lookup by this thread would ask for locations now. */
+static bool asks(struct wodan_db *db) { return engine_locate_begin(db, 0); }
+
+/* Sixteen lookups in vain end the asking, the first that finds something begins it again; one by one and in a batch. */
+static void test_twins__keys_that_are_nowhere_are_not_asked_for(void **state) {
+  enum { RUN = 16 };
+  (void)state;
+  struct twins t;
+  struct wodan_pinned pinned[RUN];
+  int statuses[RUN];
+  char text[32], texts[RUN][32];
+  struct wodan_slice keys[RUN];
+  start_twins(&t, 0);
+  for (uint64_t i = 0; i < KEYS; i++) assert_done(t.with.db, put_number(t.with.db, i, i, VALUE));
+  assert_done(t.with.db, wodan_compact(t.with.db, NULL, NULL, 0, NULL));
+  for (unsigned turn = 0; turn < 3; turn++) {
+    for (uint64_t i = 0; i < RUN; i++) {
+      assert_true(asks(t.with.db));
+      assert_int_equal(wodan_get_pinned(t.with.db, NULL, key_number(KEYS + i, text), pinned), WODAN_ENOTFOUND);
+    }
+    assert_false(asks(t.with.db));
+    assert_done(t.with.db, wodan_get_pinned(t.with.db, NULL, key_number(turn, text), pinned));
+    wodan_unpin(t.with.db, pinned);
+  }
+  for (size_t i = 0; i < RUN; i++) keys[i] = key_number(KEYS + i, texts[i]);
+  assert_int_equal(wodan_get_many(t.with.db, NULL, keys, RUN, pinned, statuses), 0);
+  assert_false(asks(t.with.db));
+  for (size_t i = 0; i < RUN; i++) keys[i] = key_number(i, texts[i]);
+  assert_int_equal(wodan_get_many(t.with.db, NULL, keys, RUN, pinned, statuses), 0);
+  for (size_t i = 0; i < RUN; i++) assert_int_equal(statuses[i], 0);
+  wodan_unpin_many(t.with.db, pinned, RUN);
+  assert_true(asks(t.with.db));
+  rig_end(&t.with);
+  rig_end(&t.without);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_locations__what_is_kept_is_found_by_its_name_only),
@@ -243,6 +279,7 @@ int main(void) {
       cmocka_unit_test(test_place__is_of_one_filling_of_a_frame),
       cmocka_unit_test(test_twins__answer_the_same_with_room_for_all),
       cmocka_unit_test(test_twins__answer_the_same_with_few_pages),
+      cmocka_unit_test(test_twins__keys_that_are_nowhere_are_not_asked_for),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

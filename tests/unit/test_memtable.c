@@ -320,6 +320,38 @@ static void test_memtable__every_version_at_every_sequence(void **state) {
   }
 }
 
+static struct insert four_digits(uint64_t n) {
+  struct insert i = {.kind = RECORD_PUT, .value_size = 1};
+  i.key_size = (size_t)snprintf((char *)i.key, sizeof i.key, "%04u", (unsigned)n);
+  return i;
+}
+
+/* Every second key in order, for which there is no filter; then, after `ascending` of them, the others backwards, while it comes
+ * about. At each step keys that are there, that are not, and those around all. */
+static void test_memtable__keys_in_order_need_no_filter(void **state) {
+  enum { COUNT = 400 };
+  (void)state;
+  for (uint64_t ascending = 0; ascending <= COUNT; ascending += COUNT / 8) {
+    struct pair p;
+    pair_create(&p, COUNT, ascending);
+    while (p.count < p.capacity) {
+      uint64_t n = p.count < ascending ? 2 * p.count : 2 * (COUNT - p.count) + 1;
+      struct insert next = four_digits(1000 + n);
+      next.sequence = p.count + 1;
+      pair_insert(&p, next);
+      for (uint64_t sought = 999; sought <= 1000 + 2 * COUNT + 1; sought += p.count % 50 ? 37 : 1) {
+        struct insert key = four_digits(sought);
+        const struct insert *want = pair_get(&p, insert_key(&key), UINT64_MAX);
+        struct record record;
+        int status = memtable_get(p.table, insert_key(&key), memtable_hash(insert_key(&key)), UINT64_MAX, &record);
+        CHECK(&p, status == (want ? 0 : WODAN_ENOTFOUND));
+        if (want) CHECK(&p, same(&record, want));
+      }
+    }
+    pair_free(&p);
+  }
+}
+
 static void test_memtable__scans_see_the_newest_visible_of_each_key(void **state) {
   (void)state;
   for (unsigned shape = 0; shape < SHAPES; shape++) {
@@ -715,6 +747,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_memtable__empty_has_nothing),
       cmocka_unit_test(test_memtable__every_version_at_every_sequence),
+      cmocka_unit_test(test_memtable__keys_in_order_need_no_filter),
       cmocka_unit_test(test_memtable__scans_see_the_newest_visible_of_each_key),
       cmocka_unit_test(test_memtable__many_versions_of_one_key),
       cmocka_unit_test(test_memtable__iterators_survive_inserts),

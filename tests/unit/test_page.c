@@ -61,9 +61,14 @@ static struct mem mem;
 static uint8_t *build(struct page_builder *builder, const struct item *items, size_t count, size_t *size) {
   for (size_t i = 0; i < count; i++) {
     struct record record = item_record(&items[i]);
-    size_t with = page_builder_size_with(builder, &record);
-    assert_true(page_builder_add(builder, &record));
-    assert_int_equal(page_builder_size(builder), with);
+    size_t before = page_builder_size(builder), with;
+    bool over;
+    assert_true(page_builder_add_within(builder, &record, before, &over)); /* a record takes some bytes at least */
+    assert_true(over);
+    assert_int_equal(page_builder_size(builder), before);
+    assert_int_equal(page_builder_count(builder), i);
+    for (with = before + 1; over; with++) assert_true(page_builder_add_within(builder, &record, with, &over));
+    assert_int_equal(page_builder_size(builder), with - 1);
     assert_int_equal(key_compare(page_builder_last_key(builder), record.key), 0);
     assert_int_equal(page_builder_count(builder), i + 1);
   }
