@@ -66,20 +66,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   struct kept_bytes *from = kept_create(size), *to = kept_create(size);
   memcpy(from->data, data, size);
   if (check(from, &image) == 0) {
-    const struct wodan_copy_options options = {.scramble = 1, .seed = 1};
+    const struct wodan_copy_options options = {.scramble = 1};
     struct wodan_device *source = kept_plug(from, SECTOR, 1), *target = kept_plug(to, SECTOR, 0);
     struct wodan_inspect *inspect;
     struct wodan_error error;
     if (wodan_inspect_open(source, NULL, &inspect, &error) < 0) FUZZ_FAIL("checked, not opened: %s", error.message);
     struct wodan_copy_report report;
     int status = wodan_image_copy(inspect, target, &options, &report, &error);
-    if (status != 0) FUZZ_FAIL("not copied: %s", error.message);
+    bool large = status == WODAN_ENOTSUP; /* it says of itself that it has large values */
+    if (status != 0 && !large) FUZZ_FAIL("not copied: %s", error.message);
     wodan_inspect_close(inspect);
     wodan_device_close(source);
     wodan_device_close(target);
     FUZZ_CHECK(from->writes == 0);
-    FUZZ_CHECK(check(to, &copy) == 0);
-    if (!report.pages_left_out) compare(&image, &copy);
+    if (!large) FUZZ_CHECK(check(to, &copy) == 0);
+    if (!large && !report.pages_left_out) compare(&image, &copy);
   }
   kept_free(from);
   kept_free(to);

@@ -13,7 +13,8 @@ static const struct machine_entry entries[] = {
     MACHINE(reopen),       MACHINE(power_cut_soon), MACHINE(power_cut_soon),
     MACHINE(power_cut),    MACHINE(kill),           MACHINE(get),
     MACHINE(io_fault),     MACHINE(check),          MACHINE(fill),
-    MACHINE(delete_range), MACHINE(trim),
+    MACHINE(delete_range), MACHINE(trim),           MACHINE(put_large),
+    MACHINE(put_large),    MACHINE(put_stream),     MACHINE(get_part),
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

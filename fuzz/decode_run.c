@@ -35,7 +35,7 @@ static void look_up(struct run *run, struct wodan_slice key, uint64_t sequence) 
 
 static void walk(struct run *run, bool back) {
   struct iterator *it = run_iterator(run);
-  uint8_t before[OBJECT_MAX];
+  uint8_t before[PAGE]; /* and no key is longer */
   struct wodan_slice previous = {before, 0};
   if (!it) FUZZ_FAIL("no memory");
   int status = back ? iterator_last(it, NULL) : iterator_first(it, NULL);

@@ -8,13 +8,14 @@
 const size_t fuzz_size_max = 400;
 
 static const struct machine_entry entries[] = {
-    MACHINE(put),         MACHINE(put_durable),  MACHINE(fill),       MACHINE(fill),           MACHINE(delete),
-    MACHINE(batch),       MACHINE(sync),         MACHINE(checkpoint), MACHINE(compact),        MACHINE(reopen),
-    MACHINE(kill),        MACHINE(get),          MACHINE(get_all),    MACHINE(cursor_open),    MACHINE(cursor_move),
-    MACHINE(cursor_walk), MACHINE(cursor_close), MACHINE(view_open),  MACHINE(view_close),     MACHINE(keep),
-    MACHINE(rot),         MACHINE(rot),          MACHINE(rot_hidden), MACHINE(misplace),       MACHINE(stale),
-    MACHINE(read_fault),  MACHINE(repair),       MACHINE(power_cut),  MACHINE(power_cut_soon), MACHINE(reopen_reading),
-    MACHINE(check),       MACHINE(delete_range), MACHINE(trim),
+    MACHINE(put),         MACHINE(put_durable),  MACHINE(fill),        MACHINE(fill),           MACHINE(delete),
+    MACHINE(batch),       MACHINE(sync),         MACHINE(checkpoint),  MACHINE(compact),        MACHINE(reopen),
+    MACHINE(kill),        MACHINE(get),          MACHINE(get_all),     MACHINE(cursor_open),    MACHINE(cursor_move),
+    MACHINE(cursor_walk), MACHINE(cursor_close), MACHINE(view_open),   MACHINE(view_close),     MACHINE(keep),
+    MACHINE(rot),         MACHINE(rot),          MACHINE(rot_hidden),  MACHINE(misplace),       MACHINE(stale),
+    MACHINE(read_fault),  MACHINE(repair),       MACHINE(power_cut),   MACHINE(power_cut_soon), MACHINE(reopen_reading),
+    MACHINE(check),       MACHINE(delete_range), MACHINE(trim),        MACHINE(put_large),      MACHINE(put_large),
+    MACHINE(get_part),    MACHINE(reader_open),  MACHINE(reader_read),
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -45,7 +45,7 @@ NOBODY = -2  # the number of no guard
 ELSEWHERE = ("test_text_formats", "test_json", "test_mirage", "test_paced_device", "test_api_faults")
 # Some seconds: tried last.
 SLOW = ("test_format_hostile", "test_inspect_damage", "test_faults", "test_engine_memory", "test_engine_space",
-        "test_tree_faults", "test_power_cut")
+        "test_tree_faults", "test_field_sweep", "test_type_confusion", "test_power_cut")
 # Long, and no guard says no in them that says none in another.
 LONG = ("test_brim", "test_bounds", "test_engine_budget", "test_workloads", "test_tree_random", "test_maintenance",
         "test_model", "test_history")
@@ -216,7 +216,7 @@ class Build:
         self.folder = folder
         self.cc = os.environ.get("CC", "cc")
         self.tests = {}
-        for place in ("unit", "crash"):
+        for place in ("unit", "crash", "corrupt"):
             for name in sorted(os.listdir(os.path.join(TOP, "tests", place))):
                 if name.startswith("test_") and name.endswith(".c") and name[:-2] not in ELSEWHERE:
                     self.tests[name[:-2]] = f"tests/{place}/{name}"
@@ -238,7 +238,9 @@ class Build:
                  "rule cc", f"  command = {self.cc} $flags -MMD -MF $out.d -c $in -o $out", "  depfile = $out.d",
                  "rule ar", "  command = rm -f $out && ar rcs $out $in",
                  "rule link", f"  command = {self.cc} -o $out $in {LIBS}"]
-        support.append(f"{TOP}/fuzz/support/image_walk.c") # which puts checksums right
+        # What puts checksums right, and what judges volumes of lies.
+        support += [f"{TOP}/{path}" for path in ("fuzz/support/image_walk.c", "fuzz/support/image_judge.c",
+                                                 "fuzz/support/meter.c", "fuzz/support/fail.c", "tests/corrupt/forge_judge.c")]
         objects = []
         for path in [f"{self.folder}/guards.c", *sources, *support]:
             objects.append("o/" + re.sub(r"[^\w.]", "_", os.path.relpath(path, self.folder)) + ".o")

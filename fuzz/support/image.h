@@ -10,7 +10,7 @@
 
 enum { IMAGE_PLACES_MAX = 512 };
 
-/* Bytes that mean something: a superblock, a block of the ring, a header, an index, a table, a list, a page. */
+/* Bytes that mean something: a superblock, a block of the ring, a header, an index, a table, a list, a page, a chunk. */
 struct image_place {
   size_t offset, size;
 };

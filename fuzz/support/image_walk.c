@@ -16,6 +16,7 @@
 #include "format/node_header.h"
 #include "format/object_header.h"
 #include "format/page.h"
+#include "format/record.h"
 
 enum { VISITS_MAX = 300, RING_MAX = 4096, ROOT_AT = 72, SUPERBLOCK_SUM_AT = SUPERBLOCK_SIZE - 8 };
 
@@ -34,6 +35,7 @@ struct object {
   uint8_t *bytes;
   size_t size; /* whole blocks */
   unsigned depth;
+  uint64_t chunks; /* of a large value: where they start */
 };
 
 static void object_copy(struct object *object, bool back) {
@@ -71,6 +73,19 @@ static bool value_of(uint8_t *page_bytes, size_t size, uint32_t index, struct wi
   return true;
 }
 
+/* What large values the records of a page name; one that is compressed is left. */
+static void page_walk(struct object *object, uint8_t *bytes, size_t size) {
+  if (!page_validate(bytes, size)) return;
+  struct page page = page_view(bytes);
+  for (uint32_t i = 0; i < page.count; i++) {
+    struct page_record record = page_record(&page, i);
+    if (record.kind != RECORD_BLOB) continue;
+    struct wire_reader value = wire_reader(record.value.data, record.value.size);
+    wire_get_varint(&value);
+    image_walk_pointer(object->image, &value, object->depth + 1);
+  }
+}
+
 static void index_walk(struct object *object, uint8_t *section, size_t size) {
   struct wire_reader value;
   for (uint32_t i = 0; value_of(section, size, i, &value); i++) {
@@ -78,6 +93,7 @@ static void index_walk(struct object *object, uint8_t *section, size_t size) {
     wire_get_varint(&value);
     if (value.failed || value.size - value.at != 8 || offset > object->size || length > object->size - offset) continue;
     object_note(object, offset, length);
+    page_walk(object, object->bytes + offset, (size_t)length);
     if (object->image->repairs)
       store_u64((uint8_t *)value.data + value.at,
                 checksum(object->image->seed, object->bytes + offset, (size_t)length));
@@ -109,12 +125,28 @@ static void list_walk(struct object *object, uint8_t *section, size_t size) {
   for (uint64_t i = 0; i < count && !r.failed; i++) image_walk_pointer(object->image, &r, object->depth + 1);
 }
 
+/* Each chunk, and its checksum in the table. */
+static void chunks_walk(struct object *object, uint8_t *section, size_t size) {
+  struct wire_reader r = wire_reader(section, size);
+  for (uint64_t at = object->chunks; at && r.at < r.size;) {
+    uint64_t length = wire_get_varint(&r);
+    uint8_t *sum = section + r.at;
+    wire_get_u64(&r);
+    if (r.failed || at > object->size || length > object->size - at) return;
+    object_note(object, at, length);
+    if (object->image->repairs) store_u64(sum, checksum(object->image->seed, object->bytes + at, (size_t)length));
+    at += length;
+  }
+}
+
 static void section_walk(struct object *object, uint8_t tag, uint64_t offset, uint64_t length) {
   uint8_t *section = object->bytes + offset;
   if (tag == SECTION_INDEX) index_walk(object, section, (size_t)length);
   if (tag == SECTION_LEAVES || tag == SECTION_CHILDREN) table_walk(object, section, (size_t)length);
   if (tag == SECTION_RUNS) runs_walk(object, section, (size_t)length);
   if (tag == SECTION_BLOBS) list_walk(object, section, (size_t)length);
+  if (tag == SECTION_CHUNKS) object->chunks = offset;
+  if (tag == SECTION_CHUNK_TABLE) chunks_walk(object, section, (size_t)length);
   if (tag != SECTION_PAGES && tag != SECTION_CHUNKS) object_note(object, offset, length);
 }
 
@@ -143,7 +175,7 @@ static void sections_walk(struct object *object, struct wire_reader *r) {
 /* The object the pointer meant: an older root names blocks that others have been written to since. */
 static bool is_meant(const struct object *object) {
   const uint8_t *magic = object->bytes + 8;
-  return (memcmp(magic, "WRUN", 4) == 0 || memcmp(magic, "WNOD", 4) == 0) &&
+  return (memcmp(magic, "WRUN", 4) == 0 || memcmp(magic, "WNOD", 4) == 0 || memcmp(magic, "WBLB", 4) == 0) &&
          load_u32(object->bytes + 12) == object->ptr.header_length &&
          load_u64(object->bytes + 32) == object->ptr.generation;
 }
@@ -163,7 +195,7 @@ void image_walk_pointer(struct image *image, struct wire_reader *r, unsigned dep
   struct object object = {.image = image, .depth = depth};
   size_t start = r->at;
   if (!block_ptr_decode(r, &image->bounds, &object.ptr) || object.ptr.generation == 0) return;
-  if (depth > NODE_LEVELS_MAX + 1 || image->visits == 0) return;
+  if (depth > NODE_LEVELS_MAX + 2 || image->visits == 0) return;
   image->visits--;
   object.size = (size_t)(block_ptr_blocks(&object.ptr) * image->bounds.block_size);
   object.bytes = malloc(object.size);
@@ -252,6 +284,22 @@ static void roots_walk(struct image *image, const struct slot *slots, size_t cou
   }
 }
 
+/* What large values the operations of a record name that is of one block. */
+static void operations_walk(struct image *image, const struct slot *slot) {
+  enum { FRAGMENTS_AT = 92, PAYLOAD_LENGTH_AT = 96, SEQUENCES = 16 };
+  uint32_t length = load_u32(slot->bytes + PAYLOAD_LENGTH_AT);
+  if (slot->bytes[12] != JOURNAL_RECORD || load_u32(slot->bytes + FRAGMENTS_AT) != 1) return;
+  if (length > image->superblock.journal_block_size - JOURNAL_HEADER_SIZE) return;
+  struct wire_reader r = wire_reader(slot->bytes + JOURNAL_HEADER_SIZE, length);
+  wire_get_bytes(&r, SEQUENCES);
+  for (struct journal_operation operation; r.at < r.size && journal_operation_decode(&r, &operation);) {
+    if (operation.kind != RECORD_BLOB) continue;
+    struct wire_reader value = wire_reader(operation.value.data, operation.value.size);
+    wire_get_varint(&value);
+    image_walk_pointer(image, &value, NODE_LEVELS_MAX);
+  }
+}
+
 /* Links and checksums of the blocks from `first` on, but for the links of that block itself. */
 static void ring_repair(struct image *image, const struct slot *slots, size_t count, uint64_t first) {
   for (size_t i = 0; i < count; i++) {
@@ -292,6 +340,7 @@ void image_walk(struct image *image, uint8_t *bytes, size_t size, bool repairs) 
   if (!image_begin(image, bytes, size, repairs)) return;
   size_t count = slots_find(image, slots);
   roots_walk(image, slots, count);
+  for (size_t i = 0; i < count; i++) operations_walk(image, &slots[i]);
   if (repairs) ring_repair(image, slots, count, 0);
 }
 

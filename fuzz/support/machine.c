@@ -82,7 +82,7 @@ static void judge(struct machine *machine, bool possible, const char *what, int 
 
 bool machine_value(struct machine *machine, struct wodan_cursor *cursor, struct wodan_slice *value) {
   *value = wodan_cursor_value(cursor);
-  if (value->data || value->size == 0) return true;
+  if (value->data) return true;
   struct wodan_error error = {0};
   wodan_last_error(machine->db, &error);
   if (error.code >= 0) FUZZ_FAIL("a cursor's value is missing, and nothing failed");
@@ -215,6 +215,10 @@ void machine_close_readers(struct machine *machine) {
     wodan_unpin(machine->db, &pin->pinned);
     pin->held = false;
   }
+  for (unsigned i = 0; i < READERS_MAX; i++) {
+    wodan_value_reader_close(machine->readers[i].reader);
+    machine->readers[i].reader = NULL;
+  }
   for (unsigned i = 0; i < CURSORS_MAX; i++) {
     wodan_cursor_close(machine->cursors[i].cursor);
     machine->cursors[i].cursor = NULL;
@@ -252,7 +256,7 @@ static void begin(struct machine *machine, const uint8_t *data, size_t size) {
   machine->sim = devices[number].sim;
   machine->formatted = &devices[number].image;
   machine->random = first;
-  if (sim_load(machine->sim, machine->formatted) < 0) FUZZ_FAIL("the device cannot be loaded");
+  if (sim_restart(machine->sim, machine->formatted) < 0) FUZZ_FAIL("the device cannot be loaded");
   machine_open(machine, first & 128 ? WODAN_OPEN_NO_AUTO_CHECKPOINT : 0);
 }
 

@@ -15,7 +15,7 @@
 #include "support/meter.h"
 #include "support/states.h"
 
-enum { VIEWS_MAX = 3, CURSORS_MAX = 3, PINS_MAX = 2, BATCH_MAX = 12, DEVICE_MAX = 256 << 10 };
+enum { VIEWS_MAX = 3, CURSORS_MAX = 3, PINS_MAX = 2, READERS_MAX = 2, BATCH_MAX = 12, DEVICE_MAX = 256 << 10 };
 
 struct machine_view {
   struct wodan_view *view; /* NULL: not open */
@@ -30,8 +30,14 @@ struct machine_cursor {
 
 struct machine_pin {
   struct wodan_pinned pinned;
-  uint8_t copy[256];
+  uint8_t copy[VALUE_MAX];
   bool held;
+};
+
+struct machine_reader {
+  struct wodan_value_reader *reader; /* NULL: not open */
+  uint8_t copy[VALUE_MAX];           /* of all it reads */
+  size_t size, at;
 };
 
 struct machine {
@@ -63,6 +69,7 @@ struct machine {
   struct machine_view views[VIEWS_MAX];
   struct machine_cursor cursors[CURSORS_MAX];
   struct machine_pin pins[PINS_MAX];
+  struct machine_reader readers[READERS_MAX];
   uint8_t kept[DEVICE_MAX]; /* an older content of the device */
   bool has_kept;
 };
@@ -104,12 +111,13 @@ void machine_forget(struct machine *machine);
 void machine_scan(struct machine *machine);
 
 /* machine_ops.c */
-machine_op machine_put, machine_put_durable, machine_fill, machine_delete, machine_delete_range, machine_batch,
-    machine_sync, machine_checkpoint, machine_compact, machine_trim, machine_reopen, machine_reopen_reading,
-    machine_statistics;
+machine_op machine_put, machine_put_durable, machine_put_large, machine_put_stream, machine_fill, machine_delete,
+    machine_delete_range, machine_batch, machine_sync, machine_checkpoint, machine_compact, machine_trim,
+    machine_reopen, machine_reopen_reading, machine_statistics;
 /* machine_reads.c */
 machine_op machine_get, machine_get_all, machine_view_open, machine_view_close, machine_cursor_open,
-    machine_cursor_move, machine_cursor_walk, machine_cursor_close, machine_pin, machine_unpin;
+    machine_cursor_move, machine_cursor_walk, machine_cursor_close, machine_pin, machine_unpin, machine_get_part,
+    machine_reader_open, machine_reader_read, machine_reader_close;
 /* machine_faults.c */
 machine_op machine_power_cut, machine_power_cut_soon, machine_kill, machine_io_fault, machine_read_fault,
     machine_memory_fault, machine_healed, machine_keep, machine_rot, machine_rot_hidden, machine_misplace,

@@ -168,13 +168,14 @@ static void hear(void *context, const struct wodan_finding *finding) {
 }
 
 void machine_check(struct machine *machine) {
-  struct wodan_check_options options = {.context = machine, .finding = hear};
+  struct meter memory = {0};
+  struct wodan_check_options options = {.context = machine, .finding = hear, .allocator = meter_hooks(&memory)};
   struct wodan_check_report report;
   struct wodan_error error;
   struct wodan_device *plug = sim_plug(machine->sim);
   uint64_t mutations = sim_mutations(machine->sim);
   int status = wodan_check(plug, &options, &report, &error);
   wodan_device_close(plug);
-  FUZZ_CHECK(sim_mutations(machine->sim) == mutations);
+  FUZZ_CHECK(sim_mutations(machine->sim) == mutations && memory.used == 0);
   if (status < 0 && !machine->damaged && !machine->faulty) FUZZ_FAIL("the check answers %d: %s", status, error.message);
 }

@@ -11,11 +11,19 @@ static uint16_t size_taken(struct machine *machine) {
   return size;
 }
 
+/* Above what lies in pages: of one chunk, at the borders of chunks, and of some. */
+static uint16_t large_size_taken(struct machine *machine) {
+  static const uint16_t sizes[] = {129, 257, 600, 2048, 2049, 4097, 6000, 8192};
+  return sizes[machine_take(machine) % (sizeof sizes / sizeof *sizes)];
+}
+
 static bool is_reading(const struct machine *machine) { return machine->flags & WODAN_OPEN_READ_ONLY; }
 
 static bool has_readers(const struct machine *machine) {
   for (unsigned i = 0; i < PINS_MAX; i++)
     if (machine->pins[i].held) return true;
+  for (unsigned i = 0; i < READERS_MAX; i++)
+    if (machine->readers[i].reader) return true;
   for (unsigned i = 0; i < CURSORS_MAX; i++)
     if (machine->cursors[i].cursor) return true;
   for (unsigned i = 0; i < VIEWS_MAX; i++)
@@ -25,13 +33,7 @@ static bool has_readers(const struct machine *machine) {
 
 static void acknowledged(struct machine *machine) { machine->acked = machine->now.states[0]; }
 
-/* What any write may answer instead of being done. */
-static bool refused(struct machine *machine, int status) {
-  if (is_reading(machine)) {
-    if (status != WODAN_EREADONLY && status != WODAN_ETOOBIG && !machine->hostile)
-      FUZZ_FAIL("a write through a reading handle answers %d", status);
-    return true;
-  }
+static bool lacks_room(struct machine *machine, int status) {
   if (status == WODAN_ENEEDSFLUSH) {
     FUZZ_CHECK(machine->flags & WODAN_OPEN_NO_AUTO_CHECKPOINT);
     return true;
@@ -41,6 +43,20 @@ static bool refused(struct machine *machine, int status) {
     return true;
   }
   return status == WODAN_ENOSPC;
+}
+
+/* What any write may answer instead of being done. */
+static bool refused(struct machine *machine, int status) {
+  if (!is_reading(machine)) return lacks_room(machine, status);
+  if (status != WODAN_EREADONLY && status != WODAN_ETOOBIG && !machine->hostile)
+    FUZZ_FAIL("a write through a reading handle answers %d", status);
+  return true;
+}
+
+/* A part of a write that is not committed yet: of a batch (half a memtable at most), or of a large value. */
+static void part_answers(struct machine *machine, int status, const char *what) {
+  bool refused = status == WODAN_ETOOBIG || (status == WODAN_EREADONLY && is_reading(machine));
+  if (!refused && !lacks_room(machine, status)) machine_allow(machine, status, what);
 }
 
 static void committed(struct machine *machine, int status, const struct wodan_commit *commit,
@@ -86,6 +102,39 @@ void machine_put(struct machine *machine) {
 void machine_put_durable(struct machine *machine) {
   unsigned key = machine_take(machine) % KEYS;
   put(machine, key, size_taken(machine), true);
+}
+
+void machine_put_large(struct machine *machine) {
+  uint8_t how = machine_take(machine);
+  put(machine, how % KEYS, large_size_taken(machine), how >= 192);
+}
+
+/* Piece by piece, with a hint that may be wrong; sometimes given up. */
+void machine_put_stream(struct machine *machine) {
+  uint8_t key = machine_take(machine) % KEYS, how = machine_take(machine), bytes[VALUE_MAX];
+  uint16_t size = how & 1 ? large_size_taken(machine) : size_taken(machine);
+  uint16_t value = states_value(&machine->states, size);
+  size_t piece = 1 + (size_t)machine_take(machine) * 16;
+  struct wodan_value_writer *writer;
+  struct wodan_commit commit = {.durability = how >= 192};
+  if (value == 0) machine->over = true;
+  if (machine->over) return;
+  states_value_bytes(&machine->states, value, bytes);
+  int status = wodan_value_writer_create(machine->db, key_at(key), how & 2 ? size : how / 4 * 50u, &writer);
+  if (status < 0) {
+    part_answers(machine, status, "a value's writer");
+    return;
+  }
+  for (size_t at = 0; at < size && status == 0; at += piece)
+    status = wodan_value_writer_append(writer, bytes + at, size - at < piece ? size - at : piece);
+  if (status < 0) {
+    part_answers(machine, status, "a piece of a value");
+  } else if (how % 16 != 5) {
+    struct change change = {key, value};
+    status = wodan_value_writer_commit(writer, &commit);
+    committed(machine, status, &commit, &change, 1);
+  }
+  wodan_value_writer_free(writer);
 }
 
 /* A few neighbours, a commit each: a tree of some depth with few bytes of input. */
@@ -147,7 +196,8 @@ void machine_batch(struct machine *machine) {
     uint8_t key = machine_take(machine), what = machine_take(machine);
     struct change change = {(uint8_t)(key % KEYS), 0};
     if (what & 1) {
-      change.value = states_value(&machine->states, what % 100);
+      uint16_t size = what >= 232 ? (uint16_t)(what * 20) : what % 100;
+      change.value = states_value(&machine->states, size);
       if (!change.value) break;
       status = wodan_batch_put(batch, key_at(change.key), states_value_bytes(&machine->states, change.value, bytes));
     } else if (what % 8 == 2) {
@@ -162,8 +212,8 @@ void machine_batch(struct machine *machine) {
       changes[count++] = change;
     else if (status == 0)
       continue;
-    else if (status != WODAN_ETOOBIG) /* half a memtable */
-      machine_allow(machine, status, "adding to a batch");
+    else
+      part_answers(machine, status, "adding to a batch");
   }
   FUZZ_CHECK(wodan_batch_count(batch) <= count);
   struct wodan_commit commit = {.durability = how >= 128};

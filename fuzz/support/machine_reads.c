@@ -167,3 +167,80 @@ void machine_unpin(struct machine *machine) {
   wodan_unpin(machine->db, &pin->pinned);
   pin->held = false;
 }
+
+/* ---- parts of values ------------------------------------------------------------------------------------------------- */
+
+void machine_get_part(struct machine *machine) {
+  uint8_t bytes[VALUE_MAX];
+  unsigned key = machine_take(machine) % KEYS, from = machine_take(machine), room = machine_take(machine);
+  struct wodan_part part = {.offset = from * 33u, .buffer = bytes, .capacity = room * 32u};
+  int status = wodan_get_part(machine->db, NULL, key_at(key), &part);
+  if (status != 0) {
+    FUZZ_CHECK(part.size == 0 && part.value_size == 0);
+    judge_get(machine, &machine->now, key, status, (struct wodan_slice){NULL, 0});
+    return;
+  }
+  FUZZ_CHECK(part.size <= part.capacity);
+  bool short_one = part.size < part.capacity && part.offset + part.size < part.value_size;
+  FUZZ_CHECK(!short_one);
+  if (part.size == 0) part.offset = 0;
+  const struct stretch_seen seen = {part.offset, part.value_size, {bytes, part.size}};
+  judge(machine, possible_stretch(&machine->states, &machine->now, key, &seen), "part", (int)key);
+}
+
+/* Reads all of it once, which is what it must go on to read, whatever is written. */
+void machine_reader_open(struct machine *machine) {
+  unsigned key = machine_take(machine) % KEYS, how = machine_take(machine);
+  struct machine_reader *reader = &machine->readers[how % READERS_MAX];
+  uint64_t told = 0;
+  size_t piece = 1;
+  if (reader->reader) return;
+  int status = wodan_value_reader_open(machine->db, NULL, key_at(key), &reader->reader, &told);
+  if (status != 0) {
+    reader->reader = NULL;
+    judge_get(machine, &machine->now, key, status, (struct wodan_slice){NULL, 0});
+    return;
+  }
+  size_t room = told < VALUE_MAX ? (size_t)told : VALUE_MAX;
+  FUZZ_CHECK(told <= VALUE_MAX || machine->hostile);
+  for (reader->size = 0; status == 0 && piece && reader->size < room; reader->size += piece) {
+    size_t wanted = 1 + how * 30u;
+    if (wanted > room - reader->size) wanted = room - reader->size;
+    status = wodan_value_reader_read(reader->reader, reader->copy + reader->size, wanted, &piece);
+    if (status < 0) piece = 0;
+  }
+  machine_allow(machine, status, "reading a value in pieces");
+  reader->at = reader->size;
+  if (status < 0 || reader->size != told) {
+    FUZZ_CHECK(status < 0 || machine->hostile);
+    wodan_value_reader_close(reader->reader);
+    reader->reader = NULL;
+    return;
+  }
+  judge(machine,
+        possible_value(&machine->states, &machine->now, key, true, (struct wodan_slice){reader->copy, reader->size}),
+        "in pieces", (int)key);
+}
+
+void machine_reader_read(struct machine *machine) {
+  uint8_t bytes[VALUE_MAX], which = machine_take(machine), from = machine_take(machine), room = machine_take(machine);
+  struct machine_reader *reader = &machine->readers[which % READERS_MAX];
+  size_t size = 0, capacity = 1 + room * 31u;
+  if (!reader->reader) return;
+  if (which & 128) {
+    reader->at = from * 33u < reader->size ? from * 33u : reader->size;
+    wodan_value_reader_seek(reader->reader, from * 33u);
+  }
+  int status = wodan_value_reader_read(reader->reader, bytes, capacity, &size);
+  machine_allow(machine, status, "reading on in a value");
+  if (status < 0) return;
+  size_t due = reader->size - reader->at < capacity ? reader->size - reader->at : capacity;
+  if (!machine->hostile) FUZZ_CHECK(size == due && memcmp(bytes, reader->copy + reader->at, size) == 0);
+  reader->at += size;
+}
+
+void machine_reader_close(struct machine *machine) {
+  struct machine_reader *reader = &machine->readers[machine_take(machine) % READERS_MAX];
+  wodan_value_reader_close(reader->reader);
+  reader->reader = NULL;
+}

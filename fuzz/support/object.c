@@ -23,9 +23,16 @@ struct block_io *object_io(void) {
   return &io;
 }
 
-uint8_t *object_bytes(void) {
+static size_t dirty; /* so many bytes from there may be other than zero */
+
+static uint8_t *place(void) {
   object_io();
   return kept->data + VOLUME.data_first * VOLUME.block_size;
+}
+
+uint8_t *object_bytes(void) {
+  dirty = OBJECT_MAX; /* whoever asks may write, or has written */
+  return place();
 }
 
 /* A pointer to `size` bytes, with what the header says of itself. */
@@ -52,9 +59,10 @@ static bool followed(const struct block_ptr *ptr) {
 bool object_place(const uint8_t *data, size_t size, uint8_t type, struct block_ptr *ptr) {
   enum { FIXED = 80 };
   if (size < FIXED || size > OBJECT_MAX) return false;
-  uint8_t *there = object_bytes();
+  uint8_t *there = place();
   memcpy(there, data, size);
-  memset(there + size, 0, OBJECT_MAX - size);
+  if (dirty > size) memset(there + size, 0, dirty - size);
+  dirty = size;
   *ptr = pointer(data, size);
   (void)type;
   return followed(ptr);

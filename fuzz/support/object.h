@@ -12,7 +12,7 @@ enum { OBJECT_MAX = 8 << 10 };
 struct block_io *object_io(void);
 /* Puts the bytes there, and makes the pointer that a good reader of its header would: false when it has none. */
 bool object_place(const uint8_t *data, size_t size, uint8_t type, struct block_ptr *ptr);
-/* The volume's bytes from where objects lie. */
+/* The volume's bytes from where objects lie, OBJECT_MAX of them, to read or to write. */
 uint8_t *object_bytes(void);
 /* A mutator: repairs the checksums of pages, sections and header. */
 size_t object_mutate(uint8_t *data, size_t size, size_t size_max, unsigned seed);

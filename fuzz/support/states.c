@@ -85,7 +85,9 @@ uint16_t states_value(struct states *states, uint16_t size) {
 
 struct wodan_slice states_value_bytes(const struct states *states, uint16_t value, uint8_t out[VALUE_MAX]) {
   size_t size = states->value_sizes[value];
-  memset(out, (int)('a' + value % 26), size);
+  enum { ALIKE = 256 };
+  memset(out, (int)('a' + value % 26), size < ALIKE ? size : ALIKE);
+  for (size_t i = ALIKE; i < size; i++) out[i] = (uint8_t)(value + i / 5); /* no chunk of it is like another */
   for (size_t i = 0; i < 2 && i < size; i++) out[i] = (uint8_t)(value >> 8 * i);
   return (struct wodan_slice){out, size};
 }
@@ -129,6 +131,7 @@ void states_all(const struct states *states, struct possible *possible) {
 void states_merge(const struct states *states, struct possible *possible) {
   enum { SLOTS = 8192 };
   static uint16_t slots[SLOTS]; /* state + 1, by content */
+  if (possible->count < 2) return;
   memset(slots, 0, sizeof slots);
   uint32_t kept = 0;
   for (uint32_t i = 0; i < possible->count; i++) {
@@ -162,6 +165,22 @@ bool possible_value(const struct states *states, struct possible *possible, unsi
                       : found && value.size == due.size && (!due.size || memcmp(value.data, due.data, due.size) == 0);
     }
     if (last_same) possible->states[kept++] = possible->states[i];
+  }
+  possible->count = kept;
+  return kept > 0;
+}
+
+bool possible_stretch(const struct states *states, struct possible *possible, unsigned key,
+                      const struct stretch_seen *seen) {
+  uint32_t kept = 0;
+  uint8_t bytes[VALUE_MAX];
+  for (uint32_t i = 0; i < possible->count; i++) {
+    uint16_t there = states->all[possible->states[i]].values[key];
+    if (there == 0 || states->value_sizes[there] != seen->value_size) continue;
+    if (seen->offset > seen->value_size || seen->bytes.size > seen->value_size - seen->offset) continue;
+    states_value_bytes(states, there, bytes);
+    if (seen->bytes.size && memcmp(bytes + seen->offset, seen->bytes.data, seen->bytes.size) != 0) continue;
+    possible->states[kept++] = possible->states[i];
   }
   possible->count = kept;
   return kept > 0;

@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <wodan/types.h>
 
-enum { KEYS = 96, KEY_MAX = 64, STATES_MAX = 3000, VALUES_MAX = 4000, VALUE_MAX = 256 };
+enum { KEYS = 96, KEY_MAX = 64, STATES_MAX = 3000, VALUES_MAX = 4000, VALUE_MAX = 8200 };
 
 /* Key `i`; they ascend in i. */
 struct wodan_slice key_at(unsigned i);
@@ -51,6 +51,13 @@ void states_merge(const struct states *states, struct possible *possible);
 /* An answer: `key` has `value` (found), or is absent. Drops those states that say otherwise. */
 bool possible_value(const struct states *states, struct possible *possible, unsigned key, bool found,
                     struct wodan_slice value);
+/* An answer: the value is of so many bytes, and at `offset` of it is this stretch. */
+struct stretch_seen {
+  uint64_t offset, value_size;
+  struct wodan_slice bytes;
+};
+bool possible_stretch(const struct states *states, struct possible *possible, unsigned key,
+                      const struct stretch_seen *seen);
 /* An answer: from `key` on (inclusive, maybe beyond the ends) upwards or downwards, the first key there is, is `next`; -1:
  * there is none. */
 bool possible_next(const struct states *states, struct possible *possible, int key, bool down, int next);

@@ -33,6 +33,7 @@ struct wodan_finding {
   uint32_t has_lower, has_upper;   /* 0: open end */
   struct wodan_slice lower, upper; /* the user's keys, valid during the call */
   uint32_t repair;                 /* enum wodan_repair_action */
+  const char *remedy; /* what such a repair does about it, one sentence; "" when nothing has to be done. A constant */
 };
 
 struct wodan_check_options {

@@ -28,8 +28,8 @@ WODAN_API int wodan_cursor_next(struct wodan_cursor *cursor);
 WODAN_API int wodan_cursor_prev(struct wodan_cursor *cursor);
 
 /* The record under the cursor; {NULL, 0} when it stands nowhere. Valid until the cursor moves or closes. A large value (kv.h) is
- * read when it is asked for, as a whole, into memory of the budget's part for readers: where that fails, data is NULL and size
- * is the value's, and wodan_last_error tells why. */
+ * read when it is asked for, as a whole, into memory of the budget's part for readers: where that fails, data is NULL (of an
+ * empty value it is not), size is what the record tells, and wodan_last_error tells why. */
 WODAN_API struct wodan_slice wodan_cursor_key(const struct wodan_cursor *cursor);
 WODAN_API struct wodan_slice wodan_cursor_value(struct wodan_cursor *cursor);
 /* A stretch of the value under the cursor, as wodan_get_part; WODAN_DONE when it stands nowhere. With capacity 0 it only tells

@@ -159,6 +159,7 @@ struct wodan_object {
   struct wodan_slice lower, upper; /* keys from lower up to, but not with, upper: of the node, leaf, or a run's node */
   uint64_t records, deletes;       /* of a run as its node tells; of a node: the sums of its runs */
   uint64_t large;                  /* of a run or leaf: large values among its records; of a node: the sum of both */
+  uint64_t ranges;                 /* of a run: range deletes; of a node: of its runs */
   uint64_t run_bytes;              /* of a node: lengths of its runs */
   uint64_t leaf_bytes;             /* of a bottom node: lengths of its leaves */
   const char *damage;              /* of a node: why it cannot be used; NULL: it can */
@@ -199,7 +200,8 @@ struct wodan_path_step {
   uint32_t ranged;                /* 1: by a range delete over the key, in the journal or in this run */
   uint64_t sequence;
   struct wodan_slice value;
-  uint64_t large_size; /* of a large value, which is not read: `value` is empty then; 0: it is another */
+  uint64_t large_size;  /* of a large value, which is not read: `value` is empty then; 0: it is another */
+  uint64_t large_block; /* where that starts */
 };
 /* The way of a lookup, and on behind the first version found, down to the leaf: operations of the journal oldest first, then
  * node by node. 0 when there is such a key, WODAN_ENOTFOUND or WODAN_ECORRUPT when a lookup would say so. */
@@ -219,10 +221,12 @@ struct wodan_field {
   const char *problem; /* NULL: it is as it must be */
 };
 enum wodan_block_view {
-  WODAN_VIEW_ANY = 0,  /* superblock, journal block, header of a node or run, or the pages in it */
+  WODAN_VIEW_ANY =
+      0, /* superblock, journal block, header of a node, run or large value, and what of it is in the block */
   WODAN_VIEW_NODE = 1, /* the node that starts in the block, with its tables */
   WODAN_VIEW_PAGE =
-      2, /* the pages, the index or the filter of the run that holds the block, as far as they lie in it */
+      2, /* pages, index, filter and lists of the run, chunks and their table of the large value, that holds the
+                        * block, as far as they lie in it */
 };
 /* What is in a block, field by field. Problems are told as damage too, one a structure. WODAN_ENOTFOUND: nothing of that
  * kind; the sentence in *error says what is there. */

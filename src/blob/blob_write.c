@@ -31,9 +31,8 @@ uint64_t blob_size_bound(const struct block_io *io, size_t key_size, uint64_t va
 
 uint64_t blob_write_memory(uint32_t page_size, uint64_t chunk_size, uint64_t value_size, enum compression compress) {
   uint64_t chunk = (uint64_t)BLOB_CHUNK_PAGES * page_size, chunks = blob_chunk_count(value_size, page_size);
-  if (chunk_size > value_size) chunk_size = value_size;
-  if (chunk > value_size) chunk = value_size;
-  return 2 * chunk_size + chunk + 2 * chunks * BLOB_CHUNK_ENTRY_MAX + compressor_memory(compress, (size_t)chunk);
+  enum { GROWING = 3 }; /* the table while it doubles: the old one and the new */
+  return 2 * chunk_size + chunk + GROWING * chunks * BLOB_CHUNK_ENTRY_MAX + compressor_memory(compress, (size_t)chunk);
 }
 
 int blob_writer_init(struct blob_writer *writer, struct block_io *io, struct space *space,

@@ -32,7 +32,7 @@ struct blob_writer {
 
 /* Upper bound of the object's bytes. */
 uint64_t blob_size_bound(const struct block_io *io, size_t key_size, uint64_t value_size, uint32_t page_size);
-/* Most memory that writing takes. */
+/* Most memory that writing takes; chunk_size: bytes written at once, a block at least. */
 uint64_t blob_write_memory(uint32_t page_size, uint64_t chunk_size, uint64_t value_size, enum compression compress);
 
 /* WODAN_ENOMEM. */

@@ -143,16 +143,14 @@ int blobs_claim(struct blobs *blobs, const struct block_ptr *ptr, struct blob **
   int status = 0;
   lock_acquire(&blobs->lock);
   struct blob *blob = find(blobs, ptr->extents[0].first);
-  if (blob && !same(blob, ptr)) {
-    status =
-        status_corrupt(error, ptr->extents[0].first, "two large values start in the same block"); /* guard: bounds */
-  } else if (blob) {
-    blob->references++;
-  } else {
+  if (blob && !same(blob, ptr))
+    status = status_corrupt(error, ptr->extents[0].first, "two large values start in one block"); /* guard: bounds */
+  else if (!blob)
     status = space_claim(blobs->space, ptr->extents, ptr->extent_count, error);
-    if (status == 0) blob = insert(blobs, ptr);
-    if (status == 0 && !blob) status = status_nomem(error);
-  }
+  if (status == 0 && blob)
+    blob->references++;
+  else if (status == 0 && !(blob = insert(blobs, ptr)))
+    status = status_nomem(error);
   if (status == 0) blob->named = true;
   lock_leave(&blobs->lock);
   *out = status == 0 ? blob : NULL;

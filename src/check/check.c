@@ -78,12 +78,17 @@ void check_found(struct check *check, enum finding_id id, uint64_t block, uint64
                                   .repair = row->repair,
                                   .block = block,
                                   .generation = generation,
-                                  .message = message};
+                                  .message = message,
+                                  .remedy = row->remedy};
   if (check->previous && finding.severity == WODAN_DAMAGE) {
     finding.severity = WODAN_WARNING;
     finding.repair = WODAN_REPAIR_SAFE;
+    finding.remedy = REMEDY_PUBLISHED_AGAIN;
   }
-  if (check->salvage_only && finding.repair) finding.repair = WODAN_REPAIR_SALVAGE;
+  if (check->salvage_only && finding.repair && finding.repair != WODAN_REPAIR_SALVAGE) {
+    finding.repair = WODAN_REPAIR_SALVAGE;
+    finding.remedy = REMEDY_SALVAGED;
+  }
   tell_range(check, &finding);
   count_finding(check->report, finding.severity);
   if (check->options->finding) check->options->finding(check->options->context, &finding);
@@ -104,13 +109,14 @@ int check_failed(struct check *check, const struct wodan_error *failure, enum fi
 
 int check_progress(struct check *check, uint64_t done) {
   assert(check->superblock.block_size);
-  if (done > check->total) done = check->total;
   check->done = done;
+  uint64_t all = done + check->large_done, total = check->total;
+  if (all > total || done >= total) all = total;
   if (!check->options->progress) return 0;
   uint64_t step = PROGRESS_BYTES / check->superblock.block_size;
-  if (done && done < check->told + step && done != check->total) return 0; /* the very first call is always told */
-  check->told = done;
-  return check->options->progress(check->options->context, done, check->total) ? CHECK_STOPPED : 0;
+  if (all && all < check->told + step && all != total) return 0; /* the very first call is always told */
+  check->told = all;
+  return check->options->progress(check->options->context, all, total) ? CHECK_STOPPED : 0;
 }
 
 void check_buffer_release(struct check *check, struct check_buffer *buffer) {

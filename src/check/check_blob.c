@@ -5,11 +5,12 @@
  *
  * Order: of a run the list first, then its records against it, in their order.
  *
- * See: format/blob.h; tests/unit/test_large_damage.c. */
+ * See: format/blob.h; tests/unit/test_check_findings.c, tests/corrupt/. */
 #include <inttypes.h>
 #include <string.h>
 #include "blob/blob_read.h"
 #include "check/check_private.h"
+#include "codec/checksum.h"
 
 enum { ATTEMPTS = 2 };
 
@@ -81,6 +82,7 @@ static int check_chunks(struct blob_check *blob) {
   struct check *check = blob->check;
   struct wire_reader r = wire_reader(blob->table, blob->table_size);
   uint64_t most = (uint64_t)BLOB_CHUNK_PAGES * check->superblock.page_size, offset = blob->header.sections[0].offset;
+  uint64_t before = check->large_done;
   int status = 0;
   for (uint64_t left = blob->ref->size; left && status == 0;) {
     size_t raw = (size_t)(left < most ? left : most);
@@ -89,22 +91,35 @@ static int check_chunks(struct blob_check *blob) {
     status = check_chunk(blob, &chunk, offset, raw);
     offset += chunk.length;
     left -= raw;
+    check->large_done = before + offset / check->superblock.block_size;
+    if (status == 0) status = check_progress(check, check->done);
   }
+  check->large_done = before;
   return status;
+}
+
+/* As what it is remembered: the blob, and whose value of how many bytes it was found to be. So who names it as another key's, or
+ * as longer, is not taken for one more of those that may name it: it claims what is owned. */
+static struct block_ptr identity(const struct blob_ref *ref, struct wodan_slice key) {
+  struct block_ptr ptr = ref->ptr;
+  ptr.checksum ^= checksum(ref->size, key.data, key.size);
+  return ptr;
 }
 
 int check_blob(struct check *check, const struct blob_ref *ref, struct wodan_slice key, uint64_t owner) {
   struct blob_check blob = {.check = check, .ref = ref, .owner = owner};
+  const struct block_ptr named = identity(ref, key);
   bool usable = false;
-  if (check_space_shared(check, &ref->ptr)) return 0; /* looked at already */
+  if (check_space_shared(check, &named)) return 0; /* looked at already */
   int status = check_space_expect(check, 1);
   if (status < 0) return status;
-  bool own = check_space_claim(check, &ref->ptr, "large value");
-  if (check->previous) check_space_remember(check, &ref->ptr);
+  bool own = check_space_claim(check, &named, "large value");
+  if (check->previous) check_space_remember(check, &named);
   if (!own) return 0;
   if (!check->previous) check->report->blobs++;
   status = read_table(&blob, key, &usable);
   if (status == 0 && usable) status = check_chunks(&blob);
+  check->large_done += block_ptr_blocks(&ref->ptr);
   mem_free(&check->mem, blob.header_bytes, ref->ptr.header_length);
   mem_free(&check->mem, blob.table, blob.table_size);
   return status;

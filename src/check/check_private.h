@@ -59,7 +59,8 @@ struct check {
   struct check_buffer stored, chunk; /* of a large value */
   bool stop_at_checkpoint;           /* the replay ends there: an older root is checked */
   uint64_t journal_blobs;            /* operations of the replay that name one */
-  uint64_t done, total, told;        /* progress, in blocks */
+  uint64_t done, total, told;        /* progress, in blocks; done without: */
+  uint64_t large_done;               /* those of large values */
 };
 
 /* ---- check.c ---------------------------------------------------------------------------------------------------- */
@@ -71,7 +72,7 @@ void check_found(struct check *check, enum finding_id id, uint64_t block, uint64
  * `failure` (`block` when it names none), and 0. what: put before the sentence, "leaf"; or NULL. */
 int check_failed(struct check *check, const struct wodan_error *failure, enum finding_id id, uint64_t block,
                  uint64_t generation, const char *what);
-/* Tells the caller once in a while; `done` blocks are behind us. */
+/* Tells the caller once in a while; `done` blocks are behind us, and large_done. */
 int check_progress(struct check *check, uint64_t done);
 /* Room for `size` bytes; WODAN_ENOMEM. The contents are lost. */
 int check_buffer_reserve(struct check *check, struct check_buffer *buffer, size_t size);

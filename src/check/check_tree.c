@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <inttypes.h>
 #include "check/check_private.h"
+#include "run/run.h"
 #include "tree/walk.h"
 
 /* A root. */
@@ -41,17 +42,35 @@ static bool measure_enter(void *context, const struct block_ptr *ptr, const stru
   return !known(tree->check, ptr);
 }
 
+static int measure_large(void *context, const struct block_ptr *ptr, struct wodan_error *error) {
+  struct tree *tree = context;
+  (void)error;
+  tree->blocks += block_ptr_blocks(ptr); /* one of two runs counts twice: no harm */
+  return tree->blocks < tree->check->space.blocks ? 0 : 1;
+}
+
+/* What a run or leaf takes, with the large values that it lists; of the previous tree those do not count. */
+static int measure_run(struct tree *tree, const struct block_ptr *ptr, uint64_t large) {
+  struct wodan_error failure = {0};
+  if (known(tree->check, ptr) || tree->blocks >= tree->check->space.blocks) return 0;
+  tree->blocks += block_ptr_blocks(ptr);
+  if (!large || tree->previous) return 0;
+  int status = run_read_blobs(&tree->check->io, ptr, large, measure_large, tree, &failure);
+  return status == WODAN_ENOMEM ? status : 0;
+}
+
 static int measure_node(void *context, const struct block_ptr *ptr, const struct node_place *place,
                         const struct node_image *image, struct wodan_error *error) {
   struct tree *tree = context;
-  uint64_t most = tree->check->space.blocks, blocks = tree->blocks;
+  uint64_t most = tree->check->space.blocks;
+  int status = 0;
   (void)ptr, (void)place, (void)error;
-  for (uint32_t i = 0; image->level == 0 && i < image->entry_count && blocks < most; i++)
-    if (!known(tree->check, &image->entries[i].branch.ptr)) blocks += block_ptr_blocks(&image->entries[i].branch.ptr);
-  for (uint32_t i = 0; i < image->run_count && blocks < most; i++)
-    if (!known(tree->check, &image->runs[i].ptr)) blocks += block_ptr_blocks(&image->runs[i].ptr);
-  tree->blocks = blocks < most ? blocks : most;
-  return 0;
+  for (uint32_t i = 0; image->level == 0 && i < image->entry_count && status == 0; i++)
+    status = measure_run(tree, &image->entries[i].branch.ptr, image->entries[i].branch.blobs);
+  for (uint32_t i = 0; i < image->run_count && status == 0; i++)
+    status = measure_run(tree, &image->runs[i].ptr, image->runs[i].blobs);
+  tree->blocks = tree->blocks < most ? tree->blocks : most;
+  return status;
 }
 
 static int measure_damaged(void *context, const struct block_ptr *ptr, const struct node_place *place,
@@ -204,7 +223,7 @@ static int check_both(struct check *check, struct tree *newest, struct tree *old
   if (status || !older->record) return status;
   status = measure(older);
   if (status < 0) return status;
-  check->total = check->done + older->blocks;
+  check->total = check->done + check->large_done + older->blocks;
   return check_tree(older);
 }
 

@@ -8,7 +8,7 @@
 #include <stddef.h>
 
 static const struct finding_row ROWS[] = {
-#define ROW(name, number, severity, repair, sentence) {number, severity, repair, sentence},
+#define ROW(name, number, severity, repair, sentence, remedy) {number, severity, repair, sentence, remedy},
     CHECK_FINDINGS_TABLE(ROW)
 #undef ROW
 };

@@ -95,11 +95,24 @@ static void rewrite(struct stretch *s, const struct sequence *sequence, size_t l
   s->run = 0;
 }
 
-/* The first `kept` matches stay as they are. */
-static bool attempt(struct stretch s, size_t kept, size_t target) {
+/* A match of its least length is taken off: the sequence becomes what is left of it. */
+static void split(struct stretch *s, struct sequence *sequence) {
+  struct sequence first = {sequence->literals, MATCH_MIN, sequence->offset};
+  size_t rest = sequence->match - MATCH_MIN;
+  s->spare -= 1 + OFFSET_SIZE + (ptrdiff_t)more(rest - MATCH_MIN) - (ptrdiff_t)more(sequence->match - MATCH_MIN);
+  rewrite(s, &first, 0);
+  sequence->literals = 0;
+  sequence->match = rest;
+}
+
+/* The first `kept` matches stay as they are; with `in_two` the one behind them is split. */
+static bool attempt(struct stretch s, size_t kept, bool in_two, size_t target) {
   const uint8_t *start = s.out;
   struct sequence sequence;
-  for (size_t i = 0; get_sequence(&s, &sequence); i++) rewrite(&s, &sequence, i < kept ? 0 : choose(&s, &sequence));
+  for (size_t i = 0; get_sequence(&s, &sequence); i++) {
+    if (in_two && i == kept && sequence.match >= 2 * MATCH_MIN && s.spare > 2 + OFFSET_SIZE) split(&s, &sequence);
+    rewrite(&s, &sequence, i < kept ? 0 : choose(&s, &sequence));
+  }
   size_t last = s.run + sequence.literals;
   ptrdiff_t joined = (ptrdiff_t)more(last) - (ptrdiff_t)(more(s.run) + more(sequence.literals));
   if (s.spare != joined) return false;
@@ -113,6 +126,6 @@ bool stretch_block(const uint8_t *packed, size_t length, const uint8_t *bytes, u
   const struct stretch s = {
       .in = packed, .in_end = packed + length, .bytes = bytes, .out = out, .spare = (ptrdiff_t)(target - length)};
   for (size_t kept = 0; kept < ATTEMPTS; kept++)
-    if (attempt(s, kept, target)) return true;
+    if (attempt(s, kept, false, target) || attempt(s, kept, true, target)) return true;
   return false;
 }

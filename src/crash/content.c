@@ -107,7 +107,7 @@ int content_read(struct content *content, struct wodan_db *db, bool reverse) {
   while (status == 0) {
     struct wodan_slice value = wodan_cursor_value(cursor);
     struct wodan_error error = {.code = 0};
-    if (value.size && !value.data) wodan_last_error(db, &error); /* a large one that cannot be read */
+    if (!value.data) wodan_last_error(db, &error); /* a large one that cannot be read */
     if (error.code < 0) {
       wodan_cursor_close(cursor);
       return error.code;

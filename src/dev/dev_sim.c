@@ -566,13 +566,7 @@ int sim_clone(const struct sim *sim, struct sim **made) {
   return 0;
 }
 
-int sim_load(struct sim *sim, const struct sim_image *image) {
-  if (image->size != sim->device.geometry.size || image->sector != sim->sector) return WODAN_EINVAL;
-  for (uint64_t s = 0; sim->older && s < sim->sectors; s++) {
-    size_t at = (size_t)s * sim->sector;
-    if (memcmp(sim->medium + at, image->bytes + at, sim->sector))
-      memcpy(sim->older + at, sim->medium + at, sim->sector);
-  }
+static void load(struct sim *sim, const struct sim_image *image) {
   memcpy(sim->medium, image->bytes, (size_t)image->size);
   memcpy(sim->content, image->bytes, (size_t)image->size);
   memcpy(sim->medium_marks, image->marks, (size_t)sim->sectors);
@@ -587,6 +581,27 @@ int sim_load(struct sim *sim, const struct sim_image *image) {
   sim->cut = UINT64_MAX;
   sim->random = sim->options.seed;
   sim->off = sim->over_quota = sim->starved = false;
+}
+
+static bool fits(const struct sim *sim, const struct sim_image *image) {
+  return image->size == sim->device.geometry.size && image->sector == sim->sector;
+}
+
+int sim_load(struct sim *sim, const struct sim_image *image) {
+  if (!fits(sim, image)) return WODAN_EINVAL;
+  for (uint64_t s = 0; sim->older && s < sim->sectors; s++) {
+    size_t at = (size_t)s * sim->sector;
+    if (memcmp(sim->medium + at, image->bytes + at, sim->sector))
+      memcpy(sim->older + at, sim->medium + at, sim->sector);
+  }
+  load(sim, image);
+  return 0;
+}
+
+int sim_restart(struct sim *sim, const struct sim_image *image) {
+  if (!fits(sim, image)) return WODAN_EINVAL;
+  if (sim->older) memcpy(sim->older, image->bytes, (size_t)image->size);
+  load(sim, image);
   return 0;
 }
 

@@ -166,6 +166,8 @@ uint64_t sim_image_hash(const struct sim_image *image);
 int sim_reboot(const struct sim *sim, const struct sim_image *image, struct sim **fresh);
 /* The same in place, without allocating. The image must have the size of the device (else WODAN_EINVAL). */
 int sim_load(struct sim *sim, const struct sim_image *image);
+/* The same without a past: what was durable before the last is the image too. */
+int sim_restart(struct sim *sim, const struct sim_image *image);
 
 /* A choice string names one crash state of a window: 4 bytes g (little-endian), then for segment g one byte per
  * sector of each write (enum sim_sector_choice) and one per discard (enum sim_discard_choice), in order. Any bytes

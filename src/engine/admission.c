@@ -157,6 +157,17 @@ static uint64_t admissible(struct wodan_db *db, const struct demand *demand) {
   return room > buffered + reserve ? (room - buffered - reserve) / (2 + db->node->level) : 0;
 }
 
+/* Of a large volume a quarter is free, of any volume there is as much as puts leave for deletes and one memtable besides. */
+bool engine_room_is_short(struct wodan_db *db) {
+  enum { SHORT_SHARE = 4 };
+  const struct demand puts = {0};
+  struct space_counts space = space_counts(db->space);
+  lock_acquire(&db->write);
+  uint64_t room = admissible(db, &puts);
+  lock_leave(&db->write);
+  return space.free + space.deferred < space.total / SHORT_SHARE || room < db->superblock.memtable_size;
+}
+
 static uint64_t held_bytes(const struct wodan_db *db) {
   uint64_t bytes = memtable_bytes(db->active.table);
   return db->frozen.table && !db->frozen_drained ? bytes + memtable_bytes(db->frozen.table) : bytes;

@@ -262,8 +262,12 @@ int cursor_read(struct wodan_cursor *cursor, const struct wodan_part *part, stru
 struct wodan_slice cursor_large_value(struct wodan_cursor *cursor, struct wodan_error *error, int *status) {
   struct mem *mem = &cursor->db->readers_mem;
   size_t size = (size_t)cursor_value_size(cursor);
+  struct engine_value value;
   *status = 0;
   if (cursor->large) return (struct wodan_slice){cursor->large, size};
+  *status = engine_large_hold(cursor->db, cursor->value, &value, error); /* so the size may be believed */
+  if (*status < 0) return (struct wodan_slice){NULL, size};
+  engine_value_release(cursor->db, &value);
   cursor->large = mem_alloc(mem, size);
   cursor->large_size = size;
   struct wodan_part part = {.buffer = cursor->large, .capacity = size};

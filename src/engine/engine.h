@@ -214,6 +214,8 @@ bool engine_oldest_view(struct wodan_db *db, uint64_t *sequence);
 struct tree_policy engine_policy(struct wodan_db *db, uint32_t eager);
 /* Blocks that what can wait leaves free besides what was promised: for deletes on a full volume. */
 uint64_t engine_spare_blocks(const struct wodan_db *db);
+/* What is rewritten had better not grow. Caller holds tree, not write. */
+bool engine_room_is_short(struct wodan_db *db);
 /* The memtables hold less than was promised them. Caller holds write. */
 void engine_promise(struct wodan_db *db);
 

@@ -114,7 +114,8 @@ int engine_large_hold(struct wodan_db *db, struct wodan_slice reference, struct 
                       struct wodan_error *error) {
   struct blob_ref ref;
   *value = (struct engine_value){0};
-  if (!blob_ref_decode(reference.data, reference.size, &db->io.bounds, &ref))
+  if (!blob_ref_decode(reference.data, reference.size, &db->io.bounds, &ref) ||
+      ref.size > blob_value_max(db->superblock.page_size))
     return status_corrupt(error, WODAN_NO_BLOCK,
                           "a record's reference to a large value is malformed"); /* guard: bounds */
   value->blob = blobs_hold(db->blobs, &ref.ptr);

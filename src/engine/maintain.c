@@ -198,10 +198,7 @@ static uint64_t placeable_leaf(struct wodan_db *db, uint64_t size, uint64_t spar
 /* A handle may compress less than was chosen at format, and what it rewrites grows by that. So where room is short it does as
  * it was chosen: else a full volume could not even take deletes. */
 static enum compression compression_now(struct wodan_db *db) {
-  enum { SHORT_SHARE = 4 };
-  struct space_counts space = space_counts(db->space);
-  bool is_short = space.free + space.deferred < space.total / SHORT_SHARE;
-  return is_short ? db->superblock.compression : db->compression;
+  return engine_room_is_short(db) ? db->superblock.compression : db->compression;
 }
 
 static int sweep_start(struct wodan_db *db, const struct tree_work *work, uint64_t spare, struct wodan_error *error) {

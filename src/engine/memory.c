@@ -106,6 +106,7 @@ static uint64_t large_read_memory(const struct wodan_db *db) {
 
 static uint64_t large_write_memory(const struct wodan_db *db, uint64_t chunk) {
   if (db->read_only || !(db->superblock.incompat & FEATURE_BLOBS)) return 0;
+  if (chunk < db->superblock.block_size) chunk = db->superblock.block_size;
   return blob_write_memory(db->superblock.page_size, chunk, value_most(db), compression_most(db));
 }
 
@@ -250,7 +251,7 @@ static bool over_plan(const struct wodan_db *db, const struct operations *operat
 
 int engine_free_tables(struct wodan_db *db, struct wodan_error *error) {
   uint64_t worked = 0, held = engine_pinned_memory(db);
-  if (db->frozen.table) return engine_wait_for_memtable(db, &worked, error);
+  if (db->frozen.table || db->releasing) return engine_wait_for_memtable(db, &worked, error);
   bool helps = held + table_memory(&db->superblock) / 4 <= db->tables_mem.limit;
   if (memtable_count(db->active.table) == 0 || !helps) {
     int status = pinned(db, held, "memtables", error);

@@ -189,4 +189,10 @@ bool object_header_peek(const uint8_t *in, size_t size, const struct volume_boun
   return !r.failed; /* guard: bounds */
 }
 
+uint8_t object_header_peek_type(const uint8_t *in, size_t size) {
+  uint8_t type = size < 12 ? 0 : OBJECT_BLOB;
+  while (type && memcmp(in + 8, magic_of(type), sizeof MAGIC_RUN) != 0) type--;
+  return type;
+}
+
 uint32_t object_header_peek_length(const uint8_t *in, size_t size) { return size < 16 ? 0 : load_u32(in + 12); }

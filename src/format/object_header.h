@@ -82,6 +82,8 @@ const struct section *object_section(const struct object_header *header, uint8_t
  * and that the extents are inside the bounds; keys and sections are not filled. */
 bool object_header_peek(const uint8_t *in, size_t size, const struct volume_bounds *bounds,
                         struct object_header *header);
+/* enum object_type by the magic alone; 0: none, or size < 12. */
+uint8_t object_header_peek_type(const uint8_t *in, size_t size);
 /* header_length read without checks (for a reader that does not know it yet); 0 when size < 16. */
 uint32_t object_header_peek_length(const uint8_t *in, size_t size);
 

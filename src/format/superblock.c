@@ -133,7 +133,7 @@ static int geometry_check(const struct superblock *sb, int code, struct wodan_er
       {"step_size", sb->step_size, step, max_u64(step, MIB), false},
       {"node_leaves", sb->node_leaves, NODE_LEAVES_MIN, NODE_LEAVES_MAX, false},
       {"node_children", sb->node_children, NODE_CHILDREN_MIN, NODE_CHILDREN_MAX, false},
-      {"compression", sb->compression, COMPRESSION_OFF, COMPRESSION_HIGH, false},
+      {"compression", sb->compression, 0, COMPRESSION_HIGH, false},
   };
   return rules_check(rules, sizeof rules / sizeof rules[0], code, error);
 }

@@ -158,16 +158,45 @@ void checkpoint_record_to_text(struct text_sink *sink, const uint8_t *bytes, siz
 
 /* ---- journal block ---------------------------------------------------------------------------------------------- */
 
-/* Where a range ends, or a value. */
-static const char *second_text(char out[TEXT_KEY_MAX], const struct journal_operation *operation) {
-  if (operation->kind != RECORD_DELETE_RANGE)
-    return text_bytes(out, TEXT_KEY_MAX, operation->value.data, operation->value.size);
-  return operation->value.size == TABLE_ID_SIZE ? "the end" : text_tree_key(out, TEXT_KEY_MAX, operation->value);
+/* What a block says of its payload. */
+struct payload {
+  uint32_t length;
+  uint8_t kind;
+  uint32_t fragment, fragments;
+};
+
+/* One operation behind its number: the key, and its value, or where a range ends. */
+static void operation_to_text(struct text_sink *sink, size_t from, size_t size, uint64_t sequence,
+                              const struct journal_operation *operation, const struct text_volume *volume) {
+  static const char *const NAMES[] = {[RECORD_PUT] = "put",
+                                      [RECORD_DELETE] = "delete",
+                                      [RECORD_BLOB] = "large",
+                                      [RECORD_DELETE_RANGE] = "delete range"};
+  char key[TEXT_KEY_MAX], value[TEXT_MAX];
+  const char *problem = NULL, *between = " = ", *second = value;
+  struct wodan_slice v = operation->value;
+  switch (operation->kind) {
+  case RECORD_DELETE:
+    between = second = "";
+    break;
+  case RECORD_BLOB:
+    text_reference(value, v, &volume->bounds, &problem);
+    break;
+  case RECORD_DELETE_RANGE:
+    between = " up to ";
+    second = v.size == TABLE_ID_SIZE ? "the end" : text_tree_key(value, TEXT_KEY_MAX, v);
+    break;
+  default:
+    text_bytes(value, TEXT_KEY_MAX, v.data, v.size);
+  }
+  text_put(sink, from, size, problem, NAMES[operation->kind], "%" PRIu64 " %s%s%s", sequence,
+           text_tree_key(key, sizeof key, operation->key), between, second);
 }
 
-static void operations_to_text(struct text_sink *sink, const uint8_t *bytes, size_t offset, size_t size, bool whole) {
-  struct wire_reader r = wire_reader(bytes, offset + size);
-  r.at = offset;
+static void operations_to_text(struct text_sink *sink, const uint8_t *bytes, const struct payload *payload,
+                               const struct text_volume *volume) {
+  struct wire_reader r = wire_reader(bytes, JOURNAL_HEADER_SIZE + payload->length);
+  r.at = JOURNAL_HEADER_SIZE;
   uint64_t first = text_u64(sink, &r, "first", ": first operation of the record");
   uint64_t last = text_u64(sink, &r, "last", ": last operation of the record");
   if (text_ended(sink, &r, "operations")) return;
@@ -175,26 +204,15 @@ static void operations_to_text(struct text_sink *sink, const uint8_t *bytes, siz
   for (uint64_t sequence = first; sequence <= last && sequence >= first && r.at < r.size && !sink->status; sequence++) {
     struct journal_operation operation;
     size_t from = r.at;
-    char key[TEXT_KEY_MAX], value[TEXT_KEY_MAX];
     if (!journal_operation_decode(&r, &operation)) {
-      text_put(sink, from, 0, whole ? "malformed" : NULL, "operation", "goes on in the next fragment");
+      text_put(sink, from, 0, payload->fragments == 1 ? "malformed" : NULL, "operation",
+               "goes on in the next fragment");
       break;
     }
-    static const char *const NAMES[] = {
-        [RECORD_PUT] = "put", [RECORD_DELETE] = "delete", [RECORD_DELETE_RANGE] = "delete range"};
-    text_put(sink, from, r.at - from, NULL, NAMES[operation.kind],
-             operation.kind == RECORD_DELETE_RANGE ? "%" PRIu64 " from %s up to %s" : "%" PRIu64 " %s = %s", sequence,
-             text_tree_key(key, sizeof key, operation.key), second_text(value, &operation));
+    operation_to_text(sink, from, r.at - from, sequence, &operation, volume);
   }
   sink->depth--;
 }
-
-/* What a block says of its payload. */
-struct payload {
-  uint32_t length;
-  uint8_t kind;
-  uint32_t fragment, fragments;
-};
 
 static void payload_to_text(struct text_sink *sink, const uint8_t *bytes, const struct payload *payload,
                             const struct text_volume *volume) {
@@ -208,7 +226,7 @@ static void payload_to_text(struct text_sink *sink, const uint8_t *bytes, const 
   } else if (kind == JOURNAL_RECORD && payload->fragment == 0) {
     text_put(sink, JOURNAL_HEADER_SIZE, 0, NULL, "record", fragments == 1 ? "%s" : "its first fragment%s", "");
     sink->depth++;
-    operations_to_text(sink, bytes, JOURNAL_HEADER_SIZE, length, fragments == 1);
+    operations_to_text(sink, bytes, payload, volume);
     sink->depth--;
   } else if (length) {
     text_put(sink, JOURNAL_HEADER_SIZE, length, NULL, "payload", "%" PRIu32 " bytes", length);

@@ -175,16 +175,16 @@ static const char *value_text(char out[520], const uint8_t *value, size_t size, 
   return out;
 }
 
-static const char *blob_text(char out[520], const uint8_t *value, size_t size, const struct text_volume *volume,
-                             const char **problem) {
+const char *text_reference(char out[TEXT_MAX], struct wodan_slice value, const struct volume_bounds *bounds,
+                           const char **problem) {
   struct blob_ref ref;
   char pointer[400];
-  if (!blob_ref_decode(value, size, &volume->bounds, &ref)) {
+  if (!blob_ref_decode(value.data, value.size, bounds, &ref)) {
     *problem = "its value is no reference to a large value";
-    return text_bytes(out, 200, value, size);
+    return text_bytes(out, 200, value.data, value.size);
   }
   pointer_text(pointer, &ref.ptr);
-  snprintf(out, 520, "%" PRIu64 " bytes at %s", ref.size, pointer);
+  snprintf(out, TEXT_MAX, "%" PRIu64 " bytes at %s", ref.size, pointer);
   return out;
 }
 
@@ -201,7 +201,7 @@ static struct wodan_slice joined(uint8_t out[TEXT_KEY_MAX], const uint8_t *prefi
 static bool page_record_to_text(struct text_sink *sink, struct wire_reader *r, const struct page *page,
                                 const uint8_t *prefix, enum text_page kind, const struct text_volume *volume) {
   uint8_t whole[TEXT_KEY_MAX];
-  char key[TEXT_KEY_MAX], value[520];
+  char key[TEXT_KEY_MAX], value[TEXT_MAX];
   const char *problem = NULL;
   size_t from = r->at;
   uint64_t suffix_size = wire_get_varint(r), packed = wire_get_varint(r), delta = wire_get_varint(r);
@@ -216,7 +216,7 @@ static bool page_record_to_text(struct text_sink *sink, struct wire_reader *r, c
   text_tree_key(key, sizeof key, name);
   const char *shown = "deleted", *what = record == RECORD_DELETE ? "delete" : record == RECORD_BLOB ? "large" : "put";
   if (record == RECORD_BLOB)
-    shown = blob_text(value, bytes, (size_t)value_size, volume, &problem);
+    shown = text_reference(value, (struct wodan_slice){bytes, (size_t)value_size}, &volume->bounds, &problem);
   else if (record != RECORD_DELETE)
     shown = value_text(value, bytes, (size_t)value_size, kind, volume, &problem);
   if (kind == TEXT_RECORDS)

@@ -22,6 +22,9 @@ void text_zeros(struct text_sink *sink, const uint8_t *bytes, size_t offset, siz
 bool text_ended(struct text_sink *sink, const struct wire_reader *r, const char *name);
 /* A pointer with all of its fields in one line; the reader goes on behind it, or has failed. */
 void text_pointer(struct text_sink *sink, struct wire_reader *r, const char *name, const struct volume_bounds *bounds);
+/* What stands for a large value; *problem is set where it is no such reference. */
+const char *text_reference(char out[TEXT_MAX], struct wodan_slice value, const struct volume_bounds *bounds,
+                           const char **problem);
 /* A tree key: the user's part in quotes, the table in front when it is not the default one. */
 const char *text_tree_key(char *out, size_t room, struct wodan_slice key);
 

@@ -14,15 +14,19 @@
 #include <string.h>
 #include "codec/checksum.h"
 #include "codec/compress.h"
+#include "blob/blob_read.h"
 #include "format/page.h"
 #include "format/to_text.h"
 #include "inspect/inspect_private.h"
 #include "run/filter.h"
+#include "run/run.h"
 
 /* An object that holds the block: as a pointer of a tree names it, or as its own header says. */
 struct owner {
+  struct wodan_inspect *inspect;
   uint64_t block;
-  bool found, node;
+  bool found;
+  uint8_t type;         /* enum object_type */
   const char *where;    /* what names it */
   struct block_ptr ptr; /* checksum 0 with header's own word */
 };
@@ -166,24 +170,45 @@ static bool covers(const struct extent *extents, uint32_t count, uint64_t block)
   return false;
 }
 
-static int match(void *context, const struct wodan_object *object, const struct block_ptr *ptr) {
-  struct owner *owner = context;
+static int match_pointer(struct owner *owner, const struct block_ptr *ptr, uint8_t type) {
   if (!covers(ptr->extents, ptr->extent_count, owner->block)) return 0;
   owner->found = true;
-  owner->node = object->kind == WODAN_OBJECT_NODE;
+  owner->type = type;
   owner->ptr = *ptr;
   return 1;
 }
 
-static bool has_magic(const uint8_t *bytes) {
-  return memcmp(bytes + 8, "WRUN", 4) == 0 || memcmp(bytes + 8, "WNOD", 4) == 0;
+static int match_listed(void *context, const struct block_ptr *ptr, struct wodan_error *error) {
+  (void)error;
+  return match_pointer(context, ptr, OBJECT_BLOB);
+}
+
+/* An object, or a large value that it lists. */
+static int match(void *context, const struct wodan_object *object, const struct block_ptr *ptr) {
+  struct owner *owner = context;
+  struct wodan_error failure = {.block = WODAN_NO_BLOCK};
+  bool node = object->kind == WODAN_OBJECT_NODE;
+  if (match_pointer(owner, ptr, node ? OBJECT_NODE : OBJECT_RUN)) return 1;
+  if (node || !object->large) return 0;
+  int status = run_read_blobs(&owner->inspect->io, ptr, object->large, match_listed, owner, &failure);
+  return status < 0 ? inspect_failed(owner->inspect, &failure, object->block, object->generation) : status;
+}
+
+/* A large value that only the journal names. */
+static int match_named(void *context, const struct record *record, uint64_t block, struct wodan_error *error) {
+  struct owner *owner = context;
+  struct blob_ref ref;
+  (void)block, (void)error;
+  bool large = record->kind == RECORD_BLOB &&
+               blob_ref_decode(record->value.data, record->value.size, &owner->inspect->io.bounds, &ref);
+  return large ? match_pointer(owner, &ref.ptr, OBJECT_BLOB) : 0;
 }
 
 static void match_header(const struct object_header *header, uint64_t block, struct owner *owner) {
   if (header->extents[0].first != block || !covers(header->extents, header->extent_count, owner->block)) return;
   if (owner->found && owner->ptr.generation > header->generation) return;
   owner->found = true;
-  owner->node = header->type == OBJECT_NODE;
+  owner->type = header->type;
   owner->ptr = (struct block_ptr){.generation = header->generation,
                                   .checksum = header->checksum,
                                   .length = header->length,
@@ -211,7 +236,7 @@ static int scan_headers(struct wodan_inspect *inspect, struct owner *owner, stru
       struct object_header header;
       const uint8_t *at = bytes + i * size;
       uint64_t length = object_header_peek_length(at, (size_t)size);
-      if (!has_magic(at)) continue;
+      if (!object_header_peek_type(at, (size_t)size)) continue;
       if (length > budget) continue; /* guard: bounds; equivalent: only bounds the work that lying headers make */
       budget -= length;
       if (object_header_decode(at, (size_t)((count - i) * size), inspect->io.seed, inspect->io.fsid,
@@ -225,7 +250,8 @@ static int scan_headers(struct wodan_inspect *inspect, struct owner *owner, stru
 
 static int find_owner(struct wodan_inspect *inspect, uint64_t block, struct owner *owner, struct wodan_error *error) {
   static const char *const WHERE[] = {"of the newest tree", "of the previous tree only"};
-  *owner = (struct owner){.block = block};
+  static const char *const NAMED[] = {"that the journal names", "that the journal behind the previous tree names"};
+  *owner = (struct owner){.inspect = inspect, .block = block};
   /* Damage on the way is told: what lies behind it may well own the block. */
   const struct inspect_walk walk = {.inspect = inspect, .object = match, .context = owner, .tell_damage = true};
   uint64_t damages = inspect->damages;
@@ -235,6 +261,10 @@ static int find_owner(struct wodan_inspect *inspect, uint64_t block, struct owne
     if (status < 0) return status;
     owner->where = whole ? WHERE[which] : "of the previous tree; the newest cannot be read whole";
     if (owner->found) return 0;
+    struct wodan_error failure; /* of the journal: was told at open */
+    if (inspect_replay(inspect, which, match_named, owner, &failure) == WODAN_ENOMEM) return status_nomem(error);
+    owner->where = NAMED[which];
+    if (owner->found) return 0;
   }
   owner->where = inspect->damages == damages ? "of no tree any more" : "of no tree that can be read";
   inspect_root(inspect, WODAN_NEWEST_ROOT);
@@ -242,6 +272,8 @@ static int find_owner(struct wodan_inspect *inspect, uint64_t block, struct owne
 }
 
 /* ---- objects ---------------------------------------------------------------------------------------------------- */
+
+static const char *const TYPES[] = {[OBJECT_RUN] = "run", [OBJECT_NODE] = "node", [OBJECT_BLOB] = "large value"};
 
 /* look->header_bytes, and look->header when it is usable. Its fields are shown with `all`, or when it is not. */
 static int show_header(struct look *look, bool all, struct wodan_error *error) {
@@ -260,7 +292,7 @@ static int show_header(struct look *look, bool all, struct wodan_error *error) {
   snprintf(text, sizeof text, "at block %" PRIu64 ", generation %" PRIu64 ", %s", ptr->extents[0].first,
            ptr->generation, owner->where);
   struct text_sink sink = sink_of(look, 1);
-  sink.status = heading(look, 0, owner->node ? "node" : "run", text);
+  sink.status = heading(look, 0, TYPES[owner->type], text);
   bool decodes = object_header_decode(bytes, ptr->header_length, inspect->io.seed, inspect->io.fsid,
                                       &inspect->io.bounds, &look->header);
   look->usable = decodes && look->header.checksum == ptr->checksum; /* guard: checksum */
@@ -268,7 +300,7 @@ static int show_header(struct look *look, bool all, struct wodan_error *error) {
     text_put(&sink, 0, 8, "it is intact but not the one that its tree names", "checksum", "the tree says 0x%016" PRIx64,
              ptr->checksum);
   if (all || !look->usable) object_header_to_text(&sink, bytes, ptr->header_length, &volume);
-  return shown(look, &sink, owner->node ? "node" : "run");
+  return shown(look, &sink, TYPES[owner->type]);
 }
 
 /* A section, read and proven; NULL in *bytes: it could not be, which is shown. */
@@ -283,32 +315,40 @@ static int read_section(struct look *look, const struct section *section, const 
   return 0;
 }
 
-static int show_ranges(struct look *look, const struct section *section, struct wodan_error *error) {
-  struct range_limits limits = {look->inspect->superblock.page_size / 8 + TABLE_ID_SIZE, look->header.sequence_max};
-  uint8_t *bytes;
-  int status = read_section(look, section, "range deletes", &bytes, error);
-  if (status || !bytes) return status;
-  struct text_sink sink = sink_of(look, 2);
-  sink.status = heading(look, 1, "range deletes", "");
-  range_section_to_text(&sink, bytes, (size_t)section->length, &limits);
-  status = shown(look, &sink, "range deletes");
-  mem_free(&look->inspect->mem, bytes, (size_t)section->length);
-  return status;
+static void section_to_text(const struct look *look, struct text_sink *sink, const struct section *section,
+                            const uint8_t *bytes) {
+  const struct text_volume volume = volume_of(look->inspect);
+  const struct range_limits limits = {look->inspect->superblock.page_size / 8 + TABLE_ID_SIZE,
+                                      look->header.sequence_max};
+  size_t size = (size_t)section->length;
+  switch (section->tag) {
+  case SECTION_INDEX:
+    page_to_text(sink, bytes, size, TEXT_INDEX, &volume);
+    break;
+  case SECTION_BLOBS:
+    blob_list_to_text(sink, bytes, size, &volume);
+    break;
+  case SECTION_RANGE_TOMBSTONES:
+    range_section_to_text(sink, bytes, size, &limits);
+    break;
+  case SECTION_RUNS:
+    run_list_to_text(sink, bytes, size, &volume);
+    break;
+  case SECTION_CHUNK_TABLE:
+    chunk_table_to_text(sink, bytes, size);
+    break;
+  default: /* leaves or children */
+    page_to_text(sink, bytes, size, TEXT_BRANCHES, &volume);
+  }
 }
 
-/* kind: of a page; -1: a run list. */
-static int show_section(struct look *look, const struct section *section, const char *name, int kind,
-                        struct wodan_error *error) {
-  const struct text_volume volume = volume_of(look->inspect);
+static int show_section(struct look *look, const struct section *section, const char *name, struct wodan_error *error) {
   uint8_t *bytes;
   int status = read_section(look, section, name, &bytes, error);
   if (status || !bytes) return status;
   struct text_sink sink = sink_of(look, 2);
   sink.status = heading(look, 1, name, "");
-  if (kind < 0)
-    run_list_to_text(&sink, bytes, (size_t)section->length, &volume);
-  else
-    page_to_text(&sink, bytes, (size_t)section->length, (enum text_page)kind, &volume);
+  section_to_text(look, &sink, section, bytes);
   status = shown(look, &sink, name);
   mem_free(&look->inspect->mem, bytes, (size_t)section->length);
   return status;
@@ -333,9 +373,9 @@ static int show_node(struct look *look, struct wodan_error *error) {
   const struct object_header *header = &look->header;
   const struct section *children = object_section(header, SECTION_CHILDREN);
   const struct section *leaves = object_section(header, SECTION_LEAVES), *runs = object_section(header, SECTION_RUNS);
-  int status = children ? show_section(look, children, "children", TEXT_BRANCHES, error) : 0;
-  if (status == 0 && leaves) status = show_section(look, leaves, "leaves", TEXT_BRANCHES, error);
-  if (status == 0 && runs) status = show_section(look, runs, "buffered runs", -1, error);
+  int status = children ? show_section(look, children, "children", error) : 0;
+  if (status == 0 && leaves) status = show_section(look, leaves, "leaves", error);
+  if (status == 0 && runs) status = show_section(look, runs, "buffered runs", error);
   return status;
 }
 
@@ -449,6 +489,7 @@ static int show_run(struct look *look, struct wodan_error *error) {
   const struct section *pages = object_section(header, SECTION_PAGES), *index = object_section(header, SECTION_INDEX);
   const struct section *filter = object_section(header, SECTION_FILTER);
   const struct section *ranges = object_section(header, SECTION_RANGE_TOMBSTONES);
+  const struct section *blobs = object_section(header, SECTION_BLOBS);
   uint8_t *bytes = NULL;
   int status = 0;
   if (index) status = read_section(look, index, "index", &bytes, error);
@@ -457,11 +498,104 @@ static int show_run(struct look *look, struct wodan_error *error) {
   if (status == 0 && pages && !valid) status = show_chained(look, pages, error);
   if (bytes) mem_free(&look->inspect->mem, bytes, (size_t)index->length);
   if (status == 0 && bytes && in_block(look, index->offset, index->length))
-    status = show_section(look, index, "index", TEXT_INDEX, error);
+    status = show_section(look, index, "index", error);
   if (status == 0 && filter && in_block(look, filter->offset, filter->length))
     status = show_filter(look, filter, error);
+  if (status == 0 && blobs && in_block(look, blobs->offset, blobs->length))
+    status = show_section(look, blobs, "large values", error);
   if (status == 0 && ranges && in_block(look, ranges->offset, ranges->length))
-    status = show_ranges(look, ranges, error);
+    status = show_section(look, ranges, "range deletes", error);
+  return status;
+}
+
+/* ---- large values ------------------------------------------------------------------------------------------------ */
+
+/* A chunk: where it stands, what it is of the value, and how that begins. */
+struct chunk_place {
+  struct blob_chunk chunk;
+  uint64_t number, offset, at; /* in the object, in the value */
+  size_t raw;
+};
+
+static void chunk_fields(struct look *look, struct text_sink *sink, const struct chunk_place *place, uint8_t *raw) {
+  const uint8_t *stored = look->bytes;
+  const char *fault = blob_chunk_take(look->inspect->io.seed, &place->chunk, place->raw, stored, raw);
+  char text[160];
+  bool packed = place->chunk.length < place->raw;
+  text_put(sink, 0, place->chunk.length, fault, "chunk",
+           "%" PRIu64 ", bytes %" PRIu64 " to %" PRIu64 " of the value%s, checksum 0x%016" PRIx64 "%s", place->number,
+           place->at, place->at + place->raw, packed ? ", LZ4" : "", place->chunk.checksum, fault ? "" : ", right");
+  sink->depth++;
+  if (!fault) text_put(sink, 0, 0, NULL, "begins", "%s", text_bytes(text, 80, raw, place->raw));
+  sink->depth--;
+}
+
+static int show_chunk(struct look *look, const struct chunk_place *place, struct wodan_error *error) {
+  struct wodan_inspect *inspect = look->inspect;
+  const struct block_ptr *ptr = &look->owner->ptr;
+  struct wodan_error failure = {.block = WODAN_NO_BLOCK};
+  uint8_t *stored = mem_alloc(&inspect->mem, place->chunk.length), *raw = mem_alloc(&inspect->mem, place->raw);
+  int status = stored && raw ? 0 : WODAN_ENOMEM;
+  if (status == 0)
+    status = block_io_read(&inspect->io, ptr->extents, ptr->extent_count, place->offset, stored, place->chunk.length,
+                           &failure);
+  look->bytes = stored;
+  look->offset = place->offset;
+  if (!stored || !raw) {
+    status = status_nomem(error);
+  } else if (status < 0) {
+    status = unreadable(look, look->block, "chunk", &failure, error);
+  } else {
+    struct text_sink sink = sink_of(look, 1);
+    chunk_fields(look, &sink, place, raw);
+    status = shown(look, &sink, "large value");
+  }
+  mem_free(&inspect->mem, stored, place->chunk.length);
+  mem_free(&inspect->mem, raw, place->raw);
+  return status;
+}
+
+/* The chunks in the block, by a table that was proven. */
+static int show_chunks(struct look *look, const uint8_t *table, size_t size, struct wodan_error *error) {
+  const struct object_header *header = &look->header;
+  uint64_t most = (uint64_t)BLOB_CHUNK_PAGES * look->inspect->superblock.page_size;
+  struct wire_reader r = wire_reader(table, size);
+  struct chunk_place place = {.offset = header->sections[0].offset};
+  int status = 0;
+  for (; place.at < header->record_count && status == 0; place.number++) {
+    uint64_t left = header->record_count - place.at;
+    place.raw = (size_t)(left < most ? left : most);
+    blob_chunk_decode(&r, place.raw, &place.chunk);
+    if (in_block(look, place.offset, place.chunk.length)) status = show_chunk(look, &place, error);
+    place.offset += place.chunk.length;
+    place.at += place.raw;
+  }
+  return status;
+}
+
+static int show_large(struct look *look, struct wodan_error *error) {
+  const struct object_header *header = &look->header;
+  const struct blob_ref ref = {header->record_count, look->owner->ptr};
+  const char *fault = blob_header_fault(header, &ref, header->low, look->inspect->superblock.page_size);
+  uint8_t *bytes = NULL;
+  if (fault) { /* guard: bounds */
+    struct text_sink sink = sink_of(look, 1);
+    text_put(&sink, 0, 0, fault, "large value", "%s", "its chunks are not looked at");
+    return shown(look, &sink, "large value");
+  }
+  const struct section *table = &header->sections[1];
+  char key[80], text[140];
+  text_bytes(key, sizeof key, inspect_user_key(header->low).data, inspect_user_key(header->low).size);
+  snprintf(text, sizeof text, "%s, a value of %" PRIu64 " bytes", key, header->record_count);
+  int status = heading(look, 1, "of the key", text);
+  if (status == 0) status = read_section(look, table, "table of chunks", &bytes, error);
+  if (status || !bytes) return status;
+  size_t size = (size_t)table->length;
+  bool sound = !blob_table_fault(bytes, size, header, look->inspect->superblock.page_size); /* guard: bounds */
+  if (sound) status = show_chunks(look, bytes, size, error);
+  mem_free(&look->inspect->mem, bytes, size);
+  if (status == 0 && (!sound || in_block(look, table->offset, table->length)))
+    status = show_section(look, table, "table of chunks", error);
   return status;
 }
 
@@ -473,8 +607,11 @@ static int show_object(struct look *look, struct owner *owner, uint32_t view, st
   look->extents = owner->ptr.extents;
   look->extent_count = owner->ptr.extent_count;
   look->generation = owner->ptr.generation;
-  int status = show_header(look, owner->node || (starts && view == WODAN_VIEW_ANY), error);
-  if (status == 0 && look->usable) status = owner->node ? show_node(look, error) : show_run(look, error);
+  int status = show_header(look, owner->type == OBJECT_NODE || (starts && view == WODAN_VIEW_ANY), error);
+  if (status == 0 && look->usable)
+    status = owner->type == OBJECT_NODE  ? show_node(look, error)
+             : owner->type == OBJECT_RUN ? show_run(look, error)
+                                         : show_large(look, error);
   mem_free(&look->inspect->mem, look->header_bytes, owner->ptr.header_length);
   return status;
 }
@@ -488,15 +625,15 @@ static int show_remains(struct look *look, uint32_t view, struct wodan_error *er
   uint8_t *bytes;
   if (read_plain(look, look->block * size, size, &bytes, &failure) < 0)
     return unreadable(look, look->block, "block", &failure, error);
-  bool node = memcmp(bytes + 8, "WNOD", 4) == 0, run = memcmp(bytes + 8, "WRUN", 4) == 0;
+  uint8_t type = object_header_peek_type(bytes, size);
   int status = WODAN_ENOTFOUND;
-  if (node || (run && view != WODAN_VIEW_NODE)) {
+  if (type == OBJECT_NODE || (type && view != WODAN_VIEW_NODE)) {
     look->bytes = bytes;
     look->offset = look->block * size;
     struct text_sink sink = sink_of(look, 1);
-    sink.status = heading(look, 0, node ? "node" : "run", "a header that does not prove itself, of no tree");
+    sink.status = heading(look, 0, TYPES[type], "a header that does not prove itself, of no tree");
     object_header_to_text(&sink, bytes, size, &volume);
-    status = shown(look, &sink, node ? "node" : "run");
+    status = shown(look, &sink, TYPES[type]);
   }
   mem_free(&inspect->mem, bytes, size);
   return status == WODAN_ENOTFOUND ? status_set(error, WODAN_ENOTFOUND, 0, look->block,
@@ -514,9 +651,9 @@ static int show_data(struct look *look, uint32_t view, struct wodan_error *error
   int status = find_owner(look->inspect, look->block, &owner, error);
   if (status < 0) return status;
   if (!owner.found) return show_remains(look, view, error);
-  if (view == (owner.node ? WODAN_VIEW_PAGE : WODAN_VIEW_NODE)) {
-    snprintf(text, sizeof text, "a %s %s, at block %" PRIu64, owner.node ? "node" : "run or leaf", owner.where,
-             owner.ptr.extents[0].first);
+  if (view == (owner.type == OBJECT_NODE ? WODAN_VIEW_PAGE : WODAN_VIEW_NODE)) {
+    snprintf(text, sizeof text, "a %s %s, at block %" PRIu64,
+             owner.type == OBJECT_RUN ? "run or leaf" : TYPES[owner.type], owner.where, owner.ptr.extents[0].first);
     return wrong_kind(look, text, error);
   }
   return show_object(look, &owner, view, error);

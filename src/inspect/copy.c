@@ -10,8 +10,8 @@
  * See: include/wodan/image.h; tests/unit/test_image_copy.c. */
 #include <assert.h>
 #include <string.h>
-#include "base/random.h"
 #include "base/wire.h"
+#include "format/record.h"
 #include "inspect/copy_private.h"
 
 /* ---- bytes ------------------------------------------------------------------------------------------------------- */
@@ -87,13 +87,16 @@ static bool claim(struct copy *copy, const struct block_ptr *ptr) {
   return whole;
 }
 
-static int claim_run(struct copy *copy, const struct block_ptr *ptr) {
+static int claim_object(struct copy *copy, const struct block_ptr *ptr, uint8_t type) {
   const struct wodan_copy_options *options = copy->options;
+  const struct wodan_copy_report *report = copy->report;
   if (!claim(copy, ptr)) return 0;
-  int status = copy_object(copy, ptr, OBJECT_RUN);
+  int status = copy_object(copy, ptr, type);
   if (status || !options->progress) return status;
-  return options->progress(options->context, copy->report->runs + copy->report->nodes) ? WODAN_DONE : 0;
+  return options->progress(options->context, report->runs + report->nodes + report->large) ? WODAN_DONE : 0;
 }
+
+int copy_large(struct copy *copy, const struct block_ptr *ptr) { return claim_object(copy, ptr, OBJECT_BLOB); }
 
 static bool on_enter(void *context, const struct block_ptr *ptr, const struct node_place *place) {
   (void)place;
@@ -106,8 +109,9 @@ static int on_node(void *context, const struct block_ptr *ptr, const struct node
   int status = 0;
   (void)ptr, (void)place, (void)error; /* failures go to copy->error */
   for (uint32_t i = 0; image->level == 0 && i < image->entry_count && status == 0; i++)
-    status = claim_run(copy, &image->entries[i].branch.ptr);
-  for (uint32_t i = 0; i < image->run_count && status == 0; i++) status = claim_run(copy, &image->runs[i].ptr);
+    status = claim_object(copy, &image->entries[i].branch.ptr, OBJECT_RUN);
+  for (uint32_t i = 0; i < image->run_count && status == 0; i++)
+    status = claim_object(copy, &image->runs[i].ptr, OBJECT_RUN);
   return status;
 }
 
@@ -128,14 +132,34 @@ static int copy_tree(struct copy *copy, uint32_t which) {
   if (!record) return 0;
   int status = tree_walk(&copy->inspect->io, &record->root, &walker, &failure);
   if (status == WODAN_ENOMEM) return status_nomem(copy->error);
-  return status == 0 && record->catalog.generation ? claim_run(copy, &record->catalog) : status;
+  return status == 0 && record->catalog.generation ? claim_object(copy, &record->catalog, OBJECT_RUN) : status;
+}
+
+static int copy_named(void *context, const struct record *record, uint64_t block, struct wodan_error *error) {
+  struct copy *copy = context;
+  struct blob_ref ref;
+  (void)block, (void)error; /* failures go to copy->error */
+  bool large = record->kind == RECORD_BLOB &&
+               blob_ref_decode(record->value.data, record->value.size, &copy->inspect->io.bounds, &ref) &&
+               ref.ptr.generation < JOURNAL_COUNTER_LIMIT;
+  return large ? copy_large(copy, &ref.ptr) : 0;
+}
+
+/* Large values that the replay on a root names. What cannot be replayed is damage that was told at open. */
+static int copy_replayed(struct copy *copy, uint32_t which) {
+  struct wodan_error failure = {.block = WODAN_NO_BLOCK};
+  int status = inspect_replay(copy->inspect, which, copy_named, copy, &failure);
+  if (status == WODAN_ENOMEM) return status_nomem(copy->error);
+  return status == WODAN_ECORRUPT ? 0 : status;
 }
 
 /* Trees and journal, for their keys or for their bytes. */
 static int copy_pass(struct copy *copy) {
   memset(copy->claimed, 0, (size_t)(copy->blocks / 8 + 1));
   int status = copy_tree(copy, WODAN_NEWEST_ROOT);
+  if (status == 0) status = copy_replayed(copy, WODAN_NEWEST_ROOT);
   if (status == 0) status = copy_tree(copy, WODAN_OLDER_ROOT);
+  if (status == 0) status = copy_replayed(copy, WODAN_OLDER_ROOT);
   return status == 0 ? copy_ring(copy) : status;
 }
 
@@ -167,34 +191,14 @@ static int copy_superblocks(struct copy *copy) {
 
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
 
-static int see_large(void *context, const struct record *record, uint64_t block, struct wodan_error *error) {
-  bool *seen = context;
-  (void)block, (void)error;
-  *seen |= record->kind == RECORD_BLOB;
-  return 0;
-}
-
-/* The newest root or the one before says so, or the journal since then. */
-static bool has_large(struct wodan_inspect *inspect) {
-  const struct journal_mounted *m = &inspect->mounted;
-  struct wodan_error failure;
-  bool seen = inspect->has_root && ((m->newest.incompat | m->older.incompat) & FEATURE_BLOBS);
-  if (!seen) inspect_replay(inspect, WODAN_NEWEST_ROOT, see_large, &seen, &failure); /* its damage was told at open */
-  return seen;
-}
-
 static int prepare(struct copy *copy, struct wodan_device *to) {
   struct wodan_inspect *inspect = copy->inspect;
   const struct superblock *sb = &inspect->superblock;
-  uint64_t seed = copy->options->seed;
   int status = device_init(&copy->to, to, copy->error);
   if (status < 0) return status;
   if (to->geometry.size != inspect->device.raw->geometry.size || to->geometry.sector > sb->sector)
     return status_set(copy->error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "%s",
                       "the copy's device must have the size of the original, and no larger sectors");
-  if (has_large(inspect))
-    return status_set(copy->error, WODAN_ENOTSUP, 0, WODAN_NO_BLOCK, "%s",
-                      "the image has large values, which no copy without values can be made of yet");
   copy->blocks = inspect->volume_blocks < inspect->device_blocks ? inspect->volume_blocks : inspect->device_blocks;
   if (inspect->has_root && inspect->mounted.has_older && inspect->mounted.older.device_blocks > copy->blocks)
     copy->blocks = inspect->mounted.older.device_blocks < inspect->device_blocks ? inspect->mounted.older.device_blocks
@@ -205,9 +209,7 @@ static int prepare(struct copy *copy, struct wodan_device *to) {
   copy->key = mem_alloc(&inspect->mem, sb->page_size);
   if (!copy->claimed || !copy->unit || !copy->page || !copy->key) return status_nomem(copy->error);
   if (!copy->options->scramble) return 0;
-  if (seed == 0 && random_number(&copy->options->hooks, &seed) < 0)
-    return status_set(copy->error, WODAN_EIO, 0, WODAN_NO_BLOCK, "there are no random bytes to scramble with");
-  copy->scramble = scramble_create(&inspect->mem, seed);
+  copy->scramble = scramble_create(&inspect->mem, inspect->device.raw->geometry.size);
   return copy->scramble ? 0 : status_nomem(copy->error);
 }
 
@@ -240,7 +242,6 @@ int wodan_image_copy(struct wodan_inspect *inspect, struct wodan_device *to, con
   mem_free(&inspect->mem, copy.unit, inspect->superblock.block_size);
   mem_free(&inspect->mem, copy.page, inspect->superblock.page_size);
   mem_free(&inspect->mem, copy.key, inspect->superblock.page_size);
-  mem_free(&inspect->mem, copy.stored, inspect->superblock.page_size);
   compressor_free(copy.compressor);
   if (copy.scramble) scramble_free(copy.scramble, &inspect->mem);
   return status;

@@ -1,4 +1,4 @@
-/* Owns: one node, run or leaf from its header to its last section.
+/* Owns: one node, run or leaf from its header to its last section; of a large value the header.
  *
  * Always true: every section keeps its place and length, so headers and pointers keep theirs; a section that does not prove
  * becomes zeros under a checksum that is wrong too; an object whose header does not prove keeps no more than the
@@ -6,7 +6,7 @@
  *
  * Order: pages, then filter and index, whose contents follow from them; the header last, which has the sections' checksums.
  *
- * See: copy_private.h; format/object_header.h, format/node_header.h. */
+ * See: copy_private.h, copy_large.c; format/object_header.h, format/node_header.h. */
 #include <assert.h>
 #include <string.h>
 #include "base/wire.h"
@@ -19,18 +19,9 @@
 
 enum { HEADER_FIXED = 80 };
 
-/* The object being copied. */
-struct object_copy {
-  struct copy *copy;
-  const struct block_ptr *ptr;
-  struct run_reader reader; /* of a node only the header */
-  /* of a run: what its pages are checked by, and what their keys are in the copy */
-  uint8_t *old_filter, *new_filter;
-  uint32_t filter_lines; /* 0: there is none, or none that proves */
-};
-
-/* Bytes of the object into the copy, block by block. */
-static int put(struct copy *copy, const struct block_ptr *ptr, uint64_t offset, const uint8_t *bytes, size_t size) {
+int copy_bytes(const struct object_copy *object, uint64_t offset, const uint8_t *bytes, size_t size) {
+  struct copy *copy = object->copy;
+  const struct block_ptr *ptr = object->ptr;
   const struct block_io *io = &copy->inspect->io;
   uint32_t unit = io->bounds.block_size;
   int status = 0;
@@ -47,11 +38,6 @@ static int put(struct copy *copy, const struct block_ptr *ptr, uint64_t offset, 
 }
 
 /* ---- pages ------------------------------------------------------------------------------------------------------- */
-
-/* Where a slice of the page begins, in memory that may be written. */
-static uint8_t *place_in(uint8_t *bytes, struct wodan_slice slice) {
-  return slice.size ? bytes + ((const uint8_t *)slice.data - bytes) : bytes;
-}
 
 /* The array of key heads follows its keys: four bytes behind the prefix as a number. */
 static void set_head(uint8_t *bytes, uint32_t i, const uint8_t *suffix, size_t size) {
@@ -80,11 +66,30 @@ static uint64_t hash_of(const struct object_copy *object, const struct page *pag
   return checksum(object->copy->inspect->io.seed, key, page_key(page, i, key));
 }
 
+/* Blanked; of a large value, which is copied first, the reference stays. */
+static int change_value(struct object_copy *object, uint8_t *bytes, const struct page_record *record) {
+  struct copy *copy = object->copy;
+  uint8_t *value = place_in(bytes, record->value);
+  struct blob_ref ref;
+  bool large = record->kind == RECORD_BLOB;
+  int status = 0;
+  if (large && blob_ref_decode(value, record->value.size, &copy->inspect->io.bounds, &ref) &&
+      ref.ptr.generation < object->ptr->generation)
+    status = copy_large(copy, &ref.ptr);
+  if (status || copy->collecting || record->value.size == 0) return status;
+  if (large)
+    copy_reference(copy, value, record->value.size);
+  else
+    memset(value, 0, record->value.size);
+  return 0;
+}
+
 /* Keys mapped, values blanked. Those that the filter lets through go into the new one, and no others. */
 static int change_page(struct object_copy *object, uint8_t *bytes, const struct page *page) {
   struct copy *copy = object->copy;
   uint64_t size = page->count / 8 + 1;
   uint8_t *kept = NULL;
+  int status = 0;
   if (object->filter_lines) {
     kept = mem_zalloc(&copy->inspect->mem, size);
     if (!kept) return status_nomem(copy->error);
@@ -93,45 +98,40 @@ static int change_page(struct object_copy *object, uint8_t *bytes, const struct 
         kept[i / 8] |= (uint8_t)(1u << i % 8);
   }
   change_keys(copy, bytes, page);
-  for (uint32_t i = 0; i < page->count && !copy->collecting; i++) {
-    struct wodan_slice value = page_record(page, i).value;
-    if (value.size) memset(place_in(bytes, value), 0, value.size);
-    if (kept && kept[i / 8] >> i % 8 & 1)
+  for (uint32_t i = 0; i < page->count && status == 0; i++) {
+    struct page_record record = page_record(page, i);
+    status = change_value(object, bytes, &record);
+    if (kept && kept[i / 8] >> i % 8 & 1 && !copy->collecting)
       filter_add(object->new_filter, object->filter_lines, hash_of(object, page, i));
   }
   if (kept) mem_free(&copy->inspect->mem, kept, size);
-  return 0;
+  return status;
 }
 
-/* The changed page, compressed to the length that the original had: it has the same keys, and zeros for values, which pack well.
- * NULL: it does not become so short (or there is no memory: then *status). */
-static const uint8_t *packed_page(struct copy *copy, const struct index_entry *entry, int *status) {
-  struct mem *mem = &copy->inspect->mem;
-  uint32_t most = copy->inspect->superblock.page_size;
-  const uint8_t *packed;
-  if (!copy->compressor) copy->compressor = compressor_create(mem, COMPRESSION_HIGH, most);
-  if (!copy->stored) copy->stored = mem_alloc(mem, most);
-  if (!copy->compressor || !copy->stored) {
-    *status = status_nomem(copy->error);
-    return NULL;
-  }
-  size_t length = compressor_pack(copy->compressor, COMPRESSION_HIGH, copy->page, entry->size, &packed);
-  bool fits = length && stretch_block(packed, length, copy->page, copy->stored, entry->length);
-  return fits ? copy->stored : NULL;
+int copy_pack(struct copy *copy, const uint8_t *bytes, size_t size, uint8_t *packed, size_t length, bool *fits) {
+  uint64_t most = (uint64_t)BLOB_CHUNK_PAGES * copy->inspect->superblock.page_size; /* a chunk's; a page has less */
+  const uint8_t *shortest;
+  if (!copy->compressor) copy->compressor = compressor_create(&copy->inspect->mem, COMPRESSION_HIGH, (size_t)most);
+  if (!copy->compressor) return status_nomem(copy->error);
+  size_t least = compressor_pack(copy->compressor, COMPRESSION_HIGH, bytes, size, &shortest);
+  *fits = least && stretch_block(shortest, least, bytes, packed, length);
+  return 0;
 }
 
 /* copy->page to its place. What is no page is so many zeros, which do not unpack either. */
 static int put_page(struct object_copy *object, const struct index_entry *entry, bool good, uint64_t *sum) {
   struct copy *copy = object->copy;
-  const uint8_t *bytes = copy->page;
-  int status = 0;
-  if (good && stored_page_packed(entry)) bytes = packed_page(copy, entry, &status);
-  if (!bytes) {
-    copy->report->pages_left_out += status == 0;
-    return status;
+  uint8_t *bytes = copy->page;
+  bool fits = true;
+  if (good && stored_page_packed(entry)) {
+    bytes = object->reader.stored; /* a page that is packed went through it */
+    int status = copy_pack(copy, copy->page, entry->size, bytes, entry->length, &fits);
+    if (status < 0) return status;
   }
+  copy->report->pages_left_out += !fits;
+  if (!fits) return 0;
   *sum = checksum(copy->inspect->io.seed, bytes, entry->length);
-  return put(copy, object->ptr, entry->offset, bytes, entry->length);
+  return copy_bytes(object, entry->offset, bytes, entry->length);
 }
 
 /* The page behind an entry of the index; *sum: what the entry says of it in the copy. */
@@ -187,20 +187,18 @@ static int lose_section(struct object_copy *object, struct section *section, con
   return copy_failed(object->copy, failure);
 }
 
-/* The section in fresh memory; NULL: it does not prove. */
-static int read_section(struct object_copy *object, struct section *section, uint8_t **bytes) {
+int copy_read_section(struct object_copy *object, struct section *section, uint8_t **bytes) {
   struct wodan_error failure = {.block = WODAN_NO_BLOCK};
   *bytes = NULL;
   if (block_io_read_section(&object->copy->inspect->io, object->ptr, section, bytes, &failure) == 0) return 0;
   return lose_section(object, section, &failure);
 }
 
-/* The changed section goes to its place, its checksum into the header. */
-static int put_section(struct object_copy *object, struct section *section, const uint8_t *bytes) {
+int copy_put_section(struct object_copy *object, struct section *section, const uint8_t *bytes) {
   struct copy *copy = object->copy;
   if (copy->collecting) return 0;
   section->checksum = checksum(copy->inspect->io.seed, bytes, (size_t)section->length);
-  return put(copy, object->ptr, section->offset, bytes, (size_t)section->length);
+  return copy_bytes(object, section->offset, bytes, (size_t)section->length);
 }
 
 static struct section *section_of(struct object_copy *object, uint8_t tag) {
@@ -220,7 +218,7 @@ static int copy_index(struct object_copy *object) {
     status = copy_pages(object);
   else
     memset(reader->index_bytes, 0, reader->index_size); /* no page either */
-  return status == 0 ? put_section(object, index, reader->index_bytes) : status;
+  return status == 0 ? copy_put_section(object, index, reader->index_bytes) : status;
 }
 
 /* The keys of range deletes. What does not decode is none in the copy either. */
@@ -239,36 +237,53 @@ static void change_ranges(struct copy *copy, uint8_t *bytes, size_t size) {
 
 static int copy_ranges(struct object_copy *object, struct section *section) {
   uint8_t *bytes;
-  int status = read_section(object, section, &bytes);
+  int status = copy_read_section(object, section, &bytes);
   if (status < 0 || !bytes) return status;
   change_ranges(object->copy, bytes, (size_t)section->length);
-  status = put_section(object, section, bytes);
+  status = copy_put_section(object, section, bytes);
   mem_free(&object->copy->inspect->mem, bytes, section->length);
   return status;
+}
+
+/* The pointers to the large values that its records name, which were copied with the pages. */
+static int copy_list(struct object_copy *object, struct section *section) {
+  uint8_t *bytes;
+  int status = copy_read_section(object, section, &bytes);
+  if (status < 0 || !bytes) return status;
+  struct wire_reader r = wire_reader(bytes, (size_t)section->length);
+  uint64_t count = wire_get_varint(&r), i = 0;
+  while (i < count && !r.failed && copy_pointer(object->copy, &r)) i++;
+  if (r.failed || i < count || r.at != r.size) memset(bytes + r.at, 0xff, r.size - r.at); /* no list either */
+  status = copy_put_section(object, section, bytes);
+  mem_free(&object->copy->inspect->mem, bytes, section->length);
+  return status;
+}
+
+/* The filter when it can be used, and room for the new one. */
+static int open_filter(struct object_copy *object, struct section *filter) {
+  struct copy *copy = object->copy;
+  uint32_t lines = filter_lines(object->reader.header.record_count);
+  if (!lines || filter->length != (uint64_t)lines * FILTER_LINE_SIZE) return 0;
+  int status = copy_read_section(object, filter, &object->old_filter);
+  if (!object->old_filter) return status;
+  object->filter_lines = lines;
+  object->new_filter = mem_zalloc(&copy->inspect->mem, filter->length);
+  return object->new_filter ? 0 : status_nomem(copy->error);
 }
 
 static int copy_run(struct object_copy *object) {
   struct copy *copy = object->copy;
   struct section *filter = section_of(object, SECTION_FILTER), *ranges = section_of(object, SECTION_RANGE_TOMBSTONES);
+  struct section *list = section_of(object, SECTION_BLOBS);
   const struct object_header *header = &object->reader.header;
   bool bare = ranges && header->record_count == 0;
-  uint32_t known = (bare ? 0 : 2u + (filter != NULL)) + (ranges != NULL);
+  uint32_t known = (bare ? 0 : 2u + (filter != NULL) + (list != NULL)) + (ranges != NULL);
   if (!object->reader.pages != bare || header->section_count != known) return 0;
-  if (ranges) {
-    int failed = copy_ranges(object, ranges);
-    if (failed < 0) return failed;
-  }
-  uint32_t lines = filter ? filter_lines(header->record_count) : 0;
-  int status = 0;
-  if (lines && filter->length == (uint64_t)lines * FILTER_LINE_SIZE)
-    status = read_section(object, filter, &object->old_filter);
-  if (object->old_filter) {
-    object->filter_lines = lines;
-    object->new_filter = mem_zalloc(&copy->inspect->mem, filter->length);
-    if (!object->new_filter) status = status_nomem(copy->error);
-  }
+  int status = ranges ? copy_ranges(object, ranges) : 0;
+  if (status == 0 && filter) status = open_filter(object, filter);
   if (status == 0 && !bare) status = copy_index(object);
-  if (status == 0 && object->new_filter) status = put_section(object, filter, object->new_filter);
+  if (status == 0 && object->new_filter) status = copy_put_section(object, filter, object->new_filter);
+  if (status == 0 && list && !copy->collecting) status = copy_list(object, list);
   if (object->old_filter) mem_free(&copy->inspect->mem, object->old_filter, filter->length);
   if (object->new_filter) mem_free(&copy->inspect->mem, object->new_filter, filter->length);
   copy->report->runs += !copy->collecting;
@@ -277,8 +292,7 @@ static int copy_run(struct object_copy *object) {
 
 /* ---- nodes ------------------------------------------------------------------------------------------------------- */
 
-/* The reader stands on a pointer, in memory that may be written: its new checksum. false: there is none. */
-static bool change_pointer(struct copy *copy, struct wire_reader *r) {
+bool copy_pointer(struct copy *copy, struct wire_reader *r) {
   struct wire_reader at = *r;
   struct block_ptr ptr;
   if (!block_ptr_decode(r, &copy->inspect->io.bounds, &ptr)) return false;
@@ -299,7 +313,7 @@ static void change_table(struct copy *copy, uint8_t *bytes, size_t size) {
     struct wire_reader r = wire_reader(place_in(bytes, value), value.size);
     wire_get_varint(&r); /* flushed_upto */
     wire_get_varint(&r); /* blobs */
-    change_pointer(copy, &r);
+    copy_pointer(copy, &r);
   }
   change_keys(copy, bytes, &page);
 }
@@ -309,7 +323,7 @@ static void change_list(struct copy *copy, uint8_t *bytes, size_t size) {
   uint64_t count = wire_get_varint(&r);
   bool good = !r.failed && !copy->collecting;
   for (uint64_t i = 0; i < count && good; i++) {
-    good = change_pointer(copy, &r);
+    good = copy_pointer(copy, &r);
     for (int n = 0; n < 4; n++) wire_get_varint(&r); /* records, deletes, large values, range deletes */
     good = good && !r.failed;
   }
@@ -322,13 +336,13 @@ static int copy_node(struct object_copy *object) {
   for (uint32_t i = 0; i < object->reader.header.section_count && status == 0; i++) {
     struct section *section = &object->reader.header.sections[i];
     uint8_t *bytes;
-    status = read_section(object, section, &bytes);
+    status = copy_read_section(object, section, &bytes);
     if (status < 0 || !bytes) continue;
     if (section->tag == SECTION_RUNS)
       change_list(copy, bytes, (size_t)section->length);
     else
       change_table(copy, bytes, (size_t)section->length);
-    status = put_section(object, section, bytes);
+    status = copy_put_section(object, section, bytes);
     mem_free(&copy->inspect->mem, bytes, section->length);
   }
   copy->report->nodes += !copy->collecting;
@@ -338,14 +352,16 @@ static int copy_node(struct object_copy *object) {
 /* ---- headers ----------------------------------------------------------------------------------------------------- */
 
 /* A header that does not prove: its fixed part, when it looks like one of this volume. */
-static int copy_remains(struct copy *copy, const struct block_ptr *ptr) {
+static int copy_remains(const struct object_copy *object) {
+  struct copy *copy = object->copy;
+  const struct block_ptr *ptr = object->ptr;
   const struct block_io *io = &copy->inspect->io;
   uint8_t bytes[HEADER_FIXED];
   size_t size = ptr->header_length < sizeof bytes ? ptr->header_length : sizeof bytes;
   if (copy->collecting || size < sizeof bytes) return 0;
   if (block_io_read(&copy->inspect->io, ptr->extents, ptr->extent_count, 0, bytes, size, NULL) < 0) return 0;
-  bool known = memcmp(bytes + 8, "WRUN", 4) == 0 || memcmp(bytes + 8, "WNOD", 4) == 0;
-  return known && memcmp(bytes + 16, io->fsid, sizeof io->fsid) == 0 ? put(copy, ptr, 0, bytes, size) : 0;
+  bool known = object_header_peek_type(bytes, size) != 0;
+  return known && memcmp(bytes + 16, io->fsid, sizeof io->fsid) == 0 ? copy_bytes(object, 0, bytes, size) : 0;
 }
 
 static int copy_header(struct object_copy *object) {
@@ -361,7 +377,7 @@ static int copy_header(struct object_copy *object) {
   if (!encoded) return status_nomem(copy->error);
   bool fits = object_header_encode(&object->reader.header, copy->inspect->io.seed, encoded);
   assert(fits); /* nothing has another length than before */
-  int status = fits ? put(copy, object->ptr, 0, encoded, size) : 0;
+  int status = fits ? copy_bytes(object, 0, encoded, size) : 0;
   mem_free(&copy->inspect->mem, encoded, size);
   return status;
 }
@@ -372,15 +388,15 @@ int copy_object(struct copy *copy, const struct block_ptr *ptr, uint8_t type) {
   struct run_reader *reader = &object.reader;
   struct wodan_error failure = {.block = WODAN_NO_BLOCK};
   int status;
-  if (type == OBJECT_NODE)
-    status = block_io_read_header(io, ptr, type, &reader->header, &reader->header_bytes, &failure);
-  else
+  if (type == OBJECT_RUN)
     status = run_reader_open(reader, io, copy->inspect->superblock.page_size, ptr, &failure);
+  else
+    status = block_io_read_header(io, ptr, type, &reader->header, &reader->header_bytes, &failure);
   if (status < 0) {
     status = copy_failed(copy, &failure);
-    return status < 0 ? status : copy_remains(copy, ptr);
+    return status < 0 ? status : copy_remains(&object);
   }
-  status = type == OBJECT_NODE ? copy_node(&object) : copy_run(&object);
+  status = type == OBJECT_NODE ? copy_node(&object) : type == OBJECT_RUN ? copy_run(&object) : copy_chunks(&object);
   if (status == 0) status = copy_header(&object);
   run_reader_release(reader);
   return status;

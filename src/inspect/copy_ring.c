@@ -9,6 +9,7 @@
  * See: copy_private.h; format/journal_block.h. */
 #include <string.h>
 #include "base/wire.h"
+#include "format/blob.h"
 #include "format/checkpoint_record.h"
 #include "format/journal_block.h"
 #include "format/record.h"
@@ -28,8 +29,10 @@ struct operations {
   uint64_t left;  /* bytes of it */
   uint64_t value; /* a varint so far, */
   unsigned shift; /* and its next group */
-  bool ranged;    /* the value is a key too: where a range delete ends */
+  uint8_t kind;   /* enum record_kind; of a range delete the value is a key too: where it ends */
   struct scramble_at key;
+  uint8_t
+      reference[BLOB_REF_SIZE_MAX]; /* of a large value: what takes its place, from its end on as much as is `left` */
 };
 
 struct ring_copy {
@@ -37,7 +40,7 @@ struct ring_copy {
   struct ring_slot *slots; /* by position */
   uint64_t *order;         /* positions by rising sequence */
   uint64_t ring, count;    /* positions; those on the device */
-  uint8_t *bytes;          /* one block, and room for its payload */
+  uint8_t *bytes;          /* one block, and room for another */
   uint32_t size;
   struct operations operations;
   struct journal_block last; /* of the record being followed */
@@ -62,8 +65,8 @@ static void operation_byte(struct copy *copy, struct operations *ops, uint8_t *b
     if (--ops->left == 0) ops->next = OP_KIND;
     break;
   case OP_KIND:
-    ops->ranged = *byte == RECORD_DELETE_RANGE;
-    ops->next = *byte > RECORD_DELETE && !ops->ranged ? OP_LOST : OP_KEY_SIZE;
+    ops->kind = *byte;
+    ops->next = *byte > RECORD_KIND_LAST ? OP_LOST : OP_KEY_SIZE;
     break;
   case OP_KEY_SIZE:
     if (!varint_byte(ops, *byte) || ops->next == OP_LOST) break;
@@ -77,13 +80,14 @@ static void operation_byte(struct copy *copy, struct operations *ops, uint8_t *b
   case OP_VALUE_SIZE:
     if (!varint_byte(ops, *byte) || ops->next == OP_LOST) break;
     ops->next = ops->left ? OP_VALUE : OP_KIND;
+    if (ops->kind == RECORD_BLOB && ops->left > BLOB_REF_SIZE_MAX) ops->kind = RECORD_PUT; /* no reference: blanked */
     ops->key = (struct scramble_at){0};
     break;
   case OP_VALUE:
-    if (ops->ranged)
+    if (ops->kind == RECORD_DELETE_RANGE)
       copy_key(copy, &ops->key, byte, 1);
     else
-      *byte = 0;
+      *byte = ops->kind == RECORD_BLOB ? ops->reference[BLOB_REF_SIZE_MAX - ops->left] : 0;
     if (--ops->left == 0) ops->next = OP_KIND;
     break;
   case OP_LOST:
@@ -101,6 +105,32 @@ static bool begins_record(const struct ring_copy *ring, const struct journal_blo
   return first && last >= first && first <= ring->copy->inspect->sequence + 1;
 }
 
+static uint64_t place_of(const struct ring_copy *ring, uint64_t position) {
+  return ring->copy->inspect->superblock.block_size + position * ring->size;
+}
+
+/* The block of this position in `bytes`. */
+static bool read_slot(const struct ring_copy *ring, uint64_t position, uint8_t *bytes) {
+  struct device *device = &ring->copy->inspect->device;
+  return device_read(device, place_of(ring, position), bytes, ring->size, NULL) == 0 ||
+         device_read(device, place_of(ring, position), bytes, ring->size, NULL) == 0;
+}
+
+/* Begins the value of a large one's operation at byte `at` of the payload: its reference, of which the end may stand in the
+ * block behind this one, though never in the one behind that. Read ahead: its checksum follows from its end. */
+static void begin_reference(struct ring_copy *ring, const struct journal_block *block, uint32_t at) {
+  struct operations *ops = &ring->operations;
+  size_t size = (size_t)ops->left, here = block->payload_length - at, behind = size > here ? size - here : 0;
+  uint8_t *reference = ops->reference + sizeof ops->reference - size, *ahead = ring->bytes + ring->size;
+  if (behind &&
+      (behind > ring->size - JOURNAL_HEADER_SIZE || !read_slot(ring, (block->sequence + 1) % ring->ring, ahead)))
+    memset(ahead, 0, ring->size); /* what is not valid there ends the record anyway */
+  memcpy(reference, ring->bytes + JOURNAL_HEADER_SIZE + at, size - behind);
+  memcpy(reference + size - behind, ahead + JOURNAL_HEADER_SIZE, behind);
+
+  copy_reference(ring->copy, reference, size);
+}
+
 /* The payload of a record's fragment, in ring->bytes. */
 static void change_operations(struct ring_copy *ring, const struct journal_block *block) {
   struct operations *ops = &ring->operations;
@@ -112,8 +142,12 @@ static void change_operations(struct ring_copy *ring, const struct journal_block
     *ops = (struct operations){.next = begins_record(ring, block) ? OP_RANGE : OP_LOST, .left = RANGE_SIZE};
   else if (!follows)
     ops->next = OP_LOST;
-  for (uint32_t i = 0; i < block->payload_length; i++)
+  for (uint32_t i = 0; i < block->payload_length; i++) {
+    bool sized = ops->next == OP_VALUE_SIZE;
     operation_byte(ring->copy, ops, ring->bytes + JOURNAL_HEADER_SIZE + i);
+    if (sized && ops->next == OP_VALUE && ops->kind == RECORD_BLOB && !ring->copy->collecting)
+      begin_reference(ring, block, i + 1);
+  }
   if (block->fragment + 1 == block->fragments && !ring->copy->collecting) ring->copy->report->journal_records++;
 }
 
@@ -143,16 +177,6 @@ static void change_checkpoint(struct ring_copy *ring, struct journal_block *bloc
 
 /* ---- blocks ------------------------------------------------------------------------------------------------------ */
 
-static uint64_t place_of(const struct ring_copy *ring, uint64_t position) {
-  return ring->copy->inspect->superblock.block_size + position * ring->size;
-}
-
-static bool read_slot(struct ring_copy *ring, uint64_t position) {
-  struct device *device = &ring->copy->inspect->device;
-  return device_read(device, place_of(ring, position), ring->bytes, ring->size, NULL) == 0 ||
-         device_read(device, place_of(ring, position), ring->bytes, ring->size, NULL) == 0;
-}
-
 /* The block in ring->bytes; false: it is not valid for its place. */
 static bool decode(const struct ring_copy *ring, uint64_t position, struct journal_block *block) {
   const struct block_io *io = &ring->copy->inspect->io;
@@ -173,7 +197,8 @@ static int put_slot(struct ring_copy *ring, uint64_t position) {
 static int copy_block(struct ring_copy *ring, uint64_t position) {
   struct copy *copy = ring->copy;
   struct journal_block block = {0};
-  if (!read_slot(ring, position) || !decode(ring, position, &block)) return 0; /* it was valid a moment ago */
+  if (!read_slot(ring, position, ring->bytes) || !decode(ring, position, &block))
+    return 0; /* it was valid a moment ago */
   if (block.kind == JOURNAL_RECORD)
     change_operations(ring, &block);
   else if (block.kind == JOURNAL_CHECKPOINT && !copy->collecting)
@@ -195,7 +220,7 @@ static int copy_block(struct ring_copy *ring, uint64_t position) {
 static int copy_invalid(struct ring_copy *ring, uint64_t position) {
   const struct block_io *io = &ring->copy->inspect->io;
   struct journal_block block;
-  bool known = read_slot(ring, position) && memcmp(ring->bytes + 8, "WJNL", 4) == 0 &&
+  bool known = read_slot(ring, position, ring->bytes) && memcmp(ring->bytes + 8, "WJNL", 4) == 0 &&
                memcmp(ring->bytes + 16, io->fsid, sizeof io->fsid) == 0;
   if (!known) return 0;
   memset(ring->bytes + JOURNAL_HEADER_SIZE, 0, ring->size - JOURNAL_HEADER_SIZE);
@@ -210,7 +235,7 @@ static int copy_invalid(struct ring_copy *ring, uint64_t position) {
 static void survey(struct ring_copy *ring) {
   for (uint64_t i = 0; i < ring->count; i++) {
     struct journal_block block = {0};
-    bool readable = read_slot(ring, i);
+    bool readable = read_slot(ring, i, ring->bytes);
     uint64_t field = readable ? load_u64(ring->bytes) : 0;
     bool valid = readable && decode(ring, i, &block);
     ring->slots[i] = (struct ring_slot){valid, block.sequence, field, 0};

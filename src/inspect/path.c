@@ -55,12 +55,15 @@ static int look_ahead(void *context, const struct record *record, uint64_t block
   return 0;
 }
 
-/* Of a large value only its size. */
-static void show_value(struct wodan_path_step *step, uint8_t kind, struct wodan_slice value) {
-  if (kind == RECORD_BLOB)
-    step->large_size = blob_ref_size(value.data, value.size);
-  else
+/* Of a large value only its size and its place. */
+static void show_value(const struct path *path, struct wodan_path_step *step, uint8_t kind, struct wodan_slice value) {
+  struct blob_ref ref;
+  if (kind == RECORD_BLOB && blob_ref_decode(value.data, value.size, &path->inspect->io.bounds, &ref)) {
+    step->large_size = ref.size;
+    step->large_block = ref.ptr.extents[0].first;
+  } else {
     step->value = value;
+  }
 }
 
 static int journal_step(void *context, const struct record *record, uint64_t block, struct wodan_error *error) {
@@ -75,7 +78,7 @@ static int journal_step(void *context, const struct record *record, uint64_t blo
                                  .deleted = record->kind == RECORD_DELETE || record->kind == RECORD_DELETE_RANGE,
                                  .ranged = record->kind == RECORD_DELETE_RANGE,
                                  .sequence = record->sequence};
-  show_value(&step, record->kind, record->value);
+  show_value(path, &step, record->kind, record->value);
   return tell(path, &step);
 }
 
@@ -201,7 +204,7 @@ static int probe_page(struct probe *probe, const struct index_entry *entry, stru
   step->probe = WODAN_PROBE_FOUND;
   step->deleted = record.kind == RECORD_DELETE;
   step->sequence = record.sequence;
-  show_value(step, record.kind, record.value);
+  show_value(probe->path, step, record.kind, record.value);
   return 0;
 }
 

@@ -1,10 +1,10 @@
 /* Scrambling of keys that keeps their order. Each byte of a key is mapped by what stands before it: of the byte values seen
- * behind a prefix, k of them, the r-th smallest becomes some value from the r-th of k equal parts of 0..255. So keys keep
- * lengths, order, equality and common prefixes.
+ * behind a prefix the r-th smallest becomes the number r, as a letter where there are few. So keys keep lengths, order,
+ * equality and common prefixes, and nothing else.
  *
- * Two passes: all keys are collected first, then mapped. A key that was not collected must not be mapped. The table of what
- * was seen has a fixed size, prefixes share its places by a hash: then a place has more values, and each of them fewer to
- * choose from. */
+ * Two passes: all keys are collected first, then mapped. A key that was not collected must not be mapped. What was seen is
+ * kept in memory of a fixed size: with more prefixes than it can tell apart (some millions), values of other prefixes count
+ * too, and a number tells more of the value that it stands for. */
 #ifndef INSPECT_SCRAMBLE_H
 #define INSPECT_SCRAMBLE_H
 
@@ -18,8 +18,8 @@ struct scramble_at {
   uint64_t size;   /* of them */
 };
 
-/* NULL: no memory. */
-struct scramble *scramble_create(struct mem *mem, uint64_t seed);
+/* For the keys in so many bytes. NULL: no memory. */
+struct scramble *scramble_create(struct mem *mem, uint64_t bytes);
 void scramble_free(struct scramble *scramble, struct mem *mem);
 
 /* The key's next bytes, seen. */

@@ -53,6 +53,7 @@ static int show_runs(const struct tree_show *tree, const struct node_place *plac
     run.records = image->runs[i].records;
     run.deletes = image->runs[i].deletes;
     run.large = image->runs[i].blobs;
+    run.ranges = image->runs[i].ranges;
     status = show(tree, &run, &image->runs[i].ptr);
   }
   return status;
@@ -87,6 +88,7 @@ static int on_node(void *context, const struct block_ptr *ptr, const struct node
     node.records += image->runs[i].records;
     node.deletes += image->runs[i].deletes;
     node.large += image->runs[i].blobs;
+    node.ranges += image->runs[i].ranges;
     node.run_bytes += image->runs[i].ptr.length;
   }
   for (uint32_t i = 0; i < image->entry_count && image->level == 0; i++) {

@@ -324,11 +324,8 @@ static int merge_settle(struct iterator *base, uint32_t at, struct wodan_error *
   struct slot *slot = &m->slots[m->slots[0].loser];
   int status = iterator_settle(slot->source, at, error);
   if (status) return merge_fail(m, status);
-  const struct iterator *second = runner_up(m);
-  if (second)
-    lower_skip(m, slot->source->record.key, second->record.key);
-  else
-    m->skip = 0; /* nobody is left whose head would be compared */
+  /* Its key lies between the one it left and those of the others, so it begins as they do. */
+  if (!runner_up(m)) m->skip = 0; /* nobody is left whose head would be compared */
   slot_update(m, slot);
   merge_yield(m);
   return 0;

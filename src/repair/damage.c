@@ -119,6 +119,7 @@ void damage_tell_loss(enum finding_id id, const struct loss *loss,
                                .block = loss->block,
                                .generation = loss->generation,
                                .message = message,
+                               .remedy = row->remedy,
                                .has_range = 1,
                                .has_lower = loss->span.has_lower,
                                .has_upper = loss->span.has_upper};

@@ -404,9 +404,11 @@ static int finish_list(struct run_builder *builder, struct wodan_error *error) {
 
 /* The greater of the last record's key and the end of the last range. */
 static bool keep_high(struct run_builder *builder) {
-  struct wodan_slice high = {builder->ranges + builder->ranges_end_at, builder->ranges_end};
-  struct wodan_slice last = builder->count ? page_builder_last_key(builder->index) : (struct wodan_slice){NULL, 0};
-  if (!builder->range_count || key_compare(last, high) > 0) high = last;
+  struct wodan_slice high = builder->count ? page_builder_last_key(builder->index) : (struct wodan_slice){NULL, 0};
+  if (builder->range_count) {
+    struct wodan_slice end = {builder->ranges + builder->ranges_end_at, builder->ranges_end};
+    if (key_compare(end, high) >= 0) high = end;
+  }
   return slice_copy(builder->env->mem, high, &builder->high);
 }
 

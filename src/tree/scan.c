@@ -4,7 +4,9 @@
  *
  * Always true: an iterator holds a reference of its node, so what it stands in cannot go away. Of a run only what lies in the
  * ranges of entries that have not absorbed it is shown: the rest is found below, or was deleted; to step over it would cost a
- * page for every run, and deletes that have done their work would be met for as long as the run stays.
+ * page for every run, and deletes that have done their work would be met for as long as the run stays. What comes behind the
+ * end of an entry lies at or behind the next one's pivot (backwards: before that of the one left): so a seek over what a range
+ * delete hides never leads back to where the iterator was, whatever the device says, and every scan ends.
  *
  * See: tests/unit/test_tree.c. */
 #include "iter/merge.h"
@@ -38,11 +40,25 @@ static int take(struct entries_iterator *it) {
   return 0;
 }
 
+static int misplaced(const struct entries_iterator *it, struct wodan_error *error) {
+  const struct node_entry *entry = &it->node->entries[it->at];
+  struct block_ptr ptr;
+  if (it->node->level)
+    ptr = entry->child->ptr;
+  else
+    run_pointer(entry->leaf, &ptr);
+  return status_corrupt(error, ptr.generation ? ptr.extents[0].first : WODAN_NO_BLOCK,
+                        "the keys of generation %llu lie outside the range that its node gives them",
+                        (unsigned long long)ptr.generation); /* no guard: whoever calls it compared */
+}
+
 /* After a move: while the inner iterator stands nowhere, goes on with the next entry. */
 static int forward(struct entries_iterator *it, int status, struct wodan_error *error) {
   while (status == 0 && !it->inner->valid && it->at + 1 < it->node->entry_count) {
     status = enter(it, it->at + 1, error);
     if (status == 0) status = iterator_first(it->inner, error);
+    if (status == 0 && it->inner->valid && key_compare(it->inner->record.key, entry_pivot(it->node, it->at)) < 0)
+      status = misplaced(it, error); /* guard: bounds */
   }
   return status == 0 ? take(it) : status;
 }
@@ -51,6 +67,8 @@ static int backward(struct entries_iterator *it, int status, struct wodan_error 
   while (status == 0 && !it->inner->valid && it->at > 0) {
     status = enter(it, it->at - 1, error);
     if (status == 0) status = iterator_last(it->inner, error);
+    if (status == 0 && it->inner->valid && key_compare(it->inner->record.key, entry_pivot(it->node, it->at + 1)) >= 0)
+      status = misplaced(it, error); /* guard: bounds */
   }
   return status == 0 ? take(it) : status;
 }

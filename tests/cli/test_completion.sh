@@ -54,9 +54,18 @@ answers "roots for -b" "1" wodan-fsck image -b ""
 complete -p wodan wodan-fsck >registered
 if [ "$(wc -l <registered)" = 2 ]; then ok "both are registered"; else fail "both are registered" "$(cat registered)"; fi
 
-# Every verb and every option of wodan-fsck has its place in a man page.
+# Every verb and every option has its place in a man page.
 for verb in $(complete_words wodan "" | grep -v '^-'); do
   if grep -qE "^\.BI $verb \"" "$TOP/docs/man/wodan.1"; then ok "wodan(1) has $verb"; else fail "wodan(1)" "$verb is missing"; fi
+done
+for verb in $(complete_words wodan "" | grep -v '^-'); do
+  for option in $(complete_words wodan "$verb" -- | sed 's/=$//' | grep -vE '^--(help|usage|version)$'); do
+    if sed 's/\\-/-/g' "$TOP/docs/man/wodan.1" | grep -qE -- "^\.B.*$option"; then
+      ok "wodan(1) has $option of $verb"
+    else
+      fail "wodan(1)" "$option of $verb is missing"
+    fi
+  done
 done
 for option in $(complete_words wodan-fsck -- | grep -vE '^--(help|usage|version)$'); do
   if sed 's/\\-/-/g' "$TOP/docs/man/wodan-fsck.8" | grep -qE -- "^\.B.*$option"; then

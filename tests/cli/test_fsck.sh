@@ -133,10 +133,11 @@ spoil bad "b[$LEAF + 40] ^= 1; b[$RUNS[-1] + 40] ^= 1"
 damaged=$(sha256sum <bad)
 run "damaged leaves" 4 bad
 check "a line a finding with its block" "grep -qE '^WF0030 damage block [0-9]+: ' out"
-check "a line tells the keys concerned" "grep -qE '^WF0030 .* \\[keys (first|\"key[0-9]+\") \\.\\. (last|\"key[0-9]+\")\\] \\(repair: -y\\)\$' out"
+check "a line tells the keys concerned" "grep -qE '^WF0030 .* \\[keys (first|\"key[0-9]+\") \\.\\. (last|\"key[0-9]+\")\\]\$' out"
+check "and another one what a repair would do" "grep -A1 '^WF0030 ' out | grep -q '^    -y: nothing of the run or leaf can be read'"
 check "the last line counts" "tail -1 out | grep -qE '^bad: [0-9]+ damage, [0-9]+ warnings$'"
 run "damaged leaves, in JSON" 4 --json bad
-json "findings are objects" "any(f['id'] == 'WF0030' and f['severity'] == 'damage' and f['block'] > 0 and f['message'] for f in d['findings']) and d['summary']['state'] == 'damaged' and d['summary']['damages'] + d['summary']['warnings'] + d['summary']['notes'] == len(d['findings'])"
+json "findings are objects" "any(f['id'] == 'WF0030' and f['severity'] == 'damage' and f['block'] > 0 and f['message'] and f['repair'] == 'lossy' and 'given up' in f['remedy'] for f in d['findings']) and d['summary']['state'] == 'damaged' and d['summary']['damages'] + d['summary']['warnings'] + d['summary']['notes'] == len(d['findings'])"
 check "a damaged image is not written either" "[ \"\$(sha256sum <bad)\" = \"$damaged\" ]"
 cp img bad
 spoil bad "b[len(b) - 100] ^= 1"

@@ -232,6 +232,40 @@ head -c $((24 * 1024 * 1024)) img >bad
 run "a device that is too short: map" 3 map bad --json
 json "what is lost is counted" "d['kinds']['lost'] == 2048"
 
+echo "# large values, range deletes, compressed leaves"
+"$WODAN" format large --size 8M --compression fast >/dev/null
+"$WODAN" load large <(head -20000 lines.tsv) >/dev/null
+"$WODAN" put large film <lines.tsv
+head -c 100000 /dev/zero | "$WODAN" put large dull
+"$WODAN" del large --from key000100 --to key000200
+run "path to a large value" 0 path large film --json
+json "path: its size and place" "[s['large_size'] for s in d['steps'] if s.get('decides')] == [$(stat -c %s lines.tsv)]"
+FILM=$(member "[s['large_block'] for s in d['steps'] if s.get('decides')][0]")
+run "block of a large value" 0 block large "$FILM"
+check "block: header, key, chunk" "grep -q '\"WBLB\"' out && grep -q 'of the key.*\"film\"' out && grep -q ' chunk .*right' out && ! grep -q WRONG out"
+run "page of it" 0 page large $((FILM + 1))
+run "node of it" 1 node large $((FILM + 1))
+check "node tells what it is" "grep -q 'part of a large value of the newest tree, at block $FILM' err"
+run "tree with large values" 0 tree large --runs
+check "tree counts them and range deletes" "grep -q '1 large value' out && grep -q '1 range delete' out"
+run "tree with large values" 0 tree large --json
+json "the root counts them" "d['nodes'][0]['large'] == 2 and d['nodes'][0]['range_deletes'] == 1"
+run "stat with large values" 0 stat large --json
+json "stat: space of large values" "d['space']['live_large'] > $(stat -c %s lines.tsv) / 8"
+run "map with large values" 0 map large --letters
+check "map shows them" "grep -q VVVV out"
+run "image of it" 0 image large copy --metadata-only --scramble --json
+json "what was copied of it" "d['large'] == 2 and d['pages_left_out'] == 0"
+check "the copy of it is clean" "'$FSCK' copy >out"
+cp large bad
+flip bad $((FILM * 4096 + 1000))
+run "block of a damaged one" 3 block bad "$FILM"
+check "block: which chunk" "grep -q 'chunk .*WRONG' out"
+run "image of the damaged one" 0 image bad copy --metadata-only --force
+"$FSCK" bad >fsck.bad || true; "$FSCK" copy >fsck.copy || true
+check "the same is found in it" "cmp -s <(sed 's/^bad//' fsck.bad) <(sed 's/^copy//' fsck.copy) && grep -q WF0072 fsck.copy"
+rm -f copy bad
+
 echo "# a copy for a report"
 before=$(sha256sum <img)
 run "image without --metadata-only is refused" 2 image img copy

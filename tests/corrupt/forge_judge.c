@@ -1,7 +1,7 @@
 /* Owns: what a forged volume may answer. See forge_judge.h.
  *
  * Always true: each answer is one of "operation n's value", "absent", an error, or something else; a reading is all answers
- * of one handle, by key and by cursor both ways; nothing but readings is compared. */
+ * of one handle, by key, by cursor both ways and in pieces; nothing but readings is compared. */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -21,9 +21,11 @@ enum { KEYS = FORGE_KEYS + 1, WRITTEN = FORGE_KEYS, SECONDS_MAX = 30, SCAN_MAX =
 enum { ABSENT = 0, FRESH = FORGE_OPERATIONS + 1, FAILED = -1, OTHER = -2 };
 static const uint64_t BUDGET = (512 << 10) + 2 * FORGE_SIZE;
 
+static const char *current = ""; /* the case */
+
 struct reading {
   int by_key[KEYS]; /* number of the operation whose value it is, or one of the above */
-  int forwards[KEYS], backwards[KEYS];
+  int forwards[KEYS], backwards[KEYS], in_pieces[KEYS];
   bool stranger; /* a cursor showed a key that was never put, or none in order */
   unsigned errors;
 };
@@ -66,13 +68,13 @@ static void scan(struct wodan_db *db, bool back, int answers[KEYS], struct readi
          status = back ? wodan_cursor_prev(cursor) : wodan_cursor_next(cursor)) {
       struct wodan_slice value = wodan_cursor_value(cursor);
       int key = key_find(wodan_cursor_key(cursor));
-      if (++shown > SCAN_MAX) fail_msg("a cursor does not end");
+      if (++shown > SCAN_MAX) fail_msg("%s: a cursor does not end", current);
       if (key < 0 || (back ? key >= previous : key <= previous)) {
         reading->stranger = true;
         continue;
       }
       for (int k = back ? key + 1 : previous + 1; back ? k < previous : k < key; k++) answers[k] = ABSENT;
-      answers[key] = value.size && !value.data ? FAILED : answer_of(key, value.data, value.size);
+      answers[key] = !value.data ? FAILED : answer_of(key, value.data, value.size);
       previous = key;
     }
     wodan_cursor_close(cursor);
@@ -83,17 +85,43 @@ static void scan(struct wodan_db *db, bool back, int answers[KEYS], struct readi
     reading->errors++;
 }
 
+/* Of a value that is said to be longer than any here, all that is said must be there: or reading it fails. */
+static int get(struct wodan_db *db, int key, struct wodan_slice name) {
+  uint8_t value[FORGE_VALUE_MAX];
+  size_t size = 0;
+  void *longer = NULL;
+  int status = wodan_get(db, NULL, name, value, sizeof value, &size);
+  if (status == 0) return answer_of(key, value, size);
+  if (status == WODAN_ERANGE) status = wodan_get_alloc(db, NULL, name, &longer, &size);
+  if (status == WODAN_ENOMEM) fail_msg("%s: memory was wanted for a size that cannot be", current);
+  if (status == 0) wodan_free(db, longer);
+  return status == 0 ? OTHER : status == WODAN_ENOTFOUND ? ABSENT : FAILED;
+}
+
+static int get_in_pieces(struct wodan_db *db, int key, struct wodan_slice name) {
+  enum { PIECE = 700 };
+  uint8_t value[FORGE_VALUE_MAX + PIECE];
+  struct wodan_value_reader *reader;
+  size_t size = 0, piece = 0;
+  int status = wodan_value_reader_open(db, NULL, name, &reader, NULL);
+  if (status < 0) return status == WODAN_ENOTFOUND ? ABSENT : FAILED;
+  do {
+    status = wodan_value_reader_read(reader, value + size, PIECE, &piece);
+    size += piece;
+  } while (status == 0 && piece && size <= FORGE_VALUE_MAX);
+  wodan_value_reader_close(reader);
+  return status < 0 ? FAILED : answer_of(key, value, size);
+}
+
 static void read_all(struct wodan_db *db, struct reading *reading) {
   *reading = (struct reading){0};
   for (int i = 0; i < KEYS; i++) {
-    uint8_t key[8], value[FORGE_VALUE_MAX];
-    size_t size = key_of(i, key), value_size = 0;
-    int status = wodan_get(db, NULL, (struct wodan_slice){key, size}, value, sizeof value, &value_size);
-    reading->by_key[i] = status == WODAN_ENOTFOUND ? ABSENT
-                         : status == WODAN_ETOOBIG ? OTHER
-                         : status < 0              ? FAILED
-                                                   : answer_of(i, value, value_size);
+    uint8_t key[8];
+    struct wodan_slice name = {key, key_of(i, key)};
+    reading->by_key[i] = get(db, i, name);
+    reading->in_pieces[i] = get_in_pieces(db, i, name);
     reading->errors += reading->by_key[i] == FAILED;
+    reading->errors += reading->in_pieces[i] == FAILED;
   }
   scan(db, false, reading->forwards, reading);
   scan(db, true, reading->backwards, reading);
@@ -101,23 +129,29 @@ static void read_all(struct wodan_db *db, struct reading *reading) {
 
 /* ---- the model ------------------------------------------------------------------------------------------------------ */
 
+static void operate(uint32_t number, int content[KEYS]) {
+  const struct forge_operation *operation = forge_operation(number);
+  bool puts = operation->kind == FORGE_PUTS || operation->kind == FORGE_PUTS_LARGE;
+  content[operation->key] = puts ? (int)number : ABSENT;
+  for (unsigned key = operation->key; key < operation->end; key++) content[key] = ABSENT;
+}
+
 /* After operation `version`; `fresh`: and the judge's own write. */
 static void content_at(uint32_t version, bool fresh, int content[KEYS]) {
   for (int i = 0; i < KEYS; i++) content[i] = ABSENT;
-  for (uint32_t n = 1; n <= version; n++)
-    content[forge_operation(n)->key] = forge_operation(n)->deletes ? ABSENT : (int)n;
+  for (uint32_t n = 1; n <= version; n++) operate(n, content);
   if (fresh) content[WRITTEN] = FRESH;
 }
 
 /* No answer differs from the content; the first that does, in `why`. */
 static bool agrees(const struct reading *reading, const int content[KEYS], char *why, size_t room) {
-  static const char *const ways[] = {"by key", "forwards", "backwards"};
-  const int *answers[] = {reading->by_key, reading->forwards, reading->backwards};
+  static const char *const ways[] = {"by key", "forwards", "backwards", "in pieces"};
+  const int *answers[] = {reading->by_key, reading->forwards, reading->backwards, reading->in_pieces};
   if (reading->stranger) {
     snprintf(why, room, "a cursor shows a key that was never put, or keys out of order");
     return false;
   }
-  for (int way = 0; way < 3; way++)
+  for (int way = 0; way < 4; way++)
     for (int i = 0; i < KEYS; i++)
       if (answers[way][i] != FAILED && answers[way][i] != content[i]) {
         snprintf(why, room, "%s, key %d is of operation %d, not %d", ways[way], i, answers[way][i], content[i]);
@@ -148,8 +182,7 @@ struct session {
   const char *name;
 };
 
-/* An assert of the product, or no end: which case it was. */
-static const char *current = "";
+/* An assert of the product, or no end. */
 static void on_signal(int number) {
   const char *text = number == SIGALRM ? " does not end\n" : " ends the program\n";
   if (write(2, current, strlen(current)) < 0 || write(2, text, strlen(text)) < 0) _exit(3);

@@ -21,7 +21,7 @@ static void expect_all(struct world *w, struct wodan_device *device, const char 
 }
 
 void copy_volume(struct world *w) {
-  const struct wodan_copy_options options = {.scramble = 1, .seed = 11};
+  const struct wodan_copy_options options = {.scramble = 1};
   struct wodan_check_report found;
   struct wodan_copy_report report = {.damaged = 0};
   struct wodan_device *to = memory_device();

@@ -184,6 +184,52 @@ static void test_protocol__a_barrier_stands_between_objects_and_checkpoint_recor
   rig_release(&rig);
 }
 
+/* The power fails while a large value is made durable, in every state of its window: the record that names it is never there
+ * without its bytes, for they stand in a segment before it. */
+static void test_protocol__a_barrier_stands_between_a_large_value_and_its_record(void **state) {
+  (void)state;
+  enum { SIZE = 1300 };
+  struct rig rig;
+  struct wodan_error error;
+  char large[SIZE], found[SIZE];
+  memset(large, 'L', sizeof large);
+  rig_make(&rig, 32 << 10, 512, 512);
+  rig_open(&rig);
+  put_ok(&rig, "old", "1", true);
+  struct sim_fault fault = {.kind = SIM_FLUSH_EIO, .argument = SIM_WINDOW_KEPT};
+  sim_fault_add(rig.sim, &fault);
+  struct wodan_commit durable = {.durability = WODAN_DURABLE};
+  assert_int_equal(wodan_put(rig.db, text("new"), (struct wodan_slice){large, SIZE}, &durable), WODAN_EIO);
+  rig_drop(&rig);
+  sim_faults_clear(rig.sim);
+  assert_int_equal(sim_window_segments(rig.sim), 2);
+  struct sim *window = rig.sim;
+  struct sim_crash_options options = {.families = SIM_SUBSETS | SIM_PREFIXES};
+  struct sim_crash_iter *iter;
+  const struct sim_image *image;
+  unsigned with = 0, without = 0;
+  assert_int_equal(sim_crash_begin(window, &options, &iter), 0);
+  while (sim_crash_next(iter, &image)) {
+    size_t size = 0;
+    assert_int_equal(sim_reboot(window, image, &rig.sim), 0);
+    if (rig_try_open(&rig, 0, &error) < 0) fail_msg("open: %s", error.message);
+    assert_true(has(&rig, "old", "1"));
+    int status = wodan_get(rig.db, NULL, text("new"), found, sizeof found, &size);
+    if (status != WODAN_ENOTFOUND) {
+      assert_int_equal(status, 0);
+      assert_int_equal(size, SIZE);
+      assert_memory_equal(found, large, SIZE);
+    }
+    *(status == 0 ? &with : &without) += 1;
+    rig_drop(&rig);
+    sim_close(rig.sim);
+  }
+  sim_crash_end(iter);
+  assert_true(with > 0 && without > 1);
+  rig.sim = window;
+  rig_release(&rig);
+}
+
 /* A record holds an operation of the frozen memtable and one of the active. The checkpoint of the frozen one must keep
  * its tail at that record: the active one's operation was acknowledged and is nowhere else. */
 static void test_protocol__the_tail_stays_at_the_first_record_not_wholly_in_the_tree(void **state) {
@@ -642,6 +688,7 @@ int main(void) {
       cmocka_unit_test(test_protocol__flushed_through_counts_only_flushes_that_returned),
       cmocka_unit_test(test_protocol__drained_but_not_durable_is_still_pending),
       cmocka_unit_test(test_protocol__a_barrier_stands_between_objects_and_checkpoint_record),
+      cmocka_unit_test(test_protocol__a_barrier_stands_between_a_large_value_and_its_record),
       cmocka_unit_test(test_protocol__the_tail_stays_at_the_first_record_not_wholly_in_the_tree),
       cmocka_unit_test(test_protocol__blocks_of_the_two_newest_roots_are_never_written),
       cmocka_unit_test(test_protocol__a_mount_learns_the_previous_roots_blocks),

@@ -58,13 +58,17 @@ void forge_put_pointer(struct forge *f, struct wire_writer *w, int kind, const s
 
 /* ---- content -------------------------------------------------------------------------------------------------------- */
 
-/* Operation n puts, or deletes, this key; three of the big ones do not fit one journal block. */
+/* Operation n puts, or deletes, this key, or all from one up to another; three of the big ones do not fit one journal block. */
 #define PUT(key)                                                                                                       \
-  { key, false, 20 }
+  { key, FORGE_PUTS, 20, 0 }
 #define BIG(key)                                                                                                       \
-  { key, false, FORGE_VALUE_MAX }
+  { key, FORGE_PUTS, FORGE_INLINE_MAX, 0 }
+#define LARGE(key, size)                                                                                               \
+  { key, FORGE_PUTS_LARGE, size, 0 }
 #define DELETE(key)                                                                                                    \
-  { key, true, 0 }
+  { key, FORGE_DELETES, 0, 0 }
+#define RANGE(key, end)                                                                                                \
+  { key, FORGE_DELETES_RANGE, 0, end }
 static const struct forge_operation OPERATIONS[FORGE_OPERATIONS + 1] = {
     {0},
     /* 1..24: the leaves */
@@ -89,7 +93,7 @@ static const struct forge_operation OPERATIONS[FORGE_OPERATIONS + 1] = {
     PUT(18),
     PUT(19),
     PUT(20),
-    PUT(21),
+    LARGE(21, 300),
     PUT(22),
     PUT(23),
     /* 25..30: buffered on the left; 31..34: on the right */
@@ -99,22 +103,22 @@ static const struct forge_operation OPERATIONS[FORGE_OPERATIONS + 1] = {
     PUT(7),
     PUT(9),
     PUT(10),
-    PUT(13),
+    LARGE(13, FORGE_INLINE_MAX + 1),
     PUT(15),
     DELETE(17),
     PUT(19),
     /* 35..40: buffered above both; 41, 42: with the newest root */
-    PUT(0),
+    RANGE(5, 7),
     PUT(6),
     DELETE(12),
     PUT(18),
     PUT(20),
-    PUT(24),
-    PUT(2),
-    DELETE(14),
+    LARGE(24, FORGE_VALUE_MAX),
+    RANGE(2, 4),
+    RANGE(14, 16),
     /* 43..49: in the journal only */
-    PUT(16),
-    PUT(25),
+    RANGE(16, 18),
+    LARGE(25, 500),
     BIG(4),
     DELETE(8),
     BIG(22),
@@ -131,6 +135,11 @@ size_t forge_key(unsigned key, uint8_t out[8]) {
   int size = snprintf(text, sizeof text, "k%02u", key % 100);
   memcpy(out, text, (size_t)size);
   return (size_t)size;
+}
+
+size_t forge_tree_key(unsigned key, uint8_t out[9]) {
+  out[0] = 1;
+  return 1 + forge_key(key, out + 1);
 }
 
 void forge_value(uint32_t number, uint8_t out[FORGE_VALUE_MAX]) {
@@ -151,7 +160,7 @@ static void put_superblock(struct forge *f, const char *name, uint8_t out[SUPERB
   forge_put(f, &w, "block size", 4, sb->block_size);
   forge_put(f, &w, "compat flags", 8, 0);
   forge_put(f, &w, "read-only flags", 8, 0);
-  forge_put(f, &w, "incompat flags", 8, FEATURE_RANGES);
+  forge_put(f, &w, "incompat flags", 8, FEATURE_BLOBS | FEATURE_RANGES);
   forge_put_fsid(f, &w);
   forge_put(f, &w, "sector", 4, sb->sector);
   forge_put(f, &w, "journal block size", 4, sb->journal_block_size);
@@ -247,13 +256,35 @@ static void put_checkpoint(struct ring *ring, const char *name, uint64_t sequenc
   forge_put(f, &w, "device blocks now", 8, f->superblock.device_blocks);
   forge_put(f, &w, "compat flags in use", 8, 0);
   forge_put(f, &w, "read-only flags in use", 8, 0);
-  forge_put(f, &w, "incompat flags in use", 8, 0);
+  forge_put(f, &w, "incompat flags in use", 8, root->generation ? FEATURE_BLOBS : 0);
   forge_put_pointer(f, &w, FORGE_ANY_NODE, root);
   forge_put_pointer(f, &w, FORGE_NOTHING, &(struct block_ptr){0});
   uint64_t own = ring->next;
   put_block(ring, name, &(struct fragment){KIND_CHECKPOINT, 0, 1, payload, w.at});
   ring->flushed = ring->checkpoint = own;
   ring->checkpoint_hash = ring->last_hash;
+}
+
+static void put_operation(struct forge *f, struct wire_writer *w, uint32_t number) {
+  const struct forge_operation *operation = forge_operation(number);
+  uint8_t key[9], value[FORGE_VALUE_MAX];
+  size_t size = forge_tree_key(operation->key, key), value_size = operation->value_size;
+  struct wire_writer v = wire_writer(value, sizeof value);
+  forge_put(f, w, "operation: kind", 1, operation->kind);
+  forge_put(f, w, "operation: key length", 0, size);
+  forge_put(f, w, "operation: table id", 1, key[0]);
+  wire_put_bytes(w, key + 1, size - 1);
+  if (operation->kind == FORGE_PUTS_LARGE) {
+    forge_put_reference(f, &v, number);
+    value_size = v.at;
+  } else if (operation->kind == FORGE_DELETES_RANGE) {
+    value_size = forge_tree_key(operation->end, value);
+    value[0] = (uint8_t)forge_tell(f, "operation: table id of the range's end", 1, value[0]);
+  } else {
+    forge_value(number, value);
+  }
+  forge_put(f, w, "operation: value length", 0, value_size);
+  wire_put_bytes(w, value, value_size);
 }
 
 static void put_operations(struct ring *ring, const char *name, uint32_t first, uint32_t last) {
@@ -263,18 +294,7 @@ static void put_operations(struct ring *ring, const char *name, uint32_t first, 
   f->structure = name;
   forge_put(f, &w, "first operation", 8, first);
   forge_put(f, &w, "last operation", 8, last);
-  for (uint32_t n = first; n <= last; n++) {
-    const struct forge_operation *operation = forge_operation(n);
-    uint8_t key[8], value[FORGE_VALUE_MAX];
-    size_t size = forge_key(operation->key, key);
-    forge_value(n, value);
-    forge_put(f, &w, "operation: kind", 1, operation->deletes);
-    forge_put(f, &w, "operation: key length", 0, 1 + size);
-    forge_put(f, &w, "operation: table id", 1, 1);
-    wire_put_bytes(&w, key, size);
-    forge_put(f, &w, "operation: value length", 0, operation->value_size);
-    wire_put_bytes(&w, value, operation->value_size);
-  }
+  for (uint32_t n = first; n <= last; n++) put_operation(f, &w, n);
   uint32_t count = (uint32_t)((w.at + PAYLOAD_MAX - 1) / PAYLOAD_MAX);
   for (uint32_t i = 0; i < count; i++) {
     size_t size = i + 1 < count ? PAYLOAD_MAX : w.at - i * (size_t)PAYLOAD_MAX;
@@ -290,51 +310,71 @@ struct roots {
   uint64_t a_generation;
 };
 
-static struct roots put_trees(struct forge *f) {
-  struct roots roots;
+/* The older root's tree; what the newest one has of it as well. */
+struct shared {
+  struct forge_written leaf2, left, right_node, above;
+};
+
+static struct forge_written put_older_tree(struct forge *f, struct shared *shared) {
+  forge_blob(f, "large value of leaf 4", 22);
   struct forge_run leaf1 = {.name = "leaf 1 (older root)", .operations = {{1, 2, 3}, {4, 5, 6}}},
                    leaf2 = {.name = "leaf 2", .operations = {{7, 8, 9}, {10, 11, 12}}, .in_two_extents = true},
                    leaf3 = {.name = "leaf 3 (of no root)", .operations = {{13, 14, 15}, {16, 17, 18}}},
                    leaf4 = {.name = "leaf 4", .operations = {{19, 20, 21}, {22, 23, 24}}};
-  struct block_ptr one = forge_run(f, &leaf1).ptr, two = forge_run(f, &leaf2).ptr;
+  struct forge_written one = forge_run(f, &leaf1);
+  shared->leaf2 = forge_run(f, &leaf2);
   forge_run(f, &leaf3);
-  struct block_ptr four = forge_run(f, &leaf4).ptr;
-  struct forge_buffered left = forge_run(
+  struct forge_written four = forge_run(f, &leaf4);
+  shared->left = forge_run(
       f, &(struct forge_run){.name = "run on the left", .operations = {{25, 26, 27}, {28, 29, 30}}, .filter = true});
-  struct forge_buffered right =
+  forge_blob(f, "large value of the run on the right and of leaf 3", 31);
+  struct forge_written right =
       forge_run(f, &(struct forge_run){.name = "run on the right", .operations = {{31, 32}, {33, 34}}});
   /* leaf 3 has absorbed the run on the right, leaf 4 has not */
   struct forge_run absorbed = {.name = "leaf 3", .operations = {{13, 31, 15}, {32, 17}}};
-  struct block_ptr three = forge_run(f, &absorbed).ptr;
-  struct forge_buffered above = forge_run(
-      f, &(struct forge_run){.name = "run above", .operations = {{35, 36, 37}, {38, 39, 40}}, .filter = true});
-  struct block_ptr left_a = forge_node(
-      f, &(struct forge_node){
-             .name = "left node (older root)", .entries = {{0, 0, one}, {6, 0, two}}, .runs = {left}, .run_count = 1});
-  struct block_ptr right_node =
-      forge_node(f, &(struct forge_node){.name = "right node",
-                                         .entries = {{12, right.ptr.generation, three}, {18, 0, four}},
-                                         .runs = {right},
-                                         .run_count = 1});
-  roots.a = forge_node(f, &(struct forge_node){.name = "root node (older root)",
-                                               .level = 1,
-                                               .entries = {{0, 0, left_a}, {12, 0, right_node}},
-                                               .runs = {above},
-                                               .run_count = 1});
-  roots.a_generation = ++f->generation;
-  struct forge_run absorbed1 = {.name = "leaf 1", .operations = {{1, 25, 3}, {5, 27}}};
-  struct block_ptr one_b = forge_run(f, &absorbed1).ptr;
-  struct forge_buffered newest = forge_run(f, &(struct forge_run){.name = "newest run", .operations = {{41, 42}}});
-  struct block_ptr left_b =
+  struct forge_written three = forge_run(f, &absorbed);
+  forge_blob(f, "large value of the run above", 40);
+  shared->above = forge_run(
+      f,
+      &(struct forge_run){.name = "run above", .operations = {{36, 37, 38}, {39, 40}}, .ranges = {35}, .filter = true});
+  struct forge_written left_node = forge_node(f, &(struct forge_node){.name = "left node (older root)",
+                                                                      .entries = {{0, 0, one}, {6, 0, shared->leaf2}},
+                                                                      .runs = {shared->left},
+                                                                      .run_count = 1});
+  shared->right_node = forge_node(f, &(struct forge_node){.name = "right node",
+                                                          .entries = {{12, right.ptr.generation, three}, {18, 0, four}},
+                                                          .runs = {right},
+                                                          .run_count = 1});
+  return forge_node(f, &(struct forge_node){.name = "root node (older root)",
+                                            .level = 1,
+                                            .entries = {{0, 0, left_node}, {12, 0, shared->right_node}},
+                                            .runs = {shared->above},
+                                            .run_count = 1});
+}
+
+static struct forge_written put_newest_tree(struct forge *f, const struct shared *shared) {
+  struct forge_run absorbed = {.name = "leaf 1", .operations = {{1, 25, 3}, {5, 27}}};
+  struct forge_written one = forge_run(f, &absorbed);
+  struct forge_written newest = forge_run(f, &(struct forge_run){.name = "newest run", .ranges = {41, 42}});
+  struct forge_written left_node =
       forge_node(f, &(struct forge_node){.name = "left node",
-                                         .entries = {{0, left.ptr.generation, one_b}, {6, 0, two}},
-                                         .runs = {left},
+                                         .entries = {{0, shared->left.ptr.generation, one}, {6, 0, shared->leaf2}},
+                                         .runs = {shared->left},
                                          .run_count = 1});
-  roots.b = forge_node(f, &(struct forge_node){.name = "root node",
-                                               .level = 1,
-                                               .entries = {{0, 0, left_b}, {12, 0, right_node}},
-                                               .runs = {newest, above},
-                                               .run_count = 2});
+  return forge_node(f, &(struct forge_node){.name = "root node",
+                                            .level = 1,
+                                            .entries = {{0, 0, left_node}, {12, 0, shared->right_node}},
+                                            .runs = {newest, shared->above},
+                                            .run_count = 2});
+}
+
+static struct roots put_trees(struct forge *f) {
+  struct roots roots;
+  struct shared shared;
+  roots.a = put_older_tree(f, &shared).ptr;
+  roots.a_generation = ++f->generation;
+  forge_blob(f, "large value of the journal", 44);
+  roots.b = put_newest_tree(f, &shared).ptr;
   return roots;
 }
 

@@ -2,10 +2,12 @@
  * structure through one function. So each can be told another one, with all checksums right: those of the bytes told.
  *
  * The volume has all structures: a tree of two levels (buffered runs above and below, a leaf in two extents, a filter, a
- * delete, a run that one leaf has absorbed and its neighbour has not), two checkpoints with roots of their own, a record
- * before the newest, and behind it one of two fragments, one of one, and a seal. Nothing in it is random.
+ * delete, range deletes with records beside them and without, a run that one leaf has absorbed and its neighbour has not),
+ * large values of one chunk and of two, named by a leaf, by buffered runs, by both and by the journal, two checkpoints with
+ * roots of their own, a record before the newest, and behind it one of two fragments, one of one, and a seal. Nothing in it is
+ * random.
  *
- * Its content is known: operation number n (1..FORGE_OPERATIONS, also its sequence) puts or deletes one key. */
+ * Its content is known: operation number n (1..FORGE_OPERATIONS, also its sequence) puts or deletes a key, or a range. */
 #ifndef SUPPORT_FORGE_H
 #define SUPPORT_FORGE_H
 
@@ -21,7 +23,7 @@ enum {
   FORGE_KEYS = 26,
   FORGE_SITES_MAX = 4000,
   FORGE_OBJECTS_MAX = 24,
-  FORGE_POINTERS_MAX = 48,
+  FORGE_POINTERS_MAX = 64,
   FORGE_TREE_A = 40, /* operations in the older root's tree */
   FORGE_TREE_B = 42, /* and in the newest one's */
 };
@@ -34,8 +36,8 @@ struct forge_site {
   uint64_t value; /* the right one */
 };
 
-/* What lies behind a pointer, or may: a run, or a node of this level. */
-enum { FORGE_RUN = -1, FORGE_ANY_NODE = -2, FORGE_NOTHING = -3 };
+/* What lies behind a pointer, or may: a run, a large value, or a node of this level. */
+enum { FORGE_RUN = -1, FORGE_ANY_NODE = -2, FORGE_NOTHING = -3, FORGE_BLOB = -4 };
 
 struct forge_object {
   const char *name;
@@ -71,12 +73,19 @@ struct forge_lie {
 /* Writes the whole volume. map may be NULL. */
 void forge_volume(const struct forge_lie *lie, uint8_t image[FORGE_SIZE], struct forge_map *map);
 
-/* The operations; values hold FORGE_VALUE_MAX bytes at most. */
-enum { FORGE_VALUE_MAX = 128 };
+/* The operations; values hold FORGE_VALUE_MAX bytes at most, those that are not large FORGE_INLINE_MAX. */
+enum { FORGE_INLINE_MAX = 128, FORGE_VALUE_MAX = 2200 };
+enum forge_kind {
+  FORGE_PUTS = 0,
+  FORGE_DELETES = 1,
+  FORGE_PUTS_LARGE = 2,
+  FORGE_DELETES_RANGE = 3
+}; /* as record.h's */
 struct forge_operation {
   uint8_t key; /* number of the key, below FORGE_KEYS */
-  bool deletes;
-  uint8_t value_size;
+  uint8_t kind;
+  uint16_t value_size;
+  uint8_t end; /* of a range: the key where it ends */
 };
 const struct forge_operation *forge_operation(uint32_t number);
 size_t forge_key(unsigned key, uint8_t out[8]); /* the user's key; they ascend in `key` */

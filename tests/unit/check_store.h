@@ -102,6 +102,10 @@ struct heard {
 
 static inline void heard_finding(void *context, const struct wodan_finding *finding) {
   struct heard *heard = context;
+  if (!finding->remedy || !finding->remedy[0] != (finding->repair == WODAN_REPAIR_NOTHING)) {
+    print_error("WF%04u: a repair, but not what it does, or the other way round\n", finding->id);
+    abort();
+  }
   if (heard->count < HEARD_MAX) {
     heard->ids[heard->count] = finding->id;
     heard->severities[heard->count] = finding->severity;

@@ -68,6 +68,55 @@ static inline struct store rig_image_of(uint32_t compression) {
 
 static inline struct store rig_image(void) { return rig_image_of(WODAN_COMPRESSION_OFF); }
 
+/* Bytes of large value i; every third packs well, as all text does a little. */
+enum { RIG_LARGE = 14, RIG_LARGE_MAX = 20000 };
+static inline size_t rig_large_size(unsigned i) { return 700 + i * 1237 % (RIG_LARGE_MAX - 700); }
+static inline void rig_put_large(struct wodan_db *db, unsigned i, uint32_t durability) {
+  static uint8_t bytes[RIG_LARGE_MAX];
+  struct wodan_commit commit = {.durability = durability};
+  char key[32];
+  size_t size = rig_large_size(i), at = 0;
+  for (uint64_t state = i + 1; at < size; at++) { /* numbers at random between words that can be looked for */
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    bytes[at] = i % 3 && at % 16 > 5 ? (uint8_t)(state >> 56) : (uint8_t) "value "[at % 16 % 6];
+  }
+  assert_int_equal(wodan_put(db, rig_key(key, i * 23), (struct wodan_slice){bytes, size}, &commit), 0);
+}
+
+static inline void rig_delete_range(struct wodan_db *db, unsigned first) {
+  char from[32], to[32];
+  const struct wodan_slice low = {from, (size_t)snprintf(from, sizeof from, "key %05u", first)};
+  const struct wodan_slice high = {to, (size_t)snprintf(to, sizeof to, "key %05u", first + 100)};
+  assert_int_equal(wodan_delete_range(db, &low, &high, NULL), 0);
+}
+
+/* With large values besides: in leaves, in buffered runs, named by two runs, by the root before alone, and by the journal; and
+ * with range deletes in a run and in the journal. */
+enum { RIG_LARGE_SIZE = 512 * 1024 };
+static inline struct store rig_image_large(uint32_t compression) {
+  struct store store;
+  rig_format(&store, RIG_LARGE_SIZE, compression);
+  struct wodan_db *db = rig_open(&store, WODAN_OPEN_INLINE);
+  for (unsigned i = 0; i < RIG_KEYS; i++) rig_put(db, i, 0);
+  for (unsigned i = 0; i < RIG_LARGE / 2; i++) rig_put_large(db, i, WODAN_BUFFERED);
+  assert_int_equal(wodan_compact(db, NULL, NULL, 0, NULL), 0);
+  for (unsigned i = RIG_LARGE / 2 - 2; i < RIG_LARGE; i++) rig_put_large(db, i, WODAN_BUFFERED);
+  rig_delete_range(db, 4000);
+  for (unsigned i = 0; i < RIG_KEYS / 8; i++) rig_put(db, i * 5, 1);
+  assert_int_equal(wodan_checkpoint(db, NULL), 0);
+  rig_put_large(db, 1, WODAN_BUFFERED);
+  assert_int_equal(wodan_checkpoint(db, NULL), 0);
+  for (unsigned i = 0; i < 6; i++) rig_put(db, i, 2);
+  rig_put_large(db, 2, WODAN_DURABLE);
+  rig_delete_range(db, 6000);
+  for (unsigned i = 0; i < 20; i++) rig_put_large(db, i % 2 * 16, WODAN_BUFFERED); /* three blocks of the journal */
+  assert_int_equal(wodan_sync(db), 0);
+  struct store crashed = store_copy(&store);
+  assert_int_equal(wodan_close(db, NULL), 0);
+  store_free(&store);
+  return crashed;
+}
+
 /* ---- an allocator that counts, and fails when told ---------------------------------------------------------------- */
 
 struct rig_memory {

@@ -679,7 +679,7 @@ static void test_check__each_lack_of_memory_ends_cleanly(void **state) {
 
 static void test_check__findings_are_numbered_once_and_hold_one_gap(void **state) {
   (void)state;
-#define ROW(name, number, severity, repair, sentence) {number, severity, repair, sentence},
+#define ROW(name, number, severity, repair, sentence, remedy) {number, severity, repair, sentence, remedy},
   static const struct finding_row rows[] = {CHECK_FINDINGS_TABLE(ROW)};
 #undef ROW
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -687,6 +687,8 @@ static void test_check__findings_are_numbered_once_and_hold_one_gap(void **state
     assert_string_equal(finding_row(rows[i].id)->sentence, rows[i].sentence);
     const char *gap = strchr(rows[i].sentence, '%');
     if (gap) assert_true(gap[1] == 's' && strchr(gap + 1, '%') == NULL);
+    assert_true((rows[i].repair == WODAN_REPAIR_NOTHING) == (rows[i].remedy[0] == 0));
+    assert_null(strchr(rows[i].remedy, '%'));
   }
   assert_null(finding_row(9999));
 }

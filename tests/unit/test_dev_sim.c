@@ -282,6 +282,33 @@ static void test_sim__discard_outcomes(void **state) {
   }
 }
 
+/* What a device held before it got an image is served as older content, unless it is started anew: then one input of a fuzz
+ * target would tell the next something. */
+static void test_sim__a_load_remembers_and_a_restart_does_not(void **state) {
+  (void)state;
+  struct sim_options o = {.discard = SIM_DISCARD_OLDER, .keep_older = true};
+  for (int anew = 0; anew < 2; anew++) {
+    struct sim *sim = make(&o);
+    struct sim_image image;
+    put(sim, 4, 1, 1);
+    flush(sim);
+    assert_int_equal(sim_image_init(&image, sim), 0);
+    put(sim, 4, 1, 2);
+    flush(sim);
+    put(sim, 5, 1, 7); /* in the window: gone */
+    assert_int_equal(anew ? sim_restart(sim, &image) : sim_load(sim, &image), 0);
+    assert_int_equal(get(sim, 4), 1);
+    assert_int_equal(get(sim, 5), 0);
+    assert_int_equal(sim_mutations(sim), 0);
+    assert_int_equal(discard(sim, 4, 1), 0);
+    assert_int_equal(get(sim, 4), anew ? 1 : 2);
+    image.size -= S;
+    assert_int_equal(anew ? sim_restart(sim, &image) : sim_load(sim, &image), WODAN_EINVAL);
+    sim_image_release(&image);
+    sim_close(sim);
+  }
+}
+
 static void test_sim__no_discard_device_answers_not_supported(void **state) {
   (void)state;
   struct sim_options o = {.discard_granularity = UINT32_MAX, .discard = SIM_DISCARD_ZERO};
@@ -499,6 +526,7 @@ int main(void) {
       cmocka_unit_test(test_sim__resize_keeps_content_and_window),
       cmocka_unit_test(test_sim__clone_has_all_and_lives_apart),
       cmocka_unit_test(test_sim__discard_outcomes),
+      cmocka_unit_test(test_sim__a_load_remembers_and_a_restart_does_not),
       cmocka_unit_test(test_sim__no_discard_device_answers_not_supported),
       cmocka_unit_test(test_sim__read_eio_for_ever_once_and_kth),
       cmocka_unit_test(test_sim__read_overlays_change_only_what_is_read),

@@ -274,7 +274,7 @@ static void test_budget__tiny_records_do_not_break_the_plan(void **state) {
     uint8_t key[2] = {(uint8_t)(n >> 8), (uint8_t)n};
     assert_done(rig.db, wodan_batch_put(batch, (struct wodan_slice){key, 2}, (struct wodan_slice){key, 0}));
   }
-  for (int round = 0; round < 10; round++) assert_done(rig.db, wodan_batch_commit(rig.db, batch, NULL));
+  for (int round = 0; round < 40; round++) assert_done(rig.db, wodan_batch_commit(rig.db, batch, NULL));
   size_t outside = rig.meter.used - rig_stats(rig.db).memory_used;
   assert_in_range(outside, 1, 4 * rig_info(rig.db).batch_size_max);
   wodan_batch_free(batch);

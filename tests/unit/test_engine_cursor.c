@@ -1,4 +1,5 @@
 /* Cursors: include/wodan/cursor.h against a sorted reference, on records spread over leaves, runs and memtables. */
+#include "engine/cursor.h"
 #include "engine_rig.h"
 
 /* ---- the reference: keys in order, each present or not ------------------------------------------------------------ */
@@ -369,6 +370,66 @@ static void test_cursor__on_a_view_sees_the_views_moment(void **state) {
   reference_free(&r);
 }
 
+/* Legs of up to 30 moves one way, then a turn; how many of the records came out of a stretch. */
+static uint64_t walk_in_legs(struct rig *rig, struct wodan_view *view, const struct reference *r, uint64_t seed) {
+  struct wodan_cursor *cursor;
+  uint64_t glided = 0;
+  assert_done(rig->db, wodan_cursor_open(rig->db, view, &cursor));
+  for (unsigned leg = 0; leg < 200; leg++) {
+    size_t at = forward(r, random_below(&seed, r->count));
+    if (at == r->count) continue;
+    assert_stands(cursor, r, at, wodan_cursor_seek(cursor, reference_key(r, at)), "seek");
+    for (uint64_t moves = 2 * random_below(&seed, 30), n = 0; n < moves && at != SIZE_MAX; n++) {
+      bool back = (n < moves / 2) == (leg % 2), was = cursor->glide.on && cursor->glide.back == back;
+      uint32_t from = cursor->glide.stretch.at;
+      int status = back ? wodan_cursor_prev(cursor) : wodan_cursor_next(cursor);
+      at = back ? backward(r, at) - 1 : forward(r, at + 1);
+      if (at == r->count) at = SIZE_MAX;
+      assert_stands(cursor, r, at, status, back ? "prev" : "next");
+      glided += was && cursor->glide.on && cursor->glide.stretch.at != from;
+    }
+  }
+  wodan_cursor_close(cursor);
+  return glided;
+}
+
+/* From leaves alone cursors read whole pages; beside newer versions, deletes and range deletes, and as of a view, they show
+ * what moves would. */
+static void test_cursor__reads_stretches_and_shows_what_moves_would(void **state) {
+  (void)state;
+  struct rig rig;
+  struct reference r = reference_create(1500);
+  struct wodan_view *view;
+  uint32_t more = 1;
+  rig_start(&rig, 1 << 20, NULL);
+  for (size_t i = 0; i < r.count; i++) reference_write(&rig, &r, i, 1 + i % 3);
+  while (more) assert_done(rig.db, wodan_compact(rig.db, NULL, NULL, UINT64_MAX, &more));
+  assert_done(rig.db, wodan_checkpoint(rig.db, NULL));
+  uint64_t alone = walk_in_legs(&rig, NULL, &r, 1);
+  assert_true(alone > 2000);
+  assert_done(rig.db, wodan_view_open(rig.db, &view));
+  struct reference before = reference_copy(&r);
+  for (size_t i = 5; i < r.count; i += 17) reference_write(&rig, &r, i, i % 2 ? 9 : 0);
+  uint64_t beside = walk_in_legs(&rig, NULL, &r, 2);
+  assert_true(beside > 100 && beside < alone);
+  assert_true(walk_in_legs(&rig, view, &before, 3) > 2000); /* as of before the memtable had anything */
+  for (size_t i = 40; i + 40 < r.count; i += 200) {
+    struct wodan_slice lower = reference_key(&r, i), upper = reference_key(&r, i + 30 + i % 7);
+    assert_done(rig.db, wodan_delete_range(rig.db, &lower, &upper, NULL));
+    for (size_t gone = i; gone < i + 30 + i % 7; gone++) r.versions[gone] = 0;
+  }
+  assert_int_equal(walk_in_legs(&rig, NULL, &r, 4), 0); /* none beside range deletes */
+  assert_true(walk_in_legs(&rig, view, &before, 5) > 2000);
+  wodan_view_close(view);
+  assert_done(rig.db, wodan_checkpoint(rig.db, NULL));
+  walk_in_legs(&rig, NULL, &r, 6);
+  rig_reopen(&rig);
+  walk_in_legs(&rig, NULL, &r, 7);
+  rig_end(&rig);
+  reference_free(&before);
+  reference_free(&r);
+}
+
 /* Damage under a cursor is an error with the block; the cursor stands nowhere, and can be placed again where the volume
  * is whole, and everywhere once the bytes are right again. */
 static void test_cursor__after_a_failure_stands_nowhere_and_can_be_placed_again(void **state) {
@@ -429,6 +490,7 @@ int main(void) {
       cmocka_unit_test(test_cursor__passes_over_long_stretches_of_deletes),
       cmocka_unit_test(test_cursor__writes_during_iteration_are_invisible),
       cmocka_unit_test(test_cursor__on_a_view_sees_the_views_moment),
+      cmocka_unit_test(test_cursor__reads_stretches_and_shows_what_moves_would),
       cmocka_unit_test(test_cursor__after_a_failure_stands_nowhere_and_can_be_placed_again),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

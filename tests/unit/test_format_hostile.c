@@ -12,10 +12,12 @@
 #include <cmocka.h>
 
 #include "codec/checksum.h"
+#include "format/blob.h"
 #include "format/checkpoint_record.h"
 #include "format/journal_block.h"
 #include "format/node_header.h"
 #include "format/object_header.h"
+#include "format/range.h"
 #include "format/superblock.h"
 
 enum { ROUNDS = 200000, INPUT_MAX = 2048, JOURNAL_SIZE = 512 };
@@ -221,9 +223,12 @@ static size_t operations_make(uint64_t *random, uint8_t *out) {
   static const uint8_t text[200] = "any bytes will do";
   struct wire_writer w = wire_writer(out, INPUT_MAX);
   for (uint64_t n = 1 + random_below(random, 4); n; n--) {
-    struct journal_operation operation = {.kind = (uint8_t)random_below(random, 2)};
+    struct journal_operation operation = {.kind = (uint8_t)random_below(random, RECORD_KIND_LAST + 1)};
     operation.key = (struct wodan_slice){text, 1 + random_below(random, 20)};
-    if (operation.kind == 0) operation.value = (struct wodan_slice){text, random_below(random, 200)};
+    if (operation.kind == RECORD_DELETE_RANGE)
+      operation.value = (struct wodan_slice){text, operation.key.size + 1};
+    else if (operation.kind != RECORD_DELETE)
+      operation.value = (struct wodan_slice){text, random_below(random, 200)};
     journal_operation_encode(&w, &operation);
   }
   return w.at;
@@ -262,16 +267,19 @@ static bool checkpoint_again(const uint8_t *in, size_t size, uint8_t *out, size_
 
 static size_t header_make(uint64_t *random, uint8_t *out) {
   struct block_ptr ptr = random_ptr(random);
-  bool run = random_below(random, 2);
-  struct object_header header = {.type = run ? OBJECT_RUN : OBJECT_NODE, .generation = ptr.generation};
+  static const uint8_t types[] = {OBJECT_RUN, OBJECT_NODE, OBJECT_BLOB};
+  uint8_t type = types[random_below(random, 3)];
+  bool run = type == OBJECT_RUN;
+  struct object_header header = {.type = type, .generation = ptr.generation};
   memcpy(header.fsid, FSID, 16);
-  header.record_count = run ? random_below(random, 99) : 0;
+  header.record_count = run ? random_below(random, 99) : type == OBJECT_BLOB ? 1 + random_below(random, 99) : 0;
   header.sequence_max = run ? random_next(random) : 0;
   header.extent_count = ptr.extent_count;
   memcpy(header.extents, ptr.extents, sizeof header.extents);
   header.low = (struct wodan_slice){"ab", random_below(random, 3)};
   header.high = (struct wodan_slice){"abcd", random_below(random, 2) * 4};
-  header.section_count = (uint32_t)random_below(random, 4);
+  header.section_count = (uint32_t)random_below(random, type == OBJECT_BLOB ? 3 : 4);
+  unsigned first_tag = run ? SECTION_PAGES : type == OBJECT_NODE ? SECTION_LEAVES : SECTION_CHUNK_TABLE;
   header.header_length =
       object_header_size_max(&BOUNDS, header.low.size, header.high.size, ptr.extent_count, header.section_count);
   header.length = block_ptr_blocks(&ptr) * BOUNDS.block_size;
@@ -285,8 +293,9 @@ static size_t header_make(uint64_t *random, uint8_t *out) {
   for (uint32_t i = 0; i < header.section_count; i++) {
     bool last = i + 1 == header.section_count;
     uint64_t length = last ? header.length - at : random_below(random, header.length - at + 1);
-    header.sections[i] =
-        (struct section){(uint8_t)((run ? 1 : 6) + i), at, length, run && i == 0 ? 0 : random_next(random)};
+    uint8_t tag = (uint8_t)(first_tag + i);
+    bool elsewhere = tag == SECTION_PAGES || tag == SECTION_CHUNKS;
+    header.sections[i] = (struct section){tag, at, length, elsewhere ? 0 : random_next(random)};
     at += length;
   }
   uint8_t whole[BLOCK_PTR_EXTENTS_MAX * 8 * 512];
@@ -340,6 +349,52 @@ static bool index_again(const uint8_t *in, size_t size, uint8_t *out, size_t *en
   return true;
 }
 
+static size_t reference_make(uint64_t *random, uint8_t *out) {
+  struct blob_ref ref = {.size = 1 + random_below(random, 1u << 20), .ptr = random_ptr(random)};
+  return blob_ref_encode(&ref, out, INPUT_MAX);
+}
+
+static bool reference_again(const uint8_t *in, size_t size, uint8_t *out, size_t *encoded) {
+  struct blob_ref ref;
+  if (!blob_ref_decode(in, size, &BOUNDS, &ref)) return false;
+  assert_true(ref.size == blob_ref_size(in, size) && ref.ptr.generation);
+  *encoded = blob_ref_encode(&ref, out, INPUT_MAX);
+  return true;
+}
+
+static const struct range_limits LIMITS = {.key_max = 20, .sequence_max = 1000};
+
+static size_t ranges_make(uint64_t *random, uint8_t *out) {
+  uint64_t count = 1 + random_below(random, 6);
+  char key[2] = {TABLE_DEFAULT, 'a'}, to[3] = {TABLE_DEFAULT, 'a'};
+  struct wire_writer w = wire_writer(out, INPUT_MAX);
+  wire_put_varint(&w, count);
+  for (uint64_t i = 0; i < count; i++) {
+    size_t longer = random_below(random, 2); /* one that reaches a little further than the next key */
+    struct range_delete range = {{key, 2}, {to, 2 + longer}, 1 + random_below(random, 1000)};
+    to[1]++;
+    range_encode(&w, &range);
+    key[1] = ++to[1];
+  }
+  return w.at;
+}
+
+static bool ranges_again(const uint8_t *in, size_t size, uint8_t *out, size_t *encoded) {
+  uint64_t count;
+  if (range_section_fault(in, size, &LIMITS, &count)) return false;
+  struct wire_reader r = wire_reader(in, size);
+  struct wire_writer w = wire_writer(out, INPUT_MAX);
+  wire_put_varint(&w, wire_get_varint(&r));
+  for (uint64_t i = 0; i < count; i++) {
+    struct range_delete range;
+    assert_true(range_decode(&r, &range));
+    assert_true(range_sound(range.from, range.to) && range.sequence <= LIMITS.sequence_max);
+    range_encode(&w, &range);
+  }
+  *encoded = w.at;
+  return true;
+}
+
 static const struct target TARGETS[] = {
     {"block_ptr", ptr_make, NULL, ptr_again},
     {"superblock", superblock_make, superblock_repair, superblock_again},
@@ -349,6 +404,8 @@ static const struct target TARGETS[] = {
     {"object_header", header_make, header_repair, header_again},
     {"branch_entry", leaf_make, NULL, leaf_again},
     {"index_entry", index_make, NULL, index_again},
+    {"blob_reference", reference_make, NULL, reference_again},
+    {"range_section", ranges_make, NULL, ranges_again},
 };
 
 static void test_format__hostile_block_ptr(void **state) { (void)state, run_target(&TARGETS[0]); }
@@ -359,6 +416,8 @@ static void test_format__hostile_checkpoint_record(void **state) { (void)state, 
 static void test_format__hostile_object_header(void **state) { (void)state, run_target(&TARGETS[5]); }
 static void test_format__hostile_branch_entry(void **state) { (void)state, run_target(&TARGETS[6]); }
 static void test_format__hostile_index_entry(void **state) { (void)state, run_target(&TARGETS[7]); }
+static void test_format__hostile_blob_reference(void **state) { (void)state, run_target(&TARGETS[8]); }
+static void test_format__hostile_range_section(void **state) { (void)state, run_target(&TARGETS[9]); }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
@@ -370,6 +429,8 @@ int main(void) {
       cmocka_unit_test(test_format__hostile_object_header),
       cmocka_unit_test(test_format__hostile_branch_entry),
       cmocka_unit_test(test_format__hostile_index_entry),
+      cmocka_unit_test(test_format__hostile_blob_reference),
+      cmocka_unit_test(test_format__hostile_range_section),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

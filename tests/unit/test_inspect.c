@@ -27,11 +27,13 @@ static void shut(struct open *o) {
   wodan_device_close(o->device);
 }
 
-static void begin(struct open *o) {
-  o->store = rig_image();
+static void begin_with(struct open *o, struct store store) {
+  o->store = store;
   o->store.writes = 0;
   open_generation(o, 0);
 }
+
+static void begin(struct open *o) { begin_with(o, rig_image()); }
 
 static void end(struct open *o) {
   shut(o);
@@ -328,12 +330,11 @@ static void test_inspect__every_listed_root_can_be_looked_at(void **state) {
 
 /* ---- blocks ------------------------------------------------------------------------------------------------------- */
 
-static void test_inspect__every_block_of_a_clean_image_decodes_without_a_problem(void **state) {
-  (void)state;
+static uint64_t decode_all(struct store image) {
   struct open o;
   struct wodan_map_cell *cells;
-  uint64_t per_cell;
-  begin(&o);
+  uint64_t per_cell, large = 0;
+  begin_with(&o, image);
   cells = calloc(o.summary.blocks, sizeof *cells);
   assert_int_equal(wodan_inspect_map(o.inspect, cells, o.summary.blocks, &per_cell, NULL), 0);
   for (uint64_t block = 0; block < o.summary.blocks; block++) {
@@ -344,7 +345,8 @@ static void test_inspect__every_block_of_a_clean_image_decodes_without_a_problem
       fail_msg("block %llu: %d", (unsigned long long)block, status);
     if (used) assert_true(o.told.fields > before);
     bool node = cells[block].blocks[WODAN_MAP_NODE], page = cells[block].blocks[WODAN_MAP_LEAF];
-    page = page || cells[block].blocks[WODAN_MAP_RUN];
+    page = page || cells[block].blocks[WODAN_MAP_RUN] || cells[block].blocks[WODAN_MAP_LARGE];
+    large += cells[block].blocks[WODAN_MAP_LARGE];
     if (!used || cells[block].blocks[WODAN_MAP_PREVIOUS]) continue;
     status = wodan_inspect_block(o.inspect, block, WODAN_VIEW_NODE, rig_field, &o.told, NULL);
     assert_int_equal(status, node ? 0 : WODAN_ENOTFOUND);
@@ -356,6 +358,74 @@ static void test_inspect__every_block_of_a_clean_image_decodes_without_a_problem
   assert_int_equal(o.told.bad_bytes, 0);
   free(cells);
   end(&o);
+  return large;
+}
+
+static void test_inspect__every_block_of_a_clean_image_decodes_without_a_problem(void **state) {
+  (void)state;
+  assert_int_equal(decode_all(rig_image()), 0);
+  assert_true(decode_all(rig_image_large(WODAN_COMPRESSION_OFF)) > 200);
+  assert_true(decode_all(rig_image_large(WODAN_COMPRESSION_HIGH)) > 100);
+}
+
+/* The large value of a key, block by block. */
+struct large {
+  uint64_t size, block;      /* by the way to it */
+  uint64_t chunks, problems; /* shown */
+  uint64_t next;             /* where the next chunk begins in the value */
+  bool own, key, table;      /* fields of this value are being shown; they were shown */
+};
+
+static int large_step(void *context, const struct wodan_path_step *step) {
+  struct large *large = context;
+  if (step->decides && step->large_size) *large = (struct large){.size = step->large_size, .block = step->large_block};
+  return 0;
+}
+
+static int large_field(void *context, const struct wodan_field *field) {
+  struct large *large = context;
+  char heading[64];
+  snprintf(heading, sizeof heading, "at block %llu, generation", (unsigned long long)large->block);
+  if (field->depth == 0) large->own = strncmp(field->text, heading, strlen(heading)) == 0;
+  if (!large->own) return 0;
+  large->problems += field->problem != NULL;
+  large->table |= strcmp(field->name, "table of chunks") == 0;
+  large->key |= strcmp(field->name, "of the key") == 0 && strstr(field->text, "\"key ");
+  unsigned long long number, from, to;
+  if (strcmp(field->name, "chunk") != 0) return 0;
+  if (sscanf(field->text, "%llu, bytes %llu to %llu", &number, &from, &to) != 3) return 0; /* a line of the table */
+  if (from != large->next) return 0; /* shown with the block before, too */
+  assert_int_equal(number, large->chunks++);
+  large->next = to;
+  return 0;
+}
+
+/* In the journal, in a buffered run, in a leaf: found at the block that the way to the key names, whole; a changed byte of a
+ * chunk is shown as wrong; and when its header is gone, nothing is said to be there. */
+static void test_inspect__a_large_value_is_shown_chunk_by_chunk(void **state) {
+  (void)state;
+  static const unsigned NUMBERS[] = {2, 1, RIG_LARGE - 1, 4};
+  for (size_t i = 0; i < sizeof NUMBERS / sizeof *NUMBERS; i++) {
+    struct open o;
+    struct large large = {0};
+    char key[32];
+    begin_with(&o, rig_image_large(i % 2 ? WODAN_COMPRESSION_FAST : WODAN_COMPRESSION_OFF));
+    assert_int_equal(wodan_inspect_path(o.inspect, 0, rig_key(key, NUMBERS[i] * 23), large_step, &large, NULL), 0);
+    assert_int_equal(large.size, rig_large_size(NUMBERS[i]));
+    for (uint64_t block = large.block; block < o.summary.blocks && !large.table; block++) /* its extents ascend */
+      wodan_inspect_block(o.inspect, block, WODAN_VIEW_PAGE, large_field, &large, NULL);
+    assert_true(large.key && large.next == large.size && large.chunks >= 1 && large.problems == 0);
+    uint8_t *bytes = o.store.bytes + large.block * o.summary.block_size;
+    bytes[400] ^= 1;
+    assert_int_equal(wodan_inspect_block(o.inspect, large.block, WODAN_VIEW_ANY, large_field, &large, NULL), 0);
+    assert_true(large.problems == 1 && o.told.damages == 1);
+    assert_int_equal(wodan_inspect_block(o.inspect, large.block, WODAN_VIEW_NODE, large_field, &large, NULL),
+                     WODAN_ENOTFOUND);
+    bytes[20] ^= 1;
+    assert_int_equal(wodan_inspect_block(o.inspect, large.block, WODAN_VIEW_ANY, large_field, &large, NULL), 0);
+    assert_true(large.problems >= 3);
+    end(&o);
+  }
 }
 
 /* ---- arguments, empty volumes ------------------------------------------------------------------------------------- */
@@ -432,6 +502,7 @@ int main(void) {
       cmocka_unit_test(test_inspect__journal_names_roots_tail_and_head),
       cmocka_unit_test(test_inspect__every_listed_root_can_be_looked_at),
       cmocka_unit_test(test_inspect__every_block_of_a_clean_image_decodes_without_a_problem),
+      cmocka_unit_test(test_inspect__a_large_value_is_shown_chunk_by_chunk),
       cmocka_unit_test(test_inspect__an_empty_volume_has_an_empty_tree),
       cmocka_unit_test(test_inspect__memory_is_bounded),
       cmocka_unit_test(test_inspect__wrong_arguments_are_refused),

@@ -10,20 +10,25 @@ enum { ROUNDS = 150 };
 
 /* ---- whole images ------------------------------------------------------------------------------------------------- */
 
-static void test_inspect_damage__a_flip_in_any_block_leaves_all_functions_standing(void **state) {
-  (void)state;
-  struct store image = rig_image();
+/* One in every `step` sectors. */
+static void flip_in_blocks(struct store image, uint64_t step) {
   uint64_t random = 20261129, told = 0;
-  for (uint64_t at = 0; at < image.size; at += RIG_SECTOR) {
+  for (uint64_t at = 0; at < image.size; at += step * RIG_SECTOR) {
     struct store store = store_copy(&image);
-    struct rig_memory memory = {.stride = 11, .start = at / RIG_SECTOR};
+    struct rig_memory memory = {.stride = 11 * step, .start = at / RIG_SECTOR};
     uint64_t byte = at + random_next(&random) % RIG_SECTOR;
     store.bytes[byte] = (uint8_t)(store.bytes[byte] ^ 1u << random_next(&random) % 8);
     told += rig_ask(&store, &memory).damages > 0;
     store_free(&store);
   }
-  assert_true(told > 50); /* free blocks and padding say nothing */
+  assert_true(told > 50 / step); /* free blocks and padding say nothing */
   store_free(&image);
+}
+
+static void test_inspect_damage__a_flip_in_any_block_leaves_all_functions_standing(void **state) {
+  (void)state;
+  flip_in_blocks(rig_image(), 1);
+  flip_in_blocks(rig_image_large(WODAN_COMPRESSION_FAST), 5);
 }
 
 static void test_inspect_damage__random_bytes_in_many_places(void **state) {
@@ -124,12 +129,10 @@ static void test_inspect_damage__a_volume_larger_than_its_device_is_mapped(void 
   store_free(&store);
 }
 
-static void test_inspect_damage__no_memory_at_any_point(void **state) {
-  (void)state;
-  struct store image = rig_image();
+static void starve(struct store image, uint64_t stride) {
   uint64_t step = 1, failures = 0;
   for (uint64_t n = 1;; n += step) {
-    struct rig_memory memory = {.fail_at = n, .stride = 37};
+    struct rig_memory memory = {.fail_at = n, .stride = stride};
     struct rig_told told = rig_ask(&image, &memory);
     if (memory.calls < n) break;
     failures++;
@@ -138,6 +141,12 @@ static void test_inspect_damage__no_memory_at_any_point(void **state) {
   }
   assert_true(failures > 60);
   store_free(&image);
+}
+
+static void test_inspect_damage__no_memory_at_any_point(void **state) {
+  (void)state;
+  starve(rig_image(), 37);
+  starve(rig_image_large(WODAN_COMPRESSION_FAST), 211);
 }
 
 /* ---- damage in one object ------------------------------------------------------------------------------------------- */
@@ -281,6 +290,52 @@ static void test_inspect_damage__what_lies_behind_damage_is_not_said_to_be_of_no
   assert_int_equal(wodan_inspect_block(inspect, first.leaf, WODAN_VIEW_ANY, keep_heading, heading, NULL), 0);
   assert_non_null(strstr(heading, "of no tree that can be read"));
   assert_int_equal(first.told, 1);
+  wodan_inspect_close(inspect);
+  wodan_device_close(device);
+  craft_end(&c);
+}
+
+struct page_told {
+  uint64_t offset; /* of the page */
+  uint32_t size;
+  unsigned headings;
+  bool wrong;
+};
+
+static int keep_page(void *context, const struct wodan_field *field) {
+  struct page_told *told = context;
+  bool page = strcmp(field->name, "page") == 0;
+  told->headings += field->size == 0 && (page || told->headings > 0);
+  if (page && told->headings == 1) told->offset = field->offset;
+  if (field->size && told->headings == 1) told->size = (uint32_t)(field->offset + field->size - told->offset);
+  told->wrong |= field->problem && strstr(field->problem, "its checksum is not the index's");
+  return 0;
+}
+
+/* Every byte of a page wrong: whoever looks at the page is told that it is not the one of the index, whatever its fields say. */
+static void test_inspect_damage__a_page_that_is_not_the_indexs_is_told(void **state) {
+  (void)state;
+  struct craft c;
+  struct first first = {0};
+  struct wodan_device *device;
+  struct page_told whole = {0};
+  lay(&c);
+  struct wodan_inspect *inspect = craft_look(&c, &first, &device);
+  assert_int_equal(wodan_inspect_tree(inspect, 0, first_object, &first, NULL), 0);
+  uint64_t block = 0;
+  for (uint64_t at = first.leaf; whole.size == 0; at++) { /* behind the header */
+    assert_true(at < first.leaf + 8);
+    wodan_inspect_block(inspect, at, WODAN_VIEW_PAGE, keep_page, &whole, NULL);
+    block = at;
+  }
+  assert_false(whole.wrong);
+  for (uint32_t i = 0; i < whole.size; i++) {
+    struct page_told told = {0};
+    c.store.bytes[whole.offset + i] ^= 0x10;
+    assert_int_equal(wodan_inspect_block(inspect, block, WODAN_VIEW_PAGE, keep_page, &told, NULL), 0);
+    if (!told.wrong) fail_msg("byte %u of a page is wrong, and nothing told", i);
+    c.store.bytes[whole.offset + i] ^= 0x10;
+  }
   wodan_inspect_close(inspect);
   wodan_device_close(device);
   craft_end(&c);
@@ -580,6 +635,7 @@ int main(void) {
       cmocka_unit_test(test_inspect_damage__probes_tell_what_they_found),
       cmocka_unit_test(test_inspect_damage__a_damaged_run_makes_what_is_below_unsure),
       cmocka_unit_test(test_inspect_damage__a_damaged_node_is_shown_where_it_should_be),
+      cmocka_unit_test(test_inspect_damage__a_page_that_is_not_the_indexs_is_told),
       cmocka_unit_test(test_inspect_damage__what_lies_behind_damage_is_not_said_to_be_of_no_tree),
       cmocka_unit_test(test_inspect_damage__an_unreadable_journal_block_is_told),
       cmocka_unit_test(test_inspect_damage__findings_tell_the_keys_concerned),

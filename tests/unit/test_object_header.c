@@ -48,7 +48,8 @@ static bool accepted(const struct object_header *header) {
   uint8_t out[HEADER] = {0};
   struct wire_writer w = wire_writer(out, sizeof out);
   wire_put_u64(&w, 0);
-  wire_put_bytes(&w, header->type == OBJECT_RUN ? "WRUN" : "WNOD", 4);
+  static const char *const magics[] = {"WRUN", "WNOD", "WBLB"};
+  wire_put_bytes(&w, magics[header->type - OBJECT_RUN], 4);
   wire_put_u32(&w, header->header_length);
   wire_put_bytes(&w, header->fsid, 16);
   const uint64_t longs[] = {header->generation, header->epoch.number, header->epoch.random,
@@ -328,6 +329,31 @@ static void test_object_header__a_nodes_sections_are_those_known(void **state) {
   }
 }
 
+static void test_object_header__a_blob_has_a_size_and_no_sequence(void **state) {
+  (void)state;
+  struct object_header header = sample();
+  header.type = OBJECT_BLOB;
+  header.section_count = 2;
+  header.sequence_max = 0;
+  header.sections[0] = (struct section){SECTION_CHUNKS, HEADER, 700, 0};
+  header.sections[1] = (struct section){SECTION_CHUNK_TABLE, HEADER + 700, OBJECT - HEADER - 700, 5};
+  assert_true(accepted(&header));
+  header.sequence_max = 1;
+  assert_false(accepted(&header));
+  header.sequence_max = 0;
+  header.record_count = 0;
+  assert_false(accepted(&header));
+  header.record_count = UINT64_MAX; /* what it can be is said by its reference and the size of a page */
+  assert_true(accepted(&header));
+  header.sections[0].checksum = 1; /* the table has those of the chunks */
+  assert_false(accepted(&header));
+  header.sections[0].checksum = 0;
+  for (uint8_t tag = 0; tag < 32; tag++) {
+    header.sections[1].tag = tag;
+    assert_int_equal(accepted(&header), tag == SECTION_CHUNK_TABLE);
+  }
+}
+
 /* A section as long as 2^64 wraps round to the end of the object again. */
 static void test_object_header__is_not_longer_than_its_object(void **state) {
   (void)state;
@@ -387,6 +413,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_object_header__roundtrip),
       cmocka_unit_test(test_object_header__a_nodes_sections_are_those_known),
+      cmocka_unit_test(test_object_header__a_blob_has_a_size_and_no_sequence),
       cmocka_unit_test(test_object_header__is_not_longer_than_its_object),
       cmocka_unit_test(test_object_header__has_a_greatest_length),
       cmocka_unit_test(test_object_header__layout_is_the_table),

@@ -198,7 +198,7 @@ def named_guards(path, text, code):
             fields = [trimmed(code, *field) for field in split(code, at + 1, closing(code, at) - 1, ",")]
             name = one_line(text[at + 1:at + row.end() - row.start() - 1])
             for field, how in zip(fields[2:], ("low", "high", "power")):
-                if text[field[0]:field[1]] != "false":
+                if text[field[0]:field[1]] not in ("false", "0"):  # nothing is below 0
                     shown = f"{name} {how} {one_line(text[field[0]:field[1]])}"
                     value = text[fields[1][0]:fields[1][1]]
                     yield Guard(path, line_of(text, field[0]), "bounds", shown, *field, how, None, value)

@@ -89,6 +89,7 @@ void mirage_found(struct mirage_image *image, enum mirage_finding id, uint64_t b
   va_end(arguments);
   snprintf(message, sizeof message, FINDINGS[row].sentence, details);
   struct wodan_finding finding = {.id = (uint32_t)id,
+                                  .remedy = "",
                                   .severity = FINDINGS[row].severity,
                                   .block = block,
                                   .generation = image->summary->report.generation,

@@ -30,7 +30,9 @@ struct fsck {
   uint64_t generation, memory; /* 0: the newest root; no limit */
   int progress_fd;             /* numbers go there; -1: nowhere */
   bool bar_shown;
-  int percent; /* shown last */
+  int percent;                  /* shown last */
+  uint64_t bar_done;            /* told last */
+  uint64_t bar_start, bar_next; /* nanoseconds: when the work began; when the bar is drawn even if nothing changed */
   bool cancelled;
   struct json answer, extra; /* with json: the object, open in its list; what else was done, when extra_name */
   const char *extra_name;

@@ -9,8 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 #include "fsck.h"
+#include "progress.h"
 
-enum { BAR_WIDTH = 40 };
+enum { BAR_WIDTH = 40, SECOND_NS = 1000000000 };
 
 /* ---- what is found ---------------------------------------------------------------------------------------------- */
 
@@ -39,12 +40,18 @@ static int percent_of(uint64_t done, uint64_t total) { return total ? (int)((dou
 
 static void bar_show(struct fsck *fsck, uint64_t done, uint64_t total) {
   int percent = percent_of(done, total);
-  if (fsck->bar_shown && percent == fsck->percent) return;
+  uint64_t now = progress_clock_ns();
+  if (fsck->bar_start == 0 || done < fsck->bar_done) fsck->bar_start = now; /* work of another kind */
+  fsck->bar_done = done;
+  if (fsck->bar_shown && percent == fsck->percent && now < fsck->bar_next) return;
+  char left[PROGRESS_LEFT_SIZE];
   int filled = percent * BAR_WIDTH / 100;
-  fprintf(stderr, "\r%s [%.*s%*s] %3d %%", fsck->image, filled, "########################################",
-          BAR_WIDTH - filled, "", percent);
+  progress_left_text(left, (now - fsck->bar_start) / SECOND_NS, total ? (double)done / (double)total : 0);
+  fprintf(stderr, "\r%s [%.*s%*s] %3d %%%s\033[K", fsck->image, filled, "########################################",
+          BAR_WIDTH - filled, "", percent, left);
   fflush(stderr);
   fsck->bar_shown = true;
+  fsck->bar_next = now + SECOND_NS;
   fsck->percent = percent;
 }
 
@@ -111,7 +118,7 @@ void range_json(struct json *json, const char *name, const struct key_range *ran
   json_close(json, '}');
 }
 
-/* What repairs a finding, in JSON and (an option) in lines. */
+/* What repairs a finding. */
 static const char *repair_name(uint32_t repair) {
   static const char *const names[] = {[WODAN_REPAIR_NOTHING] = "nothing",
                                       [WODAN_REPAIR_SAFE] = "safe",
@@ -120,12 +127,12 @@ static const char *repair_name(uint32_t repair) {
   return repair < sizeof names / sizeof *names ? names[repair] : "unknown";
 }
 
-static const char *repair_text(uint32_t repair) {
-  static const char *const texts[] = {[WODAN_REPAIR_SAFE] = " (repair: -p)",
-                                      [WODAN_REPAIR_LOSSY] = " (repair: -y)",
-                                      [WODAN_REPAIR_SALVAGE] = " (salvage: -o)"};
-  const char *text = repair < sizeof texts / sizeof *texts ? texts[repair] : NULL;
-  return text ? text : "";
+/* The option, and what it does, in a line of its own. */
+static void print_remedy(const struct wodan_finding *finding) {
+  static const char *const options[] = {
+      [WODAN_REPAIR_SAFE] = "-p", [WODAN_REPAIR_LOSSY] = "-y", [WODAN_REPAIR_SALVAGE] = "-o"};
+  const char *option = finding->repair < sizeof options / sizeof *options ? options[finding->repair] : NULL;
+  if (option) printf("    %s: %s\n", option, finding->remedy);
 }
 
 void on_finding(void *context, const struct wodan_finding *finding) {
@@ -137,12 +144,10 @@ void on_finding(void *context, const struct wodan_finding *finding) {
   range_text(keys, &range);
   bar_wipe(fsck);
   if (!fsck->json) {
-    if (finding->block == WODAN_NO_BLOCK)
-      printf("%s %s: %s%s%s\n", id, severity_name(finding->severity), finding->message, keys,
-             repair_text(finding->repair));
-    else
-      printf("%s %s block %" PRIu64 ": %s%s%s\n", id, severity_name(finding->severity), finding->block,
-             finding->message, keys, repair_text(finding->repair));
+    printf("%s %s", id, severity_name(finding->severity));
+    if (finding->block != WODAN_NO_BLOCK) printf(" block %" PRIu64, finding->block);
+    printf(": %s%s\n", finding->message, keys);
+    print_remedy(finding);
     return;
   }
   struct json *json = &fsck->answer;
@@ -154,6 +159,7 @@ void on_finding(void *context, const struct wodan_finding *finding) {
   json_text(json, "message", finding->message);
   range_json(json, "keys", &range);
   json_text(json, "repair", repair_name(finding->repair));
+  json_text(json, "remedy", finding->remedy);
   json_close(json, '}');
 }
 

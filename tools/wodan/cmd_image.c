@@ -23,7 +23,6 @@ struct image_options {
   struct options common;
   const char *out;
   bool metadata_only, scramble, force;
-  uint64_t seed; /* 0: a fresh one */
 };
 
 static void check(const struct argp_state *state, void *options) {
@@ -38,23 +37,18 @@ static const struct options_verb verb = {
         "Copies the structure of the image to the new sparse file OUT, for a report of a bug: superblocks, journal, "
         "and "
         "the trees of the newest root and of the one before it, at the places where they are; free space becomes a "
-        "hole. "
-        "Values are blanked. With --scramble keys are scrambled too. wodan-fsck finds in the copy what it finds in the "
-        "image; what cannot be read is wrong in the copy instead. An image with large values is refused. Reads the "
-        "image "
-        "only, damaged ones too."
+        "hole. Values are blanked, large ones too. With --scramble keys are scrambled as well. wodan-fsck finds in the "
+        "copy what it finds in the image; what cannot be read is wrong in the copy instead. Reads the image only, "
+        "damaged ones too."
         "\vScrambling hides what stands in keys, not how long they are, how they compare, or which of them share how "
-        "long "
-        "a prefix; sizes, counts, sequence numbers and the volume's id stay as well. Where nearly all 256 byte values "
-        "follow the same prefix, as in keys of random bytes, little is hidden. Without --scramble keys stay as they "
-        "are.",
+        "long a prefix; sizes, counts, sequence numbers and the volume's id stay as well. Each byte becomes its rank "
+        "among those that follow the same bytes: where nearly all 256 values follow, as in keys of random bytes, "
+        "little is hidden. Without --scramble keys stay as they are.",
     .shared = OPTIONS_LOOK,
     .rows = {{"metadata-only", 0, NULL, OPTIONS_FLAG, offsetof(struct image_options, metadata_only), 0, 0,
               "Blank the values (needed: no other copy is made)"},
              {"scramble", 0, NULL, OPTIONS_FLAG, offsetof(struct image_options, scramble), 0, 0,
               "Scramble the keys, in the same way everywhere, so that their order stays"},
-             {"seed", 0, "S", OPTIONS_COUNT, offsetof(struct image_options, seed), 1, 0,
-              "Secret of --scramble: the same one gives the same copy (default: random, not kept)"},
              {"force", 0, NULL, OPTIONS_FLAG, offsetof(struct image_options, force), 0, 0, "Overwrite OUT"}},
     .operands = {OPTIONS_IMAGE, {"new file", OPTIONS_TEXT, offsetof(struct image_options, out), false}},
     .check = check};
@@ -85,11 +79,8 @@ static int write_copy(const struct look *look, const struct image_options *optio
   struct wodan_device *to = NULL;
   struct wodan_error error = {.block = WODAN_NO_BLOCK};
   struct progress progress;
-  const struct wodan_copy_options how = {.size = sizeof how,
-                                         .scramble = options->scramble,
-                                         .seed = options->seed,
-                                         .context = &progress,
-                                         .progress = on_progress};
+  const struct wodan_copy_options how = {
+      .size = sizeof how, .scramble = options->scramble, .context = &progress, .progress = on_progress};
   int status = wodan_path_device(options->out, WODAN_PATH_CREATE, look->summary.device_size, &to, &error);
   progress_start(&progress, "objects copied", 0);
   if (status == 0) status = wodan_image_copy(look->inspect, to, &how, report, &error);
@@ -111,6 +102,7 @@ static bool print_answer(const struct image_options *options, const struct wodan
   json_open(&json, NULL, '{');
   json_number(&json, "nodes", report->nodes);
   json_number(&json, "runs", report->runs);
+  json_number(&json, "large", report->large);
   json_number(&json, "pages", report->pages);
   json_number(&json, "records", report->records);
   json_number(&json, "journal_records", report->journal_records);

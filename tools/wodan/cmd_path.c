@@ -46,7 +46,7 @@ static void place_text(char text[40], const struct wodan_path_step *step) {
 
 static const char *look_value(char *out, size_t room, const struct wodan_path_step *step) {
   if (step->large_size == 0) return look_bytes(out, room, step->value);
-  snprintf(out, room, "of %llu bytes, a large one", (unsigned long long)step->large_size);
+  snprintf(out, room, "of %" PRIu64 " bytes, large, at block %" PRIu64, step->large_size, step->large_block);
   return out;
 }
 
@@ -66,7 +66,7 @@ static void probe_text(char text[300], const struct wodan_path_step *step) {
     snprintf(text, 300, "no: its filter says so");
     break;
   case WODAN_PROBE_OUTSIDE:
-    snprintf(text, 300, "no: all its keys are smaller");
+    snprintf(text, 300, "no: it has no page for the key");
     break;
   case WODAN_PROBE_ABSENT:
     snprintf(text, 300, "no%s%s", step->has_filter ? ", though its filter let it through" : "", page);
@@ -118,6 +118,7 @@ static void describe(struct json *json, const struct wodan_path_step *step) {
     if (step->ranged) json_bool(json, "range", true);
     json_bool(json, "decides", step->decides != 0);
     if (step->large_size) json_number(json, "large_size", step->large_size);
+    if (step->large_size) json_block(json, "large_block", step->large_block);
     if (!step->deleted && !step->large_size) json_bytes(json, "value", step->value);
   }
   json_close(json, '}');

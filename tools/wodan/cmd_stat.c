@@ -26,8 +26,10 @@ static const struct options_verb verb = {
     .operands = {OPTIONS_IMAGE},
 };
 
+/* For people only what is not 0. */
 static void add_stats(struct json *json, const struct wodan_stats *stats) {
-#define STAT_ADD(name) json_number(json, #name, stats->name);
+#define STAT_ADD(name)                                                                                                 \
+  if (!json->lines || stats->name) json_number(json, #name, stats->name);
   WODAN_STATS_COUNTERS(STAT_ADD)
 #undef STAT_ADD
   json_real(json, "alpha", stats->alpha);
@@ -112,7 +114,7 @@ static int show_stats(struct look *look, const struct map_data *data) {
   } else {
     print_space(data);
     levels_print(&data->levels);
-    if (status == 0) printf("\ncounters since this open\n");
+    if (status == 0) printf("\ncounters since this open, but those that are 0\n");
     if (!report_json(&json)) return EXIT_CODE_IO;
     if (status == 0) delays_print(stdout, &stats);
   }

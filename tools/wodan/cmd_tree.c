@@ -21,9 +21,10 @@ struct tree_options {
 
 static const struct options_verb verb = {
     .arguments = "IMAGE",
-    .doc = "Shows the nodes of the tree: level, first block, generation, leaves or children, buffered runs with their "
-           "records and bytes, how full the node is (of the entries at which it splits), and its range of keys. Reads "
-           "only, damaged images too.",
+    .doc =
+        "Shows the nodes of the tree: level, first block, generation, leaves or children, buffered runs with their "
+        "records and bytes, the large values of its runs and leaves, how full the node is (of the entries at which it "
+        "splits), and its range of keys. Reads only, damaged images too.",
     .shared = OPTIONS_LOOK,
     .rows = {{"depth", 'd', "N", OPTIONS_COUNT, offsetof(struct tree_options, depth), 1, 0,
               "Only the first N levels from the root down"},
@@ -64,9 +65,16 @@ static void print_node(const struct showing *showing, const struct wodan_object 
   const char *what = node->level ? node->entries == 1 ? "child" : "children" : node->entries == 1 ? "leaf" : "leaves";
   snprintf(entries, sizeof entries, "%u %s", node->entries, what);
   report_size_text(size, node->run_bytes);
-  printf("%-10s %12" PRIu64 " %11" PRIu64 "  %-14s %5s  %4u %10" PRIu64 " %10s  %s\n", place, node->block,
+  printf("%-10s %12" PRIu64 " %11" PRIu64 "  %-14s %5s  %4u %10" PRIu64 " %10s %7" PRIu64 "  %s\n", place, node->block,
          node->generation, entries, look_percent(fill, node->entries, entries_max(showing, node)), node->runs,
-         node->records, size, range);
+         node->records, size, node->large, range);
+}
+
+/* Nothing when there are none. */
+static void print_count(const char **comma, uint64_t count, const char *one, const char *many) {
+  if (count == 0) return;
+  printf("%s%" PRIu64 " %s", *comma, count, count == 1 ? one : many);
+  *comma = ", ";
 }
 
 static void print_part(const struct wodan_object *object) {
@@ -76,11 +84,18 @@ static void print_part(const struct wodan_object *object) {
   report_size_text(size, object->length);
   printf("%-10s %12" PRIu64 " %11" PRIu64 "  %-20s ", place, object->block, object->generation, size);
   if (run) {
-    printf("%" PRIu64 " records, %" PRIu64 " deletes\n", object->records, object->deletes);
+    const char *comma = "";
+    print_count(&comma, object->records - object->deletes - object->large, "put", "puts");
+    print_count(&comma, object->large, "large value", "large values");
+    print_count(&comma, object->deletes, "delete", "deletes");
+    print_count(&comma, object->ranges, "range delete", "range deletes");
   } else {
+    const char *comma = "  ";
     range_text(range, object);
-    printf("flushed up to %" PRIu64 "  %s\n", object->flushed_upto, range);
+    printf("flushed up to %" PRIu64 "  %s", object->flushed_upto, range);
+    print_count(&comma, object->large, "large value", "large values");
   }
+  printf("\n");
 }
 
 static void describe(const struct showing *showing, struct json *json, const struct wodan_object *object) {
@@ -93,9 +108,11 @@ static void describe(const struct showing *showing, struct json *json, const str
   json_number(json, "generation", object->generation);
   if (object->has_lower) json_bytes(json, "lower", object->lower);
   if (object->has_upper) json_bytes(json, "upper", object->upper);
+  json_number(json, "large", object->large);
   if (object->kind != WODAN_OBJECT_LEAF) {
     json_number(json, "records", object->records);
     json_number(json, "deletes", object->deletes);
+    json_number(json, "range_deletes", object->ranges);
   } else {
     json_number(json, "flushed_upto", object->flushed_upto);
   }
@@ -150,8 +167,8 @@ static int walk_tree(struct look *look, struct showing *showing) {
   struct json json = {0}, *shown = options->common.json ? &json : NULL;
   struct wodan_error error;
   if (shown == NULL && root->tree_generation)
-    printf("Tree of generation %" PRIu64 "\n\n%-10s %12s %11s  %-14s %5s  %4s %10s %10s  %s\n", root->generation,
-           "level", "block", "generation", "entries", "full", "runs", "records", "bytes", "keys");
+    printf("Tree of generation %" PRIu64 "\n\n%-10s %12s %11s  %-14s %5s  %4s %10s %10s %7s  %s\n", root->generation,
+           "level", "block", "generation", "entries", "full", "runs", "records", "bytes", "large", "keys");
   int status = wodan_inspect_tree(look->inspect, options->previous ? WODAN_OLDER_ROOT : WODAN_NEWEST_ROOT, on_object,
                                   showing, &error);
   if (status < 0) return look_fail(look, status, &error);

@@ -80,7 +80,7 @@ int image_cursor_value(const struct image *image, struct wodan_cursor *cursor, s
   struct wodan_error error = {.code = 0};
   *own = NULL;
   *value = wodan_cursor_value(cursor);
-  if (value->data != NULL || value->size == 0) return 0;
+  if (value->data != NULL) return 0;
   wodan_last_error(image->db, &error);
   if (error.code != WODAN_ENOMEM) return error.code;
   *own = malloc(value->size);

@@ -21,7 +21,7 @@ const struct map_kind map_kinds[WODAN_MAP_KINDS] = {
     [WODAN_MAP_RUN] = {"buffered run", "run", 'R', 0x1f, 0x6f, 0xc4},
     [WODAN_MAP_LEAF] = {"leaf", "leaf", 'L', 0x00, 0x8f, 0x6b},
     [WODAN_MAP_PREVIOUS] = {"previous root only", "previous", 'P', 0x9a, 0x5f, 0xb5},
-    [WODAN_MAP_LARGE] = {"large value", "large", 'V', 0x6b, 0x8e, 0x23},
+    [WODAN_MAP_LARGE] = {"large value", "large", 'V', 0x96, 0x64, 0x28},
     [WODAN_MAP_LOST] = {"behind the device's end", "lost", '!', 0xff, 0x00, 0xff},
 };
 

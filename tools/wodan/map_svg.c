@@ -142,20 +142,21 @@ static double put_legend(FILE *out, const struct map_data *data, double x, doubl
 }
 
 static double put_ages(FILE *out, const struct map_data *data, double x, double y) {
-  static const uint32_t kinds[] = {WODAN_MAP_NODE, WODAN_MAP_RUN, WODAN_MAP_LEAF, WODAN_MAP_PREVIOUS};
+  static const uint32_t kinds[] = {WODAN_MAP_NODE, WODAN_MAP_RUN, WODAN_MAP_LEAF, WODAN_MAP_LARGE, WODAN_MAP_PREVIOUS};
+  const unsigned count = sizeof kinds / sizeof *kinds;
   char text[64];
   if (data->newest == 0) return y;
   y += 24;
   put_text(out, x, y, "head", "Age: the paler, the older");
   y += 10;
   for (unsigned i = 0; i < 24; i++) {
-    for (unsigned k = 0; k < 4; k++) {
+    for (unsigned k = 0; k < count; k++) {
       struct wodan_map_cell cell = {.newest = data->oldest + (data->newest - data->oldest) * i / 23};
       put_rect(out, x + i * (PANEL - 4) / 24.0, y + k * 6, (PANEL - 4) / 24.0 + 0.3, 6,
                map_colour(data, kinds[k], &cell, false));
     }
   }
-  y += 38;
+  y += 14 + 6 * count;
   snprintf(text, sizeof text, "generation %" PRIu64, data->oldest);
   put_text(out, x, y, "small", text);
   snprintf(text, sizeof text, "%" PRIu64, data->newest);

@@ -26,6 +26,18 @@ void progress_start(struct progress *progress, const char *what, uint64_t total)
   progress->next_ns = progress->start_ns + SECOND_NS;
 }
 
+void progress_left_text(char out[PROGRESS_LEFT_SIZE], uint64_t seconds, double share) {
+  out[0] = '\0';
+  if (seconds < 2 || share <= 0 || share >= 1) return;
+  unsigned long long left = (unsigned long long)((double)seconds / share * (1 - share)) + 1;
+  if (left < 100)
+    snprintf(out, PROGRESS_LEFT_SIZE, ", %llu s left", left);
+  else if (left < 100 * 60)
+    snprintf(out, PROGRESS_LEFT_SIZE, ", %llu min left", (left + 30) / 60);
+  else
+    snprintf(out, PROGRESS_LEFT_SIZE, ", %llu h %llu min left", left / 3600, left / 60 % 60);
+}
+
 void progress_show(struct progress *progress, uint64_t done) {
   uint64_t now = progress_clock_ns();
   progress->next_done = done + STEPS;
@@ -35,7 +47,9 @@ void progress_show(struct progress *progress, uint64_t done) {
   double seconds = (double)(now - progress->start_ns) / SECOND_NS;
   fprintf(stderr, "\r%llu", (unsigned long long)done);
   if (progress->total != 0) fprintf(stderr, " of %llu", (unsigned long long)progress->total);
-  fprintf(stderr, " %s, %.0f/s\033[K", progress->what, (double)done / seconds);
+  char left[PROGRESS_LEFT_SIZE];
+  progress_left_text(left, (uint64_t)seconds, progress->total ? (double)done / (double)progress->total : 0);
+  fprintf(stderr, " %s, %.0f/s%s\033[K", progress->what, (double)done / seconds, left);
   fflush(stderr);
 }
 

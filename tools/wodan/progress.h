@@ -25,6 +25,10 @@ static inline void progress_step(struct progress *progress, uint64_t done) {
   if (progress->enabled && done >= progress->next_done) progress_show(progress, done);
 }
 
+/* What is to be waited for yet, when `share` of it took so long: ", 3 min left"; "" in the first two seconds, which tell little. */
+enum { PROGRESS_LEFT_SIZE = 64 };
+void progress_left_text(char out[PROGRESS_LEFT_SIZE], uint64_t seconds, double share);
+
 /* Nanoseconds of a clock that only goes forward. */
 uint64_t progress_clock_ns(void);
 
