@@ -11,6 +11,7 @@
 #include "blob/blob_read.h"
 #include "check/check_private.h"
 #include "codec/checksum.h"
+#include "codec/compress.h"
 
 enum { ATTEMPTS = 2 };
 
@@ -58,14 +59,15 @@ static int read_table(struct blob_check *blob, struct wodan_slice key, bool *usa
   return 0;
 }
 
+/* A compressed one is unpacked over itself, for two of its size would be more than a check may take. */
 static int check_chunk(struct blob_check *blob, const struct blob_chunk *chunk, uint64_t offset, size_t raw) {
   struct check *check = blob->check;
   const struct block_ptr *ptr = &blob->ref->ptr;
   struct wodan_error failure = {.block = WODAN_NO_BLOCK};
-  int status = check_buffer_reserve(check, &check->stored, chunk->length);
-  if (status == 0) status = check_buffer_reserve(check, &check->chunk, chunk->length < raw ? raw : 1);
+  size_t room = chunk->length < raw ? compress_in_place(raw) : raw;
+  int status = check_buffer_reserve(check, &check->chunk, room);
   if (status < 0) return status;
-  uint8_t *stored = check->stored.data, *bytes = chunk->length < raw ? check->chunk.data : stored;
+  uint8_t *bytes = check->chunk.data, *stored = bytes + room - chunk->length;
   const char *fault = NULL;
   for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
     status = block_io_read(&check->io, ptr->extents, ptr->extent_count, offset, stored, chunk->length, &failure);
@@ -150,7 +152,7 @@ bool check_list_take(struct check_list *list, const struct block_ptr *wanted) {
   struct block_ptr ptr;
   list->taken++;
   if (list->unread) return true;
-  return list->bytes && block_ptr_decode(&list->reader, &list->check->io.bounds, &ptr) &&
+  return list->bytes && list->taken <= list->count && block_ptr_decode(&list->reader, &list->check->io.bounds, &ptr) &&
          block_ptr_equal(&ptr, wanted) && ptr.generation < list->ptr->generation; /* guard: bounds */
 }
 

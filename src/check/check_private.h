@@ -56,11 +56,11 @@ struct check {
   struct check_space space;
   const struct node_place *range; /* of the object being looked at; NULL: none */
   struct check_buffer page, key, bound;
-  struct check_buffer stored, chunk; /* of a large value */
-  bool stop_at_checkpoint;           /* the replay ends there: an older root is checked */
-  uint64_t journal_blobs;            /* operations of the replay that name one */
-  uint64_t done, total, told;        /* progress, in blocks; done without: */
-  uint64_t large_done;               /* those of large values */
+  struct check_buffer chunk;  /* of a large value */
+  bool stop_at_checkpoint;    /* the replay ends there: an older root is checked */
+  uint64_t journal_blobs;     /* operations of the replay that name one */
+  uint64_t done, total, told; /* progress, in blocks; done without: */
+  uint64_t large_done;        /* those of large values */
 };
 
 /* ---- check.c ---------------------------------------------------------------------------------------------------- */

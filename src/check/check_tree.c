@@ -4,8 +4,8 @@
  * blocks are its own; a subtree whose node cannot be used, or stands in the wrong place, is left out, and the rest is
  * still looked at. tree_walk proves levels and ranges, so no walk can go in circles.
  *
- * Order: both trees' nodes are measured first, so that progress knows the whole; then the newest tree, then of the
- * previous one what the newest does not hold: a node that both hold is left out with everything below it.
+ * Order: the newest tree's nodes are measured first, so that progress knows the whole; then that tree, then of the
+ * previous one, measured likewise, what the newest does not hold: a node that both hold is left out with everything below it.
  *
  * See: tree/walk.h; tests/unit/test_check.c, tests/unit/test_check_tree.c. */
 #include <assert.h>
@@ -215,9 +215,8 @@ static int check_both(struct check *check, struct tree *newest, struct tree *old
   if (older->record && older->record->device_blocks > blocks) blocks = older->record->device_blocks;
   int status = check_space_init(check, blocks < there ? blocks : there);
   if (status == 0) status = measure(newest);
-  if (status == 0) status = measure(older);
   if (status < 0) return status;
-  check->total = check->done + newest->blocks + older->blocks;
+  check->total = check->done + newest->blocks; /* the older one's own are few, and known only when these are claimed */
   status = check_tree(newest);
   if (status == 0) status = check_journal_blobs(check);
   if (status || !older->record) return status;
