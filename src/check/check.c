@@ -4,8 +4,8 @@
  *  - nothing is written to the device: only device_read is reached from this folder;
  *  - damage is a finding and the check goes on; only a lack of memory, an image that is none, or the caller's wish ends it;
  *  - work is bounded: each run and leaf is looked into at most once, and only when its blocks are its own, so they cost no
- *    more than reading the device twice; nodes are read up to twice more, to know the whole for progress, each time no
- *    more blocks than there are; recursion only from level to level of nodes;
+ *    more than reading the device twice; nodes, and lists of large values, are read once more, to know the whole for
+ *    progress, no more blocks than there are; recursion only from level to level of nodes;
  *  - memory: two bits a block, a node for each level, two hash slots per object, one page, an index and a filter.
  *
  * Order: superblock, then journal (it names the roots and the volume's size), then the copy at the volume's end, then the
@@ -168,7 +168,7 @@ int check_image(struct wodan_device *device, const struct wodan_check_options *o
   status = run_passes(&check);
   check_space_count(&check);
   check_space_release(&check);
-  struct check_buffer *buffers[] = {&check.page, &check.key, &check.bound, &check.stored, &check.chunk};
+  struct check_buffer *buffers[] = {&check.page, &check.key, &check.bound, &check.chunk};
   for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) check_buffer_release(&check, buffers[i]);
   assert(check.mem.used == 0);
   report->blocks = check.volume_blocks;

@@ -4,8 +4,8 @@
  * blocks are its own; a subtree whose node cannot be used, or stands in the wrong place, is left out, and the rest is
  * still looked at. tree_walk proves levels and ranges, so no walk can go in circles.
  *
- * Order: both trees' nodes are measured first, so that progress knows the whole; then the newest tree, then of the
- * previous one what the newest does not hold: a node that both hold is left out with everything below it.
+ * Order: the newest tree's nodes are measured first, so that progress knows the whole; then that tree, then of the
+ * previous one, measured likewise, what the newest does not hold: a node that both hold is left out with everything below it.
  *
  * See: tree/walk.h; tests/unit/test_check.c, tests/unit/test_check_tree.c. */
 #include <assert.h>
@@ -99,7 +99,7 @@ static int check_object(struct check *check, const struct block_ptr *ptr, const 
       .has_lower = place->has_lower, .has_upper = place->has_upper, .lower = place->lower, .upper = place->upper};
   if (known(check, ptr)) return 0;
   check->range = &range;
-  int status = check_space_claim(check, ptr, place->what) ? check_run(check, ptr, place) : 0;
+  int status = check_space_claim(check, ptr, place->what, ptr->generation) ? check_run(check, ptr, place) : 0;
   check->range = NULL;
   return status ? status : check_progress(check, before + blocks);
 }
@@ -146,7 +146,7 @@ static bool on_enter(void *context, const struct block_ptr *ptr, const struct no
   if (known(tree->check, ptr)) return false;
   if (!tree->previous) tree->check->report->nodes++;
   tree->check->range = place;
-  bool own = check_space_claim(tree->check, ptr, "node");
+  bool own = check_space_claim(tree->check, ptr, "node", ptr->generation);
   tree->check->range = NULL;
   if (own) return true;
   if (!tree->previous) tree->check->unreached = true;
@@ -215,9 +215,8 @@ static int check_both(struct check *check, struct tree *newest, struct tree *old
   if (older->record && older->record->device_blocks > blocks) blocks = older->record->device_blocks;
   int status = check_space_init(check, blocks < there ? blocks : there);
   if (status == 0) status = measure(newest);
-  if (status == 0) status = measure(older);
   if (status < 0) return status;
-  check->total = check->done + newest->blocks + older->blocks;
+  check->total = check->done + newest->blocks; /* the older one's own are few, and known only when these are claimed */
   status = check_tree(newest);
   if (status == 0) status = check_journal_blobs(check);
   if (status || !older->record) return status;

@@ -21,7 +21,9 @@ size_t compressor_pack(struct compressor *compressor, enum compression how, cons
                        const uint8_t **packed);
 
 /* The bytes of a block, of which nothing is trusted: true when it decodes to exactly `size` bytes. Reads and writes only
- * what it was given, whatever the block says. Thread-safe, takes no memory. */
+ * what it was given, whatever the block says. Thread-safe, takes no memory. The block may be the end of the very memory that
+ * starts at `bytes`, when that has compress_in_place(size) bytes: then it is written over, and the answer is the same. */
+size_t compress_in_place(size_t size);
 bool compress_unpack(const uint8_t *packed, size_t length, uint8_t *bytes, size_t size);
 
 #endif

@@ -158,6 +158,38 @@ static bool try_unpack(const uint8_t *bytes, size_t length, size_t size) {
   return good;
 }
 
+/* In one piece of memory: the answer is the same, and so are the bytes, also of blocks of which some bytes were changed. */
+static void test_compress__in_place_the_answer_is_the_same(void **state) {
+  (void)state;
+  uint64_t seed = start_seed(), random = seed;
+  static uint8_t bytes[PAGE_MAX];
+  unsigned good = 0, bad = 0;
+  struct mem mem;
+  mem_init(&mem, NULL);
+  struct compressor *compressor = compressor_create(&mem, COMPRESSION_HIGH, PAGE_MAX);
+  for (unsigned i = 0; i < 20000; i++) {
+    size_t size = 64 + (size_t)random_below(&random, i % 50 ? 400 : PAGE_MAX - 64), room = compress_in_place(size);
+    fill(bytes, size, i % 90, &random);
+    const uint8_t *packed;
+    size_t length = compressor_pack(compressor, LEVELS[i % 2], bytes, size, &packed);
+    if (!length) continue;
+    uint8_t *apart = exact(packed, length), *out = exact(NULL, size), *shared = exact(NULL, room);
+    for (unsigned k = 0; k < i % 4; k++) apart[random_below(&random, length)] = (uint8_t)random_next(&random);
+    memcpy(shared + room - length, apart, length);
+    bool whole = compress_unpack(apart, length, out, size);
+    if (compress_unpack(shared + room - length, length, shared, size) != whole)
+      fail_msg("WODAN_SEED=%llu: block %u: apart it was %s", (unsigned long long)seed, i, whole ? "whole" : "not");
+    if (whole) assert_memory_equal(shared, out, size);
+    *(whole ? &good : &bad) += 1;
+    free(apart);
+    free(out);
+    free(shared);
+  }
+  compressor_free(compressor);
+  print_message("%u whole, %u not\n", good, bad);
+  assert_true(good > 4000 && bad > 1000);
+}
+
 static void test_compress__hostile_blocks_stay_inside(void **state) {
   (void)state;
   uint64_t seed = start_seed(), random = seed;
@@ -247,6 +279,7 @@ int main(void) {
       cmocka_unit_test(test_compress__what_gains_too_little_stays),
       cmocka_unit_test(test_compress__takes_the_memory_it_tells_and_no_more),
       cmocka_unit_test(test_compress__hostile_blocks_stay_inside),
+      cmocka_unit_test(test_compress__in_place_the_answer_is_the_same),
       cmocka_unit_test(test_compress__a_block_becomes_as_long_as_is_asked),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
