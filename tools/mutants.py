@@ -68,6 +68,7 @@ ROOMS = {
     "src/format/node_header": "test_node_header test_format_hostile",
     "src/format/object_header": "test_object_header test_format_hostile",
     "src/format/page": "test_page",
+    "src/format/range": "test_range",
     "src/format/superblock": "test_superblock",
     "src/format/to_text": "test_to_text",
     "src/format/stored_page": "test_check_findings test_check",
