@@ -146,7 +146,9 @@ uint64_t block_io_locate(const struct block_io *io, const struct extent *extents
   return WODAN_NO_BLOCK;
 }
 
-static const char *type_name(uint8_t type) { return type == OBJECT_RUN ? "run" : "node"; }
+static const char *type_name(uint8_t type) {
+  return type == OBJECT_RUN ? "run" : type == OBJECT_NODE ? "node" : "large value";
+}
 
 /* NULL when the header is what the pointer says, else what is wrong with it. */
 static const char *header_fault(const struct block_io *io, const struct block_ptr *ptr, uint8_t type,

@@ -324,6 +324,7 @@ static void list_written(struct work *work, const struct written *written) {
   const struct node_image_run run = {.ptr = written->ptr,
                                      .records = written->counts.records,
                                      .deletes = written->counts.deletes,
+                                     .blobs = written->counts.blobs,
                                      .ranges = written->ranges};
   if (written->records + written->ranges && work->rewrite->writer) list_run(work, &run);
 }
