@@ -66,7 +66,7 @@ void Session::open(bool scarce) {
   StoreOptions options = {folder_,         records_.bytes(),      settings_.write_buffer,
                           settings_.cache, records_.value_size(), settings_.patience,
                           scarce};
-  if (scarce) options.cache = records_.bytes() / 16 * 3; /* three quarters of what it may take */
+  if (scarce) options.cache = records_.bytes() / 4;
   store_ = kind_.open(options);
 }
 

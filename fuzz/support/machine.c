@@ -290,9 +290,9 @@ void machine_run(const struct machine_table *table, const uint8_t *data, size_t 
 }
 
 size_t machine_seed(unsigned number, uint8_t *out, size_t size_max) {
-  if (number >= 24 || size_max < 250) return 0;
+  if (number >= 24 || size_max < 64) return 0;
   uint64_t random = number;
-  size_t size = 16 + number * 9;
+  size_t size = 16 + number * 9 % (size_max - 16);
   for (size_t i = 0; i < size; i++) out[i] = (uint8_t)random_next(&random);
   out[0] = (uint8_t)number;
   return size;

@@ -3,7 +3,8 @@
  * Always true: no byte of a value is handed out that its chunk's checksum did not prove; memory is taken by sizes that were
  * proven; a chunk or table that does not prove is read once more before it is called damage.
  *
- * Order: header, then table, then chunks. A whole chunk that is not compressed is read straight to where it is wanted.
+ * Order: header, then table, then chunks. A whole chunk that is not compressed is read straight to where it is wanted. Of a
+ * small value wanted as a whole all are read at once; where that does not prove, one by one, as if nothing had been.
  *
  * See: format/blob.h, tests/unit/test_blob.c. */
 #include "blob/blob_read.h"
@@ -198,6 +199,63 @@ int blob_reader_read(struct blob_reader *reader, uint64_t offset, uint8_t *bytes
     size -= n;
   }
   return 0;
+}
+
+/* ---- all at once --------------------------------------------------------------------------------------------- */
+
+/* The value of the object in `object` to `bytes`. NULL, or what is wrong. */
+static const char *take_whole(const struct blob_source *source, const struct blob_ref *ref, const uint8_t *object,
+                              uint8_t *bytes) {
+  uint64_t seed = source->io->seed, most = (uint64_t)BLOB_CHUNK_PAGES * source->page_size;
+  struct object_header header;
+  const char *fault = block_io_header_fault(source->io, &ref->ptr, OBJECT_BLOB, object, &header);
+  if (!fault) fault = blob_header_fault(&header, ref, source->key, source->page_size);
+  if (fault) return fault; /* guard: bounds */
+  const struct section *section = &header.sections[1];
+  const uint8_t *table = object + section->offset, *stored = object + header.sections[0].offset;
+  if (checksum(seed, table, (size_t)section->length) != section->checksum)
+    return "its table of chunks has a wrong checksum"; /* guard: checksum */
+  fault = blob_table_fault(table, (size_t)section->length, &header, source->page_size);
+  struct wire_reader r = wire_reader(table, (size_t)section->length);
+  for (uint64_t left = ref->size; left && !fault;) {
+    size_t raw = (size_t)(left < most ? left : most);
+    struct blob_chunk chunk;
+    bool ok = blob_chunk_decode(&r, raw, &chunk);
+    assert(ok); /* proven with the table */
+    (void)ok;
+    fault = blob_chunk_take(seed, &chunk, raw, stored, bytes);
+    stored += chunk.length;
+    bytes += raw;
+    left -= raw;
+  }
+  return fault;
+}
+
+/* Whether it could be had so. Takes no more than half of the memory there is. */
+static bool read_at_once(const struct blob_source *source, const struct blob_ref *ref, uint8_t *bytes) {
+  enum { CHUNKS_MOST = 4 };
+  uint64_t block = source->io->bounds.block_size, size = (ref->ptr.length + block - 1) / block * block;
+  struct mem *mem = source->mem;
+  if (ref->ptr.length > (uint64_t)CHUNKS_MOST * BLOB_CHUNK_PAGES * source->page_size) return false;
+  if (mem->limit && mem_used(mem) + size > mem->limit / 2) return false;
+  uint8_t *object = mem_alloc_aligned(mem, size, BLOCK_IO_ALIGNMENT);
+  if (!object) return false;
+  const struct block_ptr *ptr = &ref->ptr;
+  bool whole = block_io_read(source->io, ptr->extents, ptr->extent_count, 0, object, (size_t)size, NULL) == 0 &&
+               take_whole(source, ref, object, bytes) == NULL;
+  mem_free(mem, object, size);
+  return whole;
+}
+
+int blob_read_whole(const struct blob_source *source, const struct blob_ref *ref, uint8_t *bytes,
+                    struct wodan_error *error) {
+  struct blob_reader reader;
+  if (read_at_once(source, ref, bytes)) return 0;
+  int status = blob_reader_open(&reader, source, ref, error);
+  if (status) return status;
+  status = blob_reader_read(&reader, 0, bytes, (size_t)ref->size, error);
+  blob_reader_close(&reader);
+  return status;
 }
 
 int blob_prove(const struct blob_source *source, const struct blob_ref *ref, struct wodan_error *error) {

@@ -38,6 +38,9 @@ int blob_reader_open(struct blob_reader *reader, const struct blob_source *sourc
 int blob_reader_read(struct blob_reader *reader, uint64_t offset, uint8_t *bytes, size_t size,
                      struct wodan_error *error);
 void blob_reader_close(struct blob_reader *reader);
+/* The whole value to `bytes`. A small blob takes one read, where there is memory for it. Errors as of a reader. */
+int blob_read_whole(const struct blob_source *source, const struct blob_ref *ref, uint8_t *bytes,
+                    struct wodan_error *error);
 /* Reads all of it, and keeps nothing: 0 when it is whole. */
 int blob_prove(const struct blob_source *source, const struct blob_ref *ref, struct wodan_error *error);
 

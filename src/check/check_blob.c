@@ -115,7 +115,7 @@ int check_blob(struct check *check, const struct blob_ref *ref, struct wodan_sli
   if (check_space_shared(check, &named)) return 0; /* looked at already */
   int status = check_space_expect(check, 1);
   if (status < 0) return status;
-  bool own = check_space_claim(check, &named, "large value");
+  bool own = check_space_claim(check, &named, "large value", owner);
   if (check->previous) check_space_remember(check, &named);
   if (!own) return 0;
   if (!check->previous) check->report->blobs++;
@@ -134,6 +134,7 @@ int check_list_open(struct check_list *list, struct check *check, const struct b
   *list = (struct check_list){.check = check, .ptr = ptr};
   if (!section) return 0;
   int status = block_io_read_section(&check->io, ptr, section, &list->bytes, failure);
+  list->unread = status < 0;
   if (status < 0) return status;
   list->size = (size_t)section->length;
   list->reader = wire_reader(list->bytes, list->size);
@@ -150,11 +151,18 @@ void check_list_release(struct check_list *list) {
 bool check_list_take(struct check_list *list, const struct block_ptr *wanted) {
   struct block_ptr ptr;
   list->taken++;
+  if (list->unread) return true;
   return list->bytes && block_ptr_decode(&list->reader, &list->check->io.bounds, &ptr) &&
          block_ptr_equal(&ptr, wanted) && ptr.generation < list->ptr->generation; /* guard: bounds */
 }
 
+void check_list_pass(struct check_list *list) {
+  struct block_ptr ptr;
+  list->taken++;
+  if (list->bytes) block_ptr_decode(&list->reader, &list->check->io.bounds, &ptr);
+}
+
 bool check_list_ended(const struct check_list *list) {
-  if (!list->bytes) return list->taken == 0;
+  if (!list->bytes) return list->taken == 0 || list->unread;
   return !list->reader.failed && list->taken == list->count && list->reader.at == list->reader.size; /* guard: bounds */
 }

@@ -118,12 +118,15 @@ struct check_list {
   size_t size;
   struct wire_reader reader;
   uint64_t count, taken;
+  bool unread; /* it cannot be read, which was told: no record is held against it */
 };
 /* section NULL: there is no list. A failure to read; release it either way. */
 int check_list_open(struct check_list *list, struct check *check, const struct block_ptr *ptr,
                     const struct section *section, struct wodan_error *failure);
 /* Whether the next pointer of the list is this one. */
 bool check_list_take(struct check_list *list, const struct block_ptr *wanted);
+/* Passes the next pointer of the list: the record's reference is malformed, which is told. */
+void check_list_pass(struct check_list *list);
 /* Whether all of it was taken, and that is as much as it says. */
 bool check_list_ended(const struct check_list *list);
 void check_list_release(struct check_list *list);
@@ -136,8 +139,9 @@ int check_space_init(struct check *check, uint64_t blocks);
 int check_space_expect(struct check *check, uint64_t objects);
 void check_space_release(struct check *check);
 /* Takes the object's blocks, for the newest root or (check->previous) the one before. false: it overlaps
- * another object, or the device ends in it; that is reported, and what it holds must not be read. */
-bool check_space_claim(struct check *check, const struct block_ptr *ptr, const char *what);
+ * another object, or the device ends in it; that is reported, of the object of generation `owner` (its own, or the run's that
+ * a repair has to write anew), and what it holds must not be read. */
+bool check_space_claim(struct check *check, const struct block_ptr *ptr, const char *what, uint64_t owner);
 /* An object of the previous root that is claimed once, however often it is named. */
 void check_space_remember(struct check *check, const struct block_ptr *ptr);
 /* The newest root has the very same object. */

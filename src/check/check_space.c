@@ -141,7 +141,7 @@ static void claim_extent(struct check *check, const struct extent *extent, struc
   }
 }
 
-bool check_space_claim(struct check *check, const struct block_ptr *ptr, const char *what) {
+bool check_space_claim(struct check *check, const struct block_ptr *ptr, const char *what, uint64_t owner) {
   assert(ptr->generation && ptr->extent_count <= BLOCK_PTR_EXTENTS_MAX);
   struct claim claim = {WODAN_NO_BLOCK, WODAN_NO_BLOCK, WODAN_NO_BLOCK};
   for (uint32_t i = 0; i < ptr->extent_count; i++) claim_extent(check, &ptr->extents[i], &claim);
@@ -155,9 +155,8 @@ bool check_space_claim(struct check *check, const struct block_ptr *ptr, const c
   for (size_t i = 0; i < sizeof problems / sizeof *problems; i++) {
     if (problems[i].block == WODAN_NO_BLOCK) continue;
     whole = false;
-    check_found(check, problems[i].id, problems[i].block, ptr->generation,
-                "block %" PRIu64 ", by a %s of generation %" PRIu64, problems[i].block, what,
-                ptr->generation); /* no guard: claim_extent decides */
+    check_found(check, problems[i].id, problems[i].block, owner, "block %" PRIu64 ", by a %s of generation %" PRIu64,
+                problems[i].block, what, ptr->generation); /* no guard: claim_extent decides */
   }
   return whole;
 }

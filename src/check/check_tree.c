@@ -100,7 +100,7 @@ static int check_object(struct check *check, const struct block_ptr *ptr, const 
       .has_lower = place->has_lower, .has_upper = place->has_upper, .lower = place->lower, .upper = place->upper};
   if (known(check, ptr)) return 0;
   check->range = &range;
-  int status = check_space_claim(check, ptr, place->what) ? check_run(check, ptr, place) : 0;
+  int status = check_space_claim(check, ptr, place->what, ptr->generation) ? check_run(check, ptr, place) : 0;
   check->range = NULL;
   return status ? status : check_progress(check, before + blocks);
 }
@@ -147,7 +147,7 @@ static bool on_enter(void *context, const struct block_ptr *ptr, const struct no
   if (known(tree->check, ptr)) return false;
   if (!tree->previous) tree->check->report->nodes++;
   tree->check->range = place;
-  bool own = check_space_claim(tree->check, ptr, "node");
+  bool own = check_space_claim(tree->check, ptr, "node", ptr->generation);
   tree->check->range = NULL;
   if (own) return true;
   if (!tree->previous) tree->check->unreached = true;

@@ -126,18 +126,32 @@ int engine_large_hold(struct wodan_db *db, struct wodan_slice reference, struct 
   return 0;
 }
 
-int engine_large_open(struct wodan_db *db, struct wodan_slice key, const struct engine_value *value,
-                      struct blob_reader *reader, struct wodan_error *error) {
-  struct blob_source source = {
+static struct blob_source source_of(struct wodan_db *db, struct wodan_slice key) {
+  return (struct blob_source){
       .io = &db->io, .mem = &db->readers_mem, .page_size = db->superblock.page_size, .key = key};
+}
+
+static struct blob_ref ref_of(const struct engine_value *value) {
   struct blob_ref ref = {.size = value->size};
   blob_pointer(value->blob, &ref.ptr);
+  return ref;
+}
+
+int engine_large_open(struct wodan_db *db, struct wodan_slice key, const struct engine_value *value,
+                      struct blob_reader *reader, struct wodan_error *error) {
+  struct blob_source source = source_of(db, key);
+  struct blob_ref ref = ref_of(value);
   return blob_reader_open(reader, &source, &ref, error);
 }
 
 int engine_large_read(struct wodan_db *db, struct wodan_slice key, const struct engine_value *value,
                       const struct wodan_part *part, struct wodan_error *error) {
   struct blob_reader reader;
+  if (part->capacity == value->size) {
+    struct blob_source source = source_of(db, key);
+    struct blob_ref ref = ref_of(value);
+    return blob_read_whole(&source, &ref, part->buffer, error);
+  }
   int status = engine_large_open(db, key, value, &reader, error);
   if (status < 0) return status;
   status = blob_reader_read(&reader, part->offset, part->buffer, part->capacity, error);

@@ -263,11 +263,12 @@ int engine_free_tables(struct wodan_db *db, struct wodan_error *error) {
 }
 
 /* Range deletes stand in the skeleton from their drain to their end: each may become two, cut by another. Those in memory have
- * to fit there too. */
+ * to fit there too, and those of the tree once more, for a sweep makes its runs while the old ones are still there: else nothing
+ * could work them off. */
 static uint64_t ranges_memory(const struct wodan_db *db, const struct operations *operations) {
   uint64_t bytes = memtable_ranges_bytes(db->active.table) + (operations->ranges ? operations->payload : 0);
   if (db->frozen.table && !db->frozen_drained) bytes += memtable_ranges_bytes(db->frozen.table);
-  return 2 * bytes + 2 * sizeof(struct range_delete) * operations->ranges;
+  return 2 * bytes + 2 * sizeof(struct range_delete) * operations->ranges + db->node->sums.range_bytes;
 }
 
 int engine_room_in_memory(struct wodan_db *db, const struct operations *operations, struct wodan_error *error) {

@@ -150,9 +150,8 @@ static const char *type_name(uint8_t type) {
   return type == OBJECT_RUN ? "run" : type == OBJECT_NODE ? "node" : "large value";
 }
 
-/* NULL when the header is what the pointer says, else what is wrong with it. */
-static const char *header_fault(const struct block_io *io, const struct block_ptr *ptr, uint8_t type,
-                                const uint8_t *bytes, struct object_header *header) {
+const char *block_io_header_fault(const struct block_io *io, const struct block_ptr *ptr, uint8_t type,
+                                  const uint8_t *bytes, struct object_header *header) {
   if (!object_header_decode(bytes, ptr->header_length, io->seed, io->fsid, &io->bounds, header))
     return "does not decode or its checksum is wrong";                                         /* guard: bounds */
   if (header->checksum != ptr->checksum) return "is intact but not the one its pointer names"; /* guard: checksum */
@@ -176,7 +175,7 @@ int block_io_read_header(struct block_io *io, const struct block_ptr *ptr, uint8
   for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
     const char *fault = NULL;
     status = block_io_read(io, ptr->extents, ptr->extent_count, 0, bytes, ptr->header_length, error);
-    if (!status) fault = header_fault(io, ptr, type, bytes, header);
+    if (!status) fault = block_io_header_fault(io, ptr, type, bytes, header);
     if (!status && !fault) {
       *buffer = bytes;
       return 0;

@@ -28,6 +28,10 @@ int block_io_write(struct block_io *io, const struct extent *extents, uint32_t c
 /* Device block that holds byte `offset` of the object, for error messages. */
 uint64_t block_io_locate(const struct block_io *io, const struct extent *extents, uint32_t count, uint64_t offset);
 
+/* What is wrong with the header in `bytes` (ptr->header_length of them) for this pointer: NULL: nothing; then *header is what it
+ * says, with slices into `bytes`. */
+const char *block_io_header_fault(const struct block_io *io, const struct block_ptr *ptr, uint8_t type,
+                                  const uint8_t *bytes, struct object_header *header);
 /* Reads the header a pointer names and proves: checksum equal to the pointer's, type, fsid, generation, length, own
  * extents equal to the pointer's. *buffer (ptr->header_length bytes, mem_free it) backs the slices in *header. A bad
  * header is read a second time before it is called damage. */

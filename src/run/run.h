@@ -88,6 +88,7 @@ uint64_t run_deletes(const struct run *run);
 /* Range deletes of a buffered run: in memory for as long as the handle is, part of the skeleton. A run that has some may have
  * no records. Its iterators and lookups show records alone; that its ranges hide what is older is for who knows what is. */
 struct ranges run_ranges(const struct run *run);
+uint64_t run_ranges_memory(const struct run *run); /* bytes */
 /* Takes the list; before the handle is shared. */
 void run_set_ranges(struct run *run, struct range_list *list);
 /* Reads them from the device, `count` of them; before the handle is shared. */

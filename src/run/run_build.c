@@ -404,11 +404,10 @@ static int finish_list(struct run_builder *builder, struct wodan_error *error) {
 
 /* The greater of the last record's key and the end of the last range. */
 static bool keep_high(struct run_builder *builder) {
-  struct wodan_slice high = builder->count ? page_builder_last_key(builder->index) : (struct wodan_slice){NULL, 0};
-  if (builder->range_count) {
-    struct wodan_slice end = {builder->ranges + builder->ranges_end_at, builder->ranges_end};
-    if (key_compare(end, high) >= 0) high = end;
-  }
+  struct wodan_slice high = {NULL, 0};
+  struct wodan_slice last = builder->count ? page_builder_last_key(builder->index) : (struct wodan_slice){NULL, 0};
+  if (builder->range_count) high = (struct wodan_slice){builder->ranges + builder->ranges_end_at, builder->ranges_end};
+  if (key_compare(last, high) > 0) high = last;
   return slice_copy(builder->env->mem, high, &builder->high);
 }
 

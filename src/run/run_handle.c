@@ -101,6 +101,8 @@ void run_set_counts(struct run *run, uint64_t records, uint64_t deletes) {
 uint64_t run_records(const struct run *run) { return atomic_load_explicit(&run->records, memory_order_relaxed); }
 uint64_t run_deletes(const struct run *run) { return run->deletes; }
 
+uint64_t run_ranges_memory(const struct run *run) { return run->ranges ? run->ranges->size : 0; }
+
 struct ranges run_ranges(const struct run *run) {
   return range_list_all(run->ranges);
 }

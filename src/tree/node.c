@@ -79,6 +79,7 @@ static void add_sums(struct node_sums *to, const struct node_sums *more) {
   to->runs += more->runs;
   to->nodes += more->nodes;
   to->header_blocks += more->header_blocks;
+  to->range_bytes += more->range_bytes;
   if (more->header_most > to->header_most) to->header_most = more->header_most;
   if (more->run_path > to->run_path) to->run_path = more->run_path;
 }
@@ -113,6 +114,7 @@ static void sum_up(struct node *node) {
     }
   }
   for (uint32_t i = 0; i < node->run_count; i++) node->run_bytes += run_length(node->runs[i]);
+  for (uint32_t i = 0; i < node->run_count; i++) node->sums.range_bytes += run_ranges_memory(node->runs[i]);
   node->sums.run_bytes += node->run_bytes;
   node->sums.run_path += node->run_bytes;
   node->sums.runs += node->run_count;

@@ -30,6 +30,7 @@ struct node_sums {
   uint64_t leaves, runs, nodes;
   uint64_t header_blocks; /* upper bound of what the headers take on the device */
   uint64_t header_most;   /* and of what the largest takes */
+  uint64_t range_bytes;   /* memory of the runs' range deletes */
 };
 
 struct node {

@@ -34,7 +34,10 @@ void base_key(uint32_t key, char out[BASE_KEY_SIZE + 1]) { snprintf(out, BASE_KE
 struct wodan_slice base_value(const struct base_image *image, uint32_t number, char out[BASE_VALUE_MAX]) {
   const struct base_operation *operation = &image->operations[number];
   int used = snprintf(out, BASE_VALUE_MAX, "value %06u of key %05u ", number, operation->key);
+  enum { ALIKE = 1024 };
   memset(out + used, 'a' + (int)(number % 26), BASE_VALUE_MAX - (size_t)used);
+  for (size_t i = ALIKE; i < BASE_VALUE_MAX; i += 100)
+    out[i] = (char)('A' + i / 100 % 26); /* no chunk is like another */
   return (struct wodan_slice){out, operation->value_size};
 }
 

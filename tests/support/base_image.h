@@ -18,7 +18,7 @@
 #include <stdint.h>
 #include <wodan/types.h>
 
-enum { BASE_KEYS_MAX = 4096, BASE_MARKS_MAX = 8, BASE_KEY_SIZE = 9, BASE_VALUE_MAX = 1024, BASE_SECTOR = 512 };
+enum { BASE_KEYS_MAX = 4096, BASE_MARKS_MAX = 8, BASE_KEY_SIZE = 9, BASE_VALUE_MAX = 6000, BASE_SECTOR = 512 };
 
 /* One operation, in the order of the engine's sequence numbers. */
 struct base_operation {

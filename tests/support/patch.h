@@ -17,10 +17,12 @@
  *
  * PLACE     superblock | copy | journal J | checkpoint J | ring | data | block N | blocks N COUNT | header OBJECT | object OBJECT |
  *           table NODE | entry NODE I | list NODE | buffered NODE I | index RUN | indexed RUN I | filter RUN |
- *           page RUN I | record RUN I K | range RUN I (range delete; its fields are called from and to)
+ *           page RUN I | record RUN I K | range RUN I (range delete; its fields are called from and to) | blobs RUN (the list of
+ *           large values) | blob RUN I (a pointer of it) | chunk BLOB I | chunked BLOB I (its entry in the chunk table)
  * J         newest | older | tail | head (the next to be written), and perhaps +N or -N: a block of the journal
  * OBJECT    root or older (of the newest and the previous tree), then for each step down .I (entry) or /I (buffered run);
- *           I may count from the end: -1 is the last
+ *           I may count from the end: -1 is the last. RUN*I is the I-th large value that a run's list names, replay*I that the
+ *           journal's replay names
  * FIELD     as FORMAT.md calls it; pointers' fields have the pointer's name before them: "pointer generation"
  * VALUE     N, +N, -N, ^N (to what is there), "bytes" of the same length (\xHH), max (all ones), of PLACE: FIELD
  *

@@ -8,6 +8,7 @@
 #include <string.h>
 #include "base/wire.h"
 #include "format/page.h"
+#include "format/record.h"
 #include "support/kept_device.h"
 #include "support/patch_private.h"
 
@@ -90,6 +91,13 @@ static void superblock_fields(struct finder *f) {
   number(f, "checksum", 8);
 }
 
+static void pointer_fields(struct finder *f, const char *name);
+
+static void reference_fields(struct finder *f) {
+  varint(f, "value size");
+  pointer_fields(f, "pointer");
+}
+
 static void journal_fields(struct finder *f) {
   static const struct row table[] = {{"checksum", 8}, {"magic", 4}, {"kind", 1}, {NULL, 0}},
                           more[] = {{"fsid", 16},          {"epoch number", 8},    {"epoch random bits", 8},
@@ -102,6 +110,8 @@ static void journal_fields(struct finder *f) {
   rows(f, more);
   number(f, "operation kind", 1); /* of the first operation */
   text(f, "operation key", varint(f, "operation key length"));
+  varint(f, "operation value length");
+  reference_fields(f); /* when it puts a large value */
 }
 
 static void extents_fields(struct finder *f) {
@@ -144,7 +154,8 @@ static const char *tag_name(uint8_t tag) {
   static const char *const names[] = {[SECTION_PAGES] = "pages",    [SECTION_INDEX] = "index",
                                       [SECTION_FILTER] = "filter",  [SECTION_BLOBS] = "blobs",
                                       [SECTION_LEAVES] = "table",   [SECTION_RUNS] = "list",
-                                      [SECTION_CHILDREN] = "table", [SECTION_RANGE_TOMBSTONES] = "ranges"};
+                                      [SECTION_CHILDREN] = "table", [SECTION_RANGE_TOMBSTONES] = "ranges",
+                                      [SECTION_CHUNKS] = "chunks",  [SECTION_CHUNK_TABLE] = "chunk table"};
   return tag < sizeof names / sizeof *names && names[tag] ? names[tag] : "other";
 }
 
@@ -212,7 +223,8 @@ static void record_fields(struct finder *f, uint64_t index, enum patch_structure
        : value == PATCH_ENTRY ? "pivot suffix"
                               : "last key suffix",
        record.suffix.size);
-  if (value == PATCH_RECORD) text(f, "value", record.value.size);
+  if (value == PATCH_RECORD && record.kind == RECORD_BLOB) reference_fields(f);
+  if (value == PATCH_RECORD && record.kind != RECORD_BLOB) text(f, "value", record.value.size);
   if (value == PATCH_ENTRY) {
     varint(f, "flushed_upto");
     varint(f, "blob count");
@@ -235,6 +247,24 @@ static void list_fields(struct finder *f, bool count_only, uint64_t index) {
     varint(f, "delete count");
     varint(f, "blob count");
     varint(f, "range count");
+  }
+}
+
+static void blobs_fields(struct finder *f, bool count_only, uint64_t index) {
+  char *wanted = (char *)f->wanted;
+  uint64_t count = varint(f, "count");
+  for (uint64_t i = 0; i < count && !count_only && i <= index && !f->r.failed; i++) {
+    f->wanted = i == index ? wanted : "";
+    pointer_fields(f, "pointer");
+  }
+}
+
+static void chunked_fields(struct finder *f, uint64_t index) {
+  char *wanted = (char *)f->wanted;
+  for (uint64_t i = 0; i <= index && !f->r.failed; i++) {
+    f->wanted = i == index ? wanted : "";
+    varint(f, "stored length");
+    number(f, "checksum", 8);
   }
 }
 
@@ -279,6 +309,15 @@ static void fields_of(struct finder *f, const struct patch_place *place) {
     break;
   case PATCH_RANGE:
     range_fields(f, place->index);
+    break;
+  case PATCH_BLOBS:
+    blobs_fields(f, true, 0);
+    break;
+  case PATCH_BLOB:
+    blobs_fields(f, false, place->index);
+    break;
+  case PATCH_CHUNKED:
+    chunked_fields(f, place->index);
     break;
   case PATCH_BYTES:
     break;

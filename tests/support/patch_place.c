@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "format/blob.h"
 #include "format/node_header.h"
 #include "format/page.h"
 #include "support/patch_private.h"
@@ -72,25 +73,69 @@ static bool step_down(struct patch *patch, const char *step, char **end, struct 
   return there;
 }
 
-static bool object_find(struct patch *patch, const char *path, struct block_ptr *ptr) {
-  const struct journal_mounted *m = &patch->mounted;
-  bool older = strncmp(path, "older", 5) == 0;
-  if (!older && strncmp(path, "root", 4) != 0) return false;
-  *ptr = older ? m->older.root : m->newest.root;
-  char *at = (char *)path + (older ? 5 : 4);
-  while (*at == '.' || *at == '/')
-    if (!step_down(patch, at, &at, ptr)) return false;
-  return *at == '\0' && ptr->generation;
-}
-
 static bool header_of(struct patch *patch, const struct block_ptr *ptr, struct object_header *header) {
-  for (uint8_t type = OBJECT_RUN; type <= OBJECT_NODE; type++) {
+  for (uint8_t type = OBJECT_RUN; type <= OBJECT_BLOB; type++) {
     uint8_t *buffer = NULL;
     if (block_io_read_header(&patch->io, ptr, type, header, &buffer, NULL) < 0) continue;
     mem_free(&patch->mem, buffer, ptr->header_length);
     return true;
   }
   return false;
+}
+
+/* What "*I" picks among several large values. */
+struct pick {
+  const struct patch *patch;
+  long long index;
+  struct block_ptr *ptr;
+  bool found;
+};
+
+static int pick_named(void *context, const struct record *record, uint64_t block, struct wodan_error *error) {
+  struct pick *pick = context;
+  struct blob_ref ref;
+  (void)block, (void)error;
+  if (record->kind != RECORD_BLOB || pick->index-- != 0) return 0;
+  pick->found = blob_ref_decode(record->value.data, record->value.size, &pick->patch->io.bounds, &ref);
+  *pick->ptr = ref.ptr;
+  return 0;
+}
+
+static bool replayed(struct patch *patch, const char *index, struct block_ptr *ptr) {
+  const struct journal_mounted *m = &patch->mounted;
+  struct pick pick = {.patch = patch, .index = strtoll(index, NULL, 10), .ptr = ptr};
+  const struct journal_replay replay = {
+      .mark = m->newest_mark, .head = m->head, .covered = m->newest.sequence, .apply = pick_named, .context = &pick};
+  return journal_replay(&patch->journal, &replay, NULL) == 0 && pick.found;
+}
+
+/* From the run behind *ptr to a large value of its list. */
+static bool listed(struct patch *patch, const char *step, char **end, struct block_ptr *ptr) {
+  struct object_header header;
+  uint8_t *bytes = NULL;
+  long long i = strtoll(step + 1, end, 10);
+  if (!header_of(patch, ptr, &header)) return false;
+  const struct section *section = object_section(&header, SECTION_BLOBS);
+  if (!section || block_io_read_section(&patch->io, ptr, section, &bytes, NULL) < 0) return false;
+  struct wire_reader r = wire_reader(bytes, (size_t)section->length);
+  long long count = (long long)wire_get_varint(&r);
+  bool there = i >= 0 && i < count;
+  for (long long k = 0; k <= i && there; k++) there = block_ptr_decode(&r, &patch->io.bounds, ptr);
+  mem_free(&patch->mem, bytes, (size_t)section->length);
+  return there;
+}
+
+static bool object_find(struct patch *patch, const char *path, struct block_ptr *ptr) {
+  const struct journal_mounted *m = &patch->mounted;
+  if (strncmp(path, "replay*", 7) == 0) return replayed(patch, path + 7, ptr);
+  bool older = strncmp(path, "older", 5) == 0;
+  if (!older && strncmp(path, "root", 4) != 0) return false;
+  *ptr = older ? m->older.root : m->newest.root;
+  char *at = (char *)path + (older ? 5 : 4);
+  while (*at == '.' || *at == '/')
+    if (!step_down(patch, at, &at, ptr)) return false;
+  if (*at == '*' && !listed(patch, at, &at, ptr)) return false;
+  return *at == '\0' && ptr->generation;
 }
 
 static bool section_place(struct patch *patch, uint8_t tag, struct patch_place *place) {
@@ -126,6 +171,24 @@ static bool page_place(struct patch *patch, const char *text, struct patch_place
   return there;
 }
 
+/* Chunk `index` of a large value. */
+static bool chunk_place(struct patch *patch, struct patch_place *place) {
+  struct object_header header;
+  uint8_t *bytes = NULL;
+  if (!header_of(patch, &place->object, &header)) return false;
+  const struct section *table = object_section(&header, SECTION_CHUNK_TABLE);
+  if (!table || block_io_read_section(&patch->io, &place->object, table, &bytes, NULL) < 0) return false;
+  struct wire_reader r = wire_reader(bytes, (size_t)table->length);
+  place->offset = object_section(&header, SECTION_CHUNKS)->offset;
+  for (uint64_t i = 0; i <= place->index; i++) {
+    place->offset += place->size;
+    place->size = wire_get_varint(&r);
+    wire_get_u64(&r);
+  }
+  mem_free(&patch->mem, bytes, (size_t)table->length);
+  return !r.failed;
+}
+
 /* What lies inside an object: word by word "entry root.0 2". */
 static bool inside(struct patch *patch, char *const words[WORDS], struct patch_place *place) {
   static const struct {
@@ -140,7 +203,10 @@ static bool inside(struct patch *patch, char *const words[WORDS], struct patch_p
                   {"indexed", SECTION_INDEX, PATCH_INDEXED},
                   {"filter", SECTION_FILTER, PATCH_BYTES},
                   {"pages", SECTION_PAGES, PATCH_BYTES},
-                  {"range", SECTION_RANGE_TOMBSTONES, PATCH_RANGE}};
+                  {"range", SECTION_RANGE_TOMBSTONES, PATCH_RANGE},
+                  {"blobs", SECTION_BLOBS, PATCH_BLOBS},
+                  {"blob", SECTION_BLOBS, PATCH_BLOB},
+                  {"chunked", SECTION_CHUNK_TABLE, PATCH_CHUNKED}};
   const char *last = words[3] ? words[3] : words[2];
   if (!words[1] || !object_find(patch, words[1], &place->object)) return false;
   place->index = last ? strtoull(last, NULL, 10) : 0;
@@ -157,6 +223,7 @@ static bool inside(struct patch *patch, char *const words[WORDS], struct patch_p
     place->structure = words[0][0] == 'p' ? PATCH_PAGE : PATCH_RECORD;
     return page_place(patch, words[2], place);
   }
+  if (strcmp(words[0], "chunk") == 0) return chunk_place(patch, place);
   for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) {
     if (strcmp(words[0], sections[i].name) != 0) continue;
     place->structure = sections[i].structure;

@@ -20,7 +20,10 @@ struct patch_place {
     PATCH_ENTRY,
     PATCH_LIST,
     PATCH_BUFFERED,
-    PATCH_RANGE
+    PATCH_RANGE,
+    PATCH_BLOBS,
+    PATCH_BLOB,
+    PATCH_CHUNKED
   } structure;
   uint64_t index; /* of a record, entry or run in it */
 };

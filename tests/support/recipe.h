@@ -16,6 +16,7 @@ struct recipe_outcome {
   uint32_t exit_code;
   bool readable;               /* there is a volume that opens */
   uint32_t right, older, lost; /* as they were; an older value, perhaps of a key that was deleted; gone */
+  uint32_t unreadable;         /* of the lost: still there, in a volume that was left as it is */
 };
 
 struct recipe {

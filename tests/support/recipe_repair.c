@@ -33,6 +33,7 @@ struct saving {
   uint32_t loss_count;
   uint64_t random;
   const char *verb;
+  bool in_place;
   char *why;
 };
 
@@ -109,6 +110,12 @@ static bool judge_key(const struct saving *saving, struct wodan_db *db, uint32_t
   size_t size = 0;
   base_key(key, name);
   int status = wodan_get(db, NULL, (struct wodan_slice){name, BASE_KEY_SIZE}, value, sizeof value, &size);
+  if ((status == WODAN_ECORRUPT || status == WODAN_EIO) && saving->in_place &&
+      outcome->exit_code == 4) { /* left as it is: each read says so */
+    outcome->unreadable++;
+    outcome->lost++;
+    return true;
+  }
   if (status < 0 && status != WODAN_ENOTFOUND) return refuse(saving, "%s cannot be read: %d", name, status);
   bool absent = status == WODAN_ENOTFOUND;
   struct wodan_slice right = base_value(base, (uint32_t)(newest - base->operations), room);
@@ -161,7 +168,7 @@ static bool judge_keys(const struct saving *saving, struct wodan_device *device,
     good = judge_key(saving, db, key, outcome);
     deleted += outcome->right > right && !base->operations[newest].value_size;
   }
-  present = outcome->right - deleted + outcome->older;
+  present = outcome->right - deleted + outcome->older + outcome->unreadable;
   if (good && count_keys(db) != present) good = refuse(saving, "a cursor finds other keys than gets do");
   wodan_close(db, NULL);
   return good;
@@ -242,7 +249,8 @@ static int repair(struct saving *saving, struct patch *image, uint32_t allowed, 
 
 static bool judge_repair(struct recipe *recipe, uint32_t allowed, char *why) {
   struct saving *saving = calloc(1, sizeof *saving);
-  *saving = (struct saving){.recipe = recipe, .verb = allowed == WODAN_REPAIR_SAFE ? "preen" : "repair", .why = why};
+  *saving = (struct saving){
+      .recipe = recipe, .in_place = true, .verb = allowed == WODAN_REPAIR_SAFE ? "preen" : "repair", .why = why};
   struct recipe_outcome outcome = {0};
   struct wodan_repair_report report = {0}, dry = {0}, again = {0};
   struct patch image = recipe->image;

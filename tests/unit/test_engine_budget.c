@@ -315,12 +315,90 @@ static void test_budget__a_skeleton_of_long_keys_is_refused_not_outgrown(void **
   rig_end(&rig);
 }
 
+enum { LONG_KEYS = 1200 };
+
+/* Key i of many that are as long as they may be. */
+static struct wodan_slice long_key(unsigned i, uint64_t size, uint8_t out[2048]) {
+  memset(out, 'k', 2048);
+  for (unsigned digit = 9; digit > 4; digit--, i /= 10) out[digit] = (uint8_t)('0' + i % 10);
+  return (struct wodan_slice){out, size};
+}
+
+/* Key i alone, by a range. */
+static int delete_long(struct rig *rig, unsigned i, uint64_t size, struct wodan_commit *commit) {
+  uint8_t key[2048], end[2048];
+  struct wodan_slice from = long_key(i, size, key), to = long_key(i + 1, size, end);
+  return wodan_delete_range(rig->db, &from, &to, commit);
+}
+
+static void judge_long(struct rig *rig, const bool deleted[LONG_KEYS], uint64_t size) {
+  uint8_t key[2048], value[16];
+  for (unsigned i = 0; i < LONG_KEYS; i++) {
+    size_t found = 0;
+    int status = wodan_get(rig->db, NULL, long_key(i, size, key), value, sizeof value, &found);
+    if (status != (deleted[i] ? WODAN_ENOTFOUND : 0)) fail_msg("key %u: %d", i, status);
+  }
+}
+
+/* Range deletes stand in the skeleton until they have reached the leaves. Where it has no room for more they are refused, and
+ * nothing is changed; deletes are not, and once the work is done there is room again: after checkpoints they once left too little
+ * for the work itself, and a volume opened with the least budget took no range delete any more. */
+static void test_budget__too_many_range_deletes_are_refused_not_outgrown(void **state) {
+  (void)state;
+  static bool deleted[LONG_KEYS];
+  struct rig rig;
+  uint8_t key[2048];
+  unsigned refused = 0, done = 0;
+  struct wodan_format_options format = {.node_leaves = 8, .node_children = 4};
+  rig_start(&rig, 16 << 20, &format);
+  uint64_t needed = rig_info(rig.db).memory_needed, size = rig_info(rig.db).key_size_max;
+  for (unsigned i = 0; i < LONG_KEYS; i++)
+    assert_done(rig.db, wodan_put(rig.db, long_key(i, size, key), (struct wodan_slice){key, 9}, NULL));
+  rig_close(&rig);
+  assert_int_equal(open_with(&rig, needed, WODAN_OPEN_INLINE), 0);
+  memset(deleted, 0, sizeof deleted);
+  for (unsigned i = 0; i < LONG_KEYS && refused < 3; i += 2) {
+    struct wodan_commit commit = {.durability = WODAN_BUFFERED};
+    int status = delete_long(&rig, i, size, &commit);
+    deleted[i] = status == 0;
+    done += status == 0;
+    if (status == 0) continue;
+    if (status != WODAN_EBUDGET) fail_msg("range %u: %d %s", i, status, rig_why(rig.db));
+    refused++;
+    assert_int_equal(commit.sequence, 0);
+    assert_done(rig.db, wodan_delete(rig.db, long_key(i + 1, size, key), NULL));
+    deleted[i + 1] = true;
+  }
+  assert_true(refused == 3 && done > 0);
+  judge_long(&rig, deleted, size);
+  for (unsigned i = LONG_KEYS - 40; i < LONG_KEYS - 2; i += 2) { /* as many as it takes beside those of the tree */
+    assert_done(rig.db, wodan_checkpoint(rig.db, NULL));
+    int status = delete_long(&rig, i, size, NULL);
+    if (status != 0 && status != WODAN_EBUDGET) fail_msg("range %u: %d %s", i, status, rig_why(rig.db));
+    deleted[i] |= status == 0;
+    assert_done(rig.db, wodan_delete(rig.db, long_key(i - 500, size, key), NULL));
+    deleted[i - 500] = true;
+  }
+  assert_done(rig.db, wodan_compact(rig.db, NULL, NULL, 0, NULL));
+  assert_done(rig.db, delete_long(&rig, LONG_KEYS - 1, size, NULL));
+  deleted[LONG_KEYS - 1] = true;
+  judge_long(&rig, deleted, size);
+  print_message("range deletes of long keys: %u done before one was refused, peak %zu of %llu\n", done,
+                (size_t)rig.meter.peak, (unsigned long long)needed);
+  assert_true(rig.meter.peak <= needed);
+  rig_close(&rig);
+  rig_open(&rig);
+  judge_long(&rig, deleted, size);
+  rig_end(&rig);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_budget__small_volumes_need_little),
       cmocka_unit_test(test_budget__tiny_records_do_not_break_the_plan),
       cmocka_unit_test(test_budget__what_a_crash_leaves_opens_with_the_least),
       cmocka_unit_test(test_budget__a_skeleton_of_long_keys_is_refused_not_outgrown),
+      cmocka_unit_test(test_budget__too_many_range_deletes_are_refused_not_outgrown),
       cmocka_unit_test(test_budget__the_least_is_enough_for_work_with_cursors_and_readers),
       cmocka_unit_test(test_budget__larger_ones_hold_too),
   };

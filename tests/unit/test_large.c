@@ -447,6 +447,51 @@ static void test_rot(void **state) {
   kept_free(truth.rig.kept);
 }
 
+/* Where the large value of a key of the test is. */
+static struct block_ptr place_of(struct wodan_db *db, struct wodan_slice key) {
+  char name[33] = {TABLE_DEFAULT};
+  struct engine_value value;
+  struct wodan_error error;
+  struct block_ptr ptr;
+  memcpy(name + TABLE_ID_SIZE, key.data, key.size);
+  assert_done(db, engine_get(db, NULL, (struct wodan_slice){name, TABLE_ID_SIZE + key.size}, &value, &error));
+  blob_pointer(value.blob, &ptr);
+  engine_value_release(db, &value);
+  return ptr;
+}
+
+/* A small blob is one read; and a header above the chunks and the table of another value, all of them whole, is damage. */
+static void test_a_small_one_is_one_read(void **state) {
+  (void)state;
+  struct truth truth;
+  truth_start(&truth, 4 * MIB, NULL, 8);
+  struct wodan_db *db = truth.rig.db;
+  size_t chunk = 4u * truth.page, most = 4 * chunk, got;
+  uint8_t *bytes = malloc(most), *found = malloc(most);
+  struct block_ptr ptr[2];
+  char name[32];
+  for (size_t size = chunk / 2; size < most; size += chunk) {
+    for (int i = 0; i < 2; i++) {
+      memset(bytes, 'a' + i, size);
+      assert_done(db, wodan_put(db, key_number((uint64_t)i, name), (struct wodan_slice){bytes, size}, NULL));
+      ptr[i] = place_of(db, key_number((uint64_t)i, name));
+      assert_int_equal(ptr[i].extent_count, 1);
+    }
+    uint64_t before = rig_stats(db).device_reads;
+    assert_done(db, wodan_get(db, NULL, key_number(1, name), found, most, &got));
+    assert_int_equal(got, size);
+    assert_memory_equal(found, bytes, size);
+    assert_int_equal(rig_stats(db).device_reads - before, 1);
+    uint32_t block = rig_info(db).block_size, head = ptr[0].header_length;
+    uint8_t *to = truth.rig.kept->data + ptr[0].extents[0].first * block + head;
+    memcpy(to, truth.rig.kept->data + ptr[1].extents[0].first * block + head, (size_t)ptr[0].length - head);
+    assert_int_equal(wodan_get(db, NULL, key_number(0, name), found, most, &got), WODAN_ECORRUPT);
+  }
+  free(bytes);
+  free(found);
+  rig_end(&truth.rig);
+}
+
 /* Runs and leaves that a range delete drops unread give up their blobs, and so do memtables under one. */
 static void test_a_range_delete_frees_them(void **state) {
   (void)state;
@@ -483,6 +528,7 @@ int main(void) {
       cmocka_unit_test(test_a_durable_large_value_survives),
       cmocka_unit_test(test_model),
       cmocka_unit_test(test_parts_and_streams),
+      cmocka_unit_test(test_a_small_one_is_one_read),
       cmocka_unit_test(test_written_once),
       cmocka_unit_test(test_a_full_volume),
       cmocka_unit_test(test_a_range_delete_frees_them),
