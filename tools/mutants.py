@@ -52,6 +52,7 @@ LONG = ("test_brim", "test_bounds", "test_engine_budget", "test_workloads", "tes
 # Where a guard's file starts -> the tests that are likely to notice; then come all others.
 ROOMS = {
     "src/base/wire": "test_wire test_block_ptr",
+    "src/blob/": "test_blob test_large",
     "src/codec/": "test_compress test_check_findings",
     "src/check/": "test_check_findings test_hostile_run test_hostile_volume test_check",
     "src/dev/": "test_device test_dev_file test_protocol",
@@ -61,11 +62,13 @@ ROOMS = {
     "src/engine/recovery": "test_protocol test_hostile_volume test_hostile_journal test_engine_open",
     "src/engine/write_path": "test_protocol",
     "src/format/block_ptr": "test_block_ptr test_format_hostile",
+    "src/format/blob": "test_blob_format test_blob",
     "src/format/checkpoint_record": "test_checkpoint_record test_format_hostile",
     "src/format/journal_block": "test_journal_block test_format_hostile",
     "src/format/node_header": "test_node_header test_format_hostile",
     "src/format/object_header": "test_object_header test_format_hostile",
     "src/format/page": "test_page",
+    "src/format/range": "test_range",
     "src/format/superblock": "test_superblock",
     "src/format/to_text": "test_to_text",
     "src/format/stored_page": "test_check_findings test_check",

@@ -78,7 +78,7 @@ WODAN_API int wodan_delete(struct wodan_db *db, struct wodan_slice key, struct w
  * record is written, and the space comes back while maintenance drops whole parts of the tree that lie inside, without reading
  * them. Readers skip the range at once. A range without a key, or that ends where it begins or before, succeeds (then
  * nothing is committed, and with WODAN_DURABLE it is a wodan_sync). Errors as wodan_put; WODAN_EBUDGET: the memory budget has
- * no room for more range deletes until maintenance has worked some off. */
+ * no room for more range deletes until some have reached the leaves: with what is written later, or at once by wodan_compact. */
 WODAN_API int wodan_delete_range(struct wodan_db *db, const struct wodan_slice *from, const struct wodan_slice *to,
                                  struct wodan_commit *commit);
 

@@ -152,7 +152,7 @@ bool check_list_take(struct check_list *list, const struct block_ptr *wanted) {
   struct block_ptr ptr;
   list->taken++;
   if (list->unread) return true;
-  return list->bytes && block_ptr_decode(&list->reader, &list->check->io.bounds, &ptr) &&
+  return list->bytes && list->taken <= list->count && block_ptr_decode(&list->reader, &list->check->io.bounds, &ptr) &&
          block_ptr_equal(&ptr, wanted) && ptr.generation < list->ptr->generation; /* guard: bounds */
 }
 

@@ -172,17 +172,15 @@ static bool judge_copy(struct recipe *recipe, const struct heard *image, bool sc
   struct kept_bytes *kept = kept_create(recipe->image.size / BASE_SECTOR * BASE_SECTOR);
   struct wodan_device *to = kept_plug(kept, BASE_SECTOR, 0);
   const struct wodan_copy_options options = {.size = sizeof options, .scramble = scramble};
-  bool good = true, large = false, unreadable = recipe->image.broken_count > 0;
+  bool good = true, unreadable = recipe->image.broken_count > 0;
   medium_open(&medium, &recipe->image, false);
   int status = wodan_inspect_open(&medium.device, NULL, &inspect, &copy->error);
   if (image->status < 0 ? status >= 0 : status < 0) good = refuse(why, copy, "inspection answers %d", status);
   if (good && status == 0) {
     status = wodan_image_copy(inspect, to, &options, NULL, &copy->error);
-    large = status == WODAN_ENOTSUP && image->report.blobs; /* no copy is made of such an image */
-  }
-  if (good && status == 0) {
     check(to, copy);
-    if (medium.others) good = refuse(why, copy, "the copy wrote to the image");
+    if (status < 0) good = refuse(why, copy, "the copy answers %d", status);
+    if (good && medium.others) good = refuse(why, copy, "the copy wrote to the image");
     if (good && !same_findings(image, copy, unreadable)) good = refuse(why, copy, "other findings in the copy");
     if (good && (holds(kept, "value ") || (!scramble && holds(kept, "aaaa"))))
       good = refuse(why, copy, "a value is in the copy");
@@ -190,7 +188,6 @@ static bool judge_copy(struct recipe *recipe, const struct heard *image, bool sc
     if (good && recipe->exit_code == 0 && !same_order(&recipe->image, kept, scramble))
       good = refuse(why, copy, "the copy's records are others");
   }
-  if (good && image->status >= 0 && status < 0 && !large) good = refuse(why, copy, "the copy answers %d", status);
   wodan_inspect_close(inspect);
   wodan_device_close(to);
   kept_free(kept);

@@ -219,8 +219,10 @@ static void test_blob__every_byte_wrong_is_told(void **state) {
   }
 }
 
-/* The header as `lie` changes it, with its checksum and the pointer's right; whether that is refused before a byte is shown. */
-static bool header_refused(struct world *w, const struct blob_ref *ref, void (*lie)(struct object_header *)) {
+/* The header as `lie` changes it, with its checksum and the pointer's right; whether that is refused before a byte is shown, in
+ * these words. */
+static bool header_refused(struct world *w, const struct blob_ref *ref, void (*lie)(struct object_header *),
+                           const char *words) {
   struct object_header header;
   struct blob_ref told = *ref;
   uint8_t *bytes, *out = malloc(ref->ptr.header_length);
@@ -233,8 +235,10 @@ static bool header_refused(struct world *w, const struct blob_ref *ref, void (*l
   poke(w, &ref->ptr, 0, out, ref->ptr.header_length);
   struct blob_source source = source_of(w);
   struct blob_reader reader;
-  int status = blob_reader_open(&reader, &source, &told, NULL);
+  struct wodan_error error = {0};
+  int status = blob_reader_open(&reader, &source, &told, &error);
   if (status == 0) blob_reader_close(&reader);
+  if (status < 0 && !strstr(error.message, words)) fail_msg("'%s' is not '%s'", error.message, words);
   poke(w, &ref->ptr, 0, before, ref->ptr.header_length);
   mem_free(&w->mem, bytes, ref->ptr.header_length);
   free(before);
@@ -271,28 +275,51 @@ static void tell_long_table(struct object_header *header) { /* longer than its c
 }
 static void tell_checksum(struct object_header *header) { header->sections[1].checksum++; }
 
+/* A table of the same length in its place, with a right checksum: the first chunk is a byte shorter. */
+static struct {
+  struct world *w;
+  const struct blob_ref *ref;
+} lied_about;
+static void tell_other_table(struct object_header *header) {
+  const struct section *section = &header->sections[1];
+  uint8_t table[2 * BLOB_CHUNK_ENTRY_MAX];
+  assert_true(section->length <= sizeof table);
+  const struct block_ptr *ptr = &lied_about.ref->ptr;
+  assert_int_equal(
+      block_io_read(&lied_about.w->io, ptr->extents, ptr->extent_count, section->offset, table, section->length, NULL),
+      0);
+  table[0]--;
+  poke(lied_about.w, ptr, section->offset, table, section->length);
+  header->sections[1].checksum = checksum(lied_about.w->io.seed, table, section->length);
+}
+
 static void test_blob__every_number_of_the_header_wrong(void **state) {
   (void)state;
   static const struct {
     const char *what;
     void (*lie)(struct object_header *);
-  } LIES[] = {{"longer", tell_longer},
-              {"shorter", tell_shorter},
-              {"low", tell_low},
-              {"high", tell_high},
-              {"no table", tell_no_table},
-              {"order", tell_other_order},
-              {"long chunks", tell_long_chunks},
-              {"long table", tell_long_table},
-              {"table's checksum", tell_checksum}};
+    const char *words;
+  } LIES[] = {{"longer", tell_longer, "of another size"},
+              {"shorter", tell_shorter, "of another size"},
+              {"low", tell_low, "of another key"},
+              {"high", tell_high, "of another key"},
+              {"no table", tell_no_table, "not chunks and their table"},
+              {"order", tell_other_order, "not chunks and their table"},
+              {"long chunks", tell_long_chunks, "longer than its size allows"},
+              {"long table", tell_long_table, "longer than its size allows"},
+              {"table's checksum", tell_checksum, "checksum"},
+              {"another table", tell_other_table, "its table of chunks is malformed"}};
   struct world w;
   world_open(&w, BLOCK, PAGE, BLOCKS, 4);
   random_state = 6;
   fill(CHUNK + 300, false);
   struct blob_ref ref = write_one(&w, CHUNK + 300, COMPRESSION_OFF);
-  assert_false(header_refused(&w, &ref, tell_truth));
+  lied_about.w = &w;
+  lied_about.ref = &ref;
+  assert_false(header_refused(&w, &ref, tell_truth, ""));
   for (size_t i = 0; i < sizeof LIES / sizeof *LIES; i++)
-    if (!header_refused(&w, &ref, LIES[i].lie)) fail_msg("a header that tells %s is taken", LIES[i].what);
+    if (!header_refused(&w, &ref, LIES[i].lie, LIES[i].words))
+      fail_msg("a header that tells %s is taken", LIES[i].what);
   struct blob_source other = source_of(&w);
   other.key = (struct wodan_slice){"\x01the kez", 8};
   struct blob_reader reader;

@@ -258,6 +258,11 @@ static void test_journal_operation__each_field_wrong(void **state) {
   const uint8_t large[] = {2, 1, 'k', 1, 'v'}; /* what it names is for others to prove */
   assert_true(operation_accepted(erase, sizeof erase));
   assert_true(operation_accepted(large, sizeof large));
+  const uint8_t range[] = {3, 2, 1, 'a', 2, 1, 'b'}, backward[] = {3, 2, 1, 'b', 2, 1, 'a'},
+                beyond[] = {3, 2, 1, 'a', 1, 3};
+  assert_true(operation_accepted(range, sizeof range));
+  assert_false(operation_accepted(backward, sizeof backward));
+  assert_false(operation_accepted(beyond, sizeof beyond)); /* in another table */
   assert_false(operation_accepted(unknown, sizeof unknown));
   assert_false(operation_accepted(no_key, sizeof no_key));
   assert_false(operation_accepted(erase_value, sizeof erase_value));

@@ -35,9 +35,14 @@ static void test_branch_entry__roundtrip_and_truncated(void **state) {
 
 static void test_branch_entry__null_pointer_is_refused(void **state) {
   (void)state;
-  const uint8_t in[] = {0, 0};
+  const struct branch_entry entry = {.flushed_upto = 5};
   struct branch_entry back;
-  assert_false(branch_entry_decode(in, sizeof in, &BOUNDS, &back));
+  uint8_t out[64];
+  uint32_t size = branch_entry_encode(&entry, out, sizeof out);
+  assert_true(size > 0);
+  assert_false(branch_entry_decode(out, size, &BOUNDS, &back));
+  assert_true(back.flushed_upto == 5 && back.ptr.generation == 0 &&
+              back.ptr.extent_count == 0); /* nothing else was wrong */
 }
 
 static void test_branch_entry__pointer_outside_is_refused(void **state) {

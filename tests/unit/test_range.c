@@ -44,12 +44,18 @@ static void test_range__a_section_is_proven_rule_by_rule(void **state) {
   expect((struct range_delete[]){range_of("\1a", "\1a", 3)}, 1, "ends where it begins");
   expect((struct range_delete[]){range_of("\1b", "\1a", 3)}, 1, "ends where it begins");
   expect((struct range_delete[]){range_of("", "\1a", 3)}, 1, "ends where it begins");
+  expect((struct range_delete[]){range_of("", "\1", 3)}, 1, "ends where it begins");
+  expect((struct range_delete[]){range_of("\1a", "", 3)}, 1, "ends where it begins");
   expect((struct range_delete[]){range_of("\1a", "\2a", 3)}, 1, "another table");
   expect((struct range_delete[]){range_of("\1a", "\3", 3)}, 1, "another table");
   expect((struct range_delete[]){range_of("\1a",
                                           "\001"
                                           "123456789",
                                           3)},
+         1, "longer");
+  expect((struct range_delete[]){range_of("\001"
+                                          "123456789",
+                                          "\2", 3)},
          1, "longer");
   expect((struct range_delete[]){range_of("\1a", "\1b", 0)}, 1, "sequence");
   expect((struct range_delete[]){range_of("\1a", "\1b", 101)}, 1, "sequence");
@@ -67,7 +73,9 @@ static void test_range__every_cut_is_found(void **state) {
   size_t size = encode(ranges, 2, bytes);
   for (size_t n = 0; n < size; n++) {
     memcpy(cut, bytes, n);
-    assert_non_null(range_section_fault(cut, n, &limits, &count));
+    const char *fault = range_section_fault(cut, n, &limits, &count);
+    assert_non_null(fault);
+    assert_non_null(strstr(fault, n / RANGE_SIZE_MIN < 2 ? "not as many" : "do not decode"));
   }
   bytes[size] = 0;
   assert_non_null(range_section_fault(bytes, size + 1, &limits, &count));
