@@ -79,12 +79,12 @@ WODAN_API int wodan_repair(struct wodan_device *device, const struct wodan_repai
 /* A record that no tree names any more, of a key about which something is lost; or one that stands in a broken journal where
  * no chain leads, of any key. */
 struct wodan_orphan {
-  struct wodan_slice key, value; /* value: empty for a delete */
+  struct wodan_slice key, value; /* value: whole, large ones too; empty for a delete of one key */
   uint64_t sequence;             /* of the operation: greater is newer */
   uint64_t generation;           /* of the run that holds it; 0: the journal does */
   uint64_t block;                /* where that run, or the journal record, starts */
   uint32_t deleted;              /* 1: the operation was a delete */
-  uint32_t reserved;
+  uint32_t ranged;               /* 1: of all keys from `key` up to, but not with, `value` (empty: to the last) */
 };
 
 struct wodan_salvage_options {

@@ -131,7 +131,7 @@ int check_blob(struct check *check, const struct blob_ref *ref, struct wodan_sli
 
 int check_list_open(struct check_list *list, struct check *check, const struct block_ptr *ptr,
                     const struct section *section, struct wodan_error *failure) {
-  *list = (struct check_list){.check = check, .ptr = ptr};
+  *list = (struct check_list){.check = check};
   if (!section) return 0;
   int status = block_io_read_section(&check->io, ptr, section, &list->bytes, failure);
   list->unread = status < 0;
@@ -152,8 +152,9 @@ bool check_list_take(struct check_list *list, const struct block_ptr *wanted) {
   struct block_ptr ptr;
   list->taken++;
   if (list->unread) return true;
-  return list->bytes && list->taken <= list->count && block_ptr_decode(&list->reader, &list->check->io.bounds, &ptr) &&
-         block_ptr_equal(&ptr, wanted) && ptr.generation < list->ptr->generation; /* guard: bounds */
+  bool there = list->taken <= list->count && block_ptr_decode(&list->reader, &list->check->io.bounds, &ptr);
+  if (!there) return false;             /* no guard: what its end is held against, see check_list_ended */
+  return block_ptr_equal(&ptr, wanted); /* guard: bounds */
 }
 
 void check_list_pass(struct check_list *list) {

@@ -113,8 +113,7 @@ int check_blob(struct check *check, const struct blob_ref *ref, struct wodan_sli
 /* The list of a run's large values, taken one by one. */
 struct check_list {
   struct check *check;
-  const struct block_ptr *ptr; /* the run */
-  uint8_t *bytes;              /* NULL: it has none */
+  uint8_t *bytes; /* NULL: it has none */
   size_t size;
   struct wire_reader reader;
   uint64_t count, taken;

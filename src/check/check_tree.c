@@ -20,6 +20,7 @@ struct tree {
   const struct checkpoint_record *record; /* NULL: there is none */
   bool previous;
   uint64_t blocks; /* of the objects behind its nodes, as far as they can be read */
+  uint64_t lists;  /* of large values, read for that */
 };
 
 static void bounds_set(const struct tree *tree) {
@@ -54,7 +55,7 @@ static int measure_run(struct tree *tree, const struct block_ptr *ptr, uint64_t 
   struct wodan_error failure = {0};
   if (known(tree->check, ptr) || tree->blocks >= tree->check->space.blocks) return 0;
   tree->blocks += block_ptr_blocks(ptr);
-  if (!large || tree->previous) return 0;
+  if (!large || tree->previous || tree->lists++ > tree->check->space.blocks / 4) return 0; /* reads have their bound */
   int status = run_read_blobs(&tree->check->io, ptr, large, measure_large, tree, &failure);
   return status == WODAN_ENOMEM ? status : 0;
 }

@@ -82,24 +82,25 @@ static bool take_length(const uint8_t *packed, size_t length, size_t *at, size_t
   if (*out < 15) return true;
   uint8_t byte;
   do {
-    if (*at == length) return false; /* guard: bounds */
+    if (*at >= length) return false; /* guard: bounds */
     *out += byte = packed[(*at)++];
   } while (byte == 255);
   return true;
 }
 
-/* Whether all sequences together make `size` bytes: only then does nothing that is written come before what is not read yet. */
+/* Whether all sequences together make `size` bytes: only then does nothing that is written come before what is not read yet, so
+ * that LZ4, which judges all the rest, sees the block as it is. */
 static bool adds_up(const uint8_t *packed, size_t length, size_t size) {
   size_t at = 0, made = 0;
   while (at < length && made <= size) {
     size_t literals = packed[at] >> 4, match = packed[at] & 15;
     at++;
-    if (!take_length(packed, length, &at, &literals) || literals > length - at) return false; /* guard: bounds */
+    if (!take_length(packed, length, &at, &literals)) return false;
     at += literals;
     made += literals;
-    if (at == length) return made == size;                                      /* guard: bounds */
-    at += 2;                                                                    /* the offset */
-    if (at > length || !take_length(packed, length, &at, &match)) return false; /* guard: bounds */
+    if (at >= length) return at == length && made == size;
+    at += 2; /* the offset */
+    if (!take_length(packed, length, &at, &match)) return false;
     made += match + 4;
   }
   return false;
@@ -108,7 +109,7 @@ static bool adds_up(const uint8_t *packed, size_t length, size_t size) {
 bool compress_unpack(const uint8_t *packed, size_t length, uint8_t *bytes, size_t size) {
   if (length > INT_MAX || size > INT_MAX) return false;
   bool shared = packed >= bytes && packed < bytes + compress_in_place(size);
-  if (shared && !adds_up(packed, length, size)) return false; /* guard: bounds */
+  if (shared && !adds_up(packed, length, size)) return false;
   int got = LZ4_decompress_safe((const char *)packed, (char *)bytes, (int)length, (int)size);
   return got == (int)size; /* guard: bounds */
 }

@@ -251,9 +251,10 @@ static int copy_list(struct object_copy *object, struct section *section) {
   int status = copy_read_section(object, section, &bytes);
   if (status < 0 || !bytes) return status;
   struct wire_reader r = wire_reader(bytes, (size_t)section->length);
-  uint64_t count = wire_get_varint(&r), i = 0;
-  while (i < count && !r.failed && copy_pointer(object->copy, &r)) i++;
-  if (r.failed || i < count || r.at != r.size) memset(bytes + r.at, 0xff, r.size - r.at); /* no list either */
+  wire_get_varint(&r); /* how many it says; a check compares what stands behind that, too */
+  size_t good = r.at;
+  while (!r.failed && r.at < r.size && copy_pointer(object->copy, &r)) good = r.at;
+  memset(bytes + good, 0xff, r.size - good); /* no list either */
   status = copy_put_section(object, section, bytes);
   mem_free(&object->copy->inspect->mem, bytes, section->length);
   return status;

@@ -7,6 +7,7 @@
  * Order: by rising sequence, because a block names only such of lower ones; before them those that are not valid.
  *
  * See: copy_private.h; format/journal_block.h. */
+#include <assert.h>
 #include <string.h>
 #include "base/wire.h"
 #include "format/blob.h"
@@ -31,8 +32,7 @@ struct operations {
   unsigned shift; /* and its next group */
   uint8_t kind;   /* enum record_kind; of a range delete the value is a key too: where it ends */
   struct scramble_at key;
-  uint8_t
-      reference[BLOB_REF_SIZE_MAX]; /* of a large value: what takes its place, from its end on as much as is `left` */
+  uint8_t reference[BLOB_REF_SIZE_MAX]; /* of a large value: what takes its place, at the end of it */
 };
 
 struct ring_copy {
@@ -122,12 +122,11 @@ static void begin_reference(struct ring_copy *ring, const struct journal_block *
   struct operations *ops = &ring->operations;
   size_t size = (size_t)ops->left, here = block->payload_length - at, behind = size > here ? size - here : 0;
   uint8_t *reference = ops->reference + sizeof ops->reference - size, *ahead = ring->bytes + ring->size;
-  if (behind &&
-      (behind > ring->size - JOURNAL_HEADER_SIZE || !read_slot(ring, (block->sequence + 1) % ring->ring, ahead)))
+  assert(size <= sizeof ops->reference && behind <= ring->size - JOURNAL_HEADER_SIZE);
+  if (behind && !read_slot(ring, (block->sequence + 1) % ring->ring, ahead))
     memset(ahead, 0, ring->size); /* what is not valid there ends the record anyway */
   memcpy(reference, ring->bytes + JOURNAL_HEADER_SIZE + at, size - behind);
   memcpy(reference + size - behind, ahead + JOURNAL_HEADER_SIZE, behind);
-
   copy_reference(ring->copy, reference, size);
 }
 

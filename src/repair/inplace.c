@@ -122,6 +122,7 @@ struct claiming {
 static void claim(void *context, const struct block_ptr *ptr, bool node) {
   struct claiming *claiming = context;
   uint64_t blocks = block_ptr_blocks(ptr) + 1; /* a run more may stand in it */
+  if (claiming->repair->options->dry_run) return;
   writer_claim(&claiming->repair->writer, ptr);
   if (!node) return;
   claiming->nodes += blocks;
@@ -140,7 +141,8 @@ static int claim_record(struct claiming *claiming, const struct checkpoint_recor
   return volume_objects(&claiming->repair->volume, &root, claim, claiming, error);
 }
 
-/* Large values too: of the roots that are used, and of the one before. Where a list of them cannot be read nothing may be written. */
+/* Large values too: of the roots that are used, and of the one before. Where a list of the new tree's cannot be read nothing
+ * may be written; what only another root names is kept as far as it can be told. */
 static int claim_blobs(struct claiming *claiming, struct wodan_error *error) {
   struct volume *volume = &claiming->repair->volume;
   uint32_t end = claiming->repair->rewrite.roots_end, least = volume->root_count < 2 ? volume->root_count : 2;
@@ -150,8 +152,9 @@ static int claim_blobs(struct claiming *claiming, struct wodan_error *error) {
     struct wodan_error why = {0};
     status = volume_blobs(volume, &volume->roots[i], claim, claiming, &why);
     if (status == WODAN_ENOMEM) return status_nomem(error);
-    if (status < 0 && i >= end) status = 0; /* a root that nothing is taken from */
-    if (status < 0)
+    if (status < 0 && i != claiming->repair->base)
+      status = 0;
+    else if (status < 0)
       status = status_corrupt(error, why.block, "where large values lie cannot be told, so only a salvage is safe: %s",
                               why.message); /* no guard: told before */
   }
@@ -243,7 +246,9 @@ static int repair_tree(struct repair *repair, struct wodan_error *error) {
   uint64_t blocks = repair->raw->geometry.size / volume->superblock.block_size;
   if (!bitmap_init(&repair->rewrite.owned, &repair->mem, blocks)) return status_nomem(error);
   int status = volume_objects(volume, &volume->roots[repair->base], own, repair, error);
-  if (status == 0 && !repair->options->dry_run) status = begin_writing(repair, error);
+  if (status == 0)
+    status = repair->options->dry_run ? claim_blobs(&(struct claiming){.repair = repair}, error)
+                                      : begin_writing(repair, error);
   if (status == 0) status = take_journal(repair, tables, error);
   if (status < 0) return status;
   tell_roots(repair);

@@ -221,32 +221,35 @@ static int read_large(struct salvage *salvage, const struct record *record, uint
   return status == WODAN_ENOMEM ? status : 0;
 }
 
-static void tell_orphan_with(struct salvage *salvage, struct wodan_slice value) {
-  const struct orphans *orphans = &salvage->orphans;
-  const struct record *record = &orphans->base.record;
-  const struct wodan_orphan orphan = {.key = damage_user_key(record->key),
-                                      .value = value,
-                                      .sequence = record->sequence,
-                                      .generation = orphans->from->generation,
-                                      .block = orphans->from->block,
-                                      .deleted = record->kind == RECORD_DELETE};
+/* A record that no tree names, of this generation (0: of the journal), at this block. */
+static int tell_unnamed(struct salvage *salvage, const struct record *record, uint64_t generation, uint64_t block,
+                        struct wodan_error *error) {
+  struct wodan_orphan orphan = {.key = damage_user_key(record->key),
+                                .value = record->value,
+                                .sequence = record->sequence,
+                                .generation = generation,
+                                .block = block,
+                                .deleted = record->kind == RECORD_DELETE || record->kind == RECORD_DELETE_RANGE,
+                                .ranged = record->kind == RECORD_DELETE_RANGE};
+  uint8_t *bytes = NULL;
+  size_t size = 0;
+  if (orphan.ranged) orphan.value = damage_user_key(record->value);
+  if (record->kind == RECORD_BLOB) {
+    if (read_large(salvage, record, &bytes, &size) < 0) return status_nomem(error);
+    if (!bytes) return 0;
+    orphan.value = (struct wodan_slice){bytes, size};
+  }
   salvage->report->orphans++;
   salvage->options->orphan(salvage->options->context, &orphan);
+  mem_free(&salvage->mem, bytes, size);
+  return 0;
 }
 
 static int tell_orphan(struct salvage *salvage, struct wodan_error *error) {
-  const struct record *record = &salvage->orphans.base.record;
-  uint8_t *bytes = NULL;
-  size_t size = 0;
+  const struct orphans *orphans = &salvage->orphans;
+  const struct record *record = &orphans->base.record;
   if (spans_hold(&salvage->answered, record->key)) return 0; /* it is in the new volume */
-  if (record->kind != RECORD_BLOB) {
-    tell_orphan_with(salvage, record->value);
-    return 0;
-  }
-  if (read_large(salvage, record, &bytes, &size) < 0) return status_nomem(error);
-  if (bytes) tell_orphan_with(salvage, (struct wodan_slice){bytes, size});
-  mem_free(&salvage->mem, bytes, size);
-  return 0;
+  return tell_unnamed(salvage, record, orphans->from->generation, orphans->from->block, error);
 }
 
 /* Tells the orphans below the key, and one of that very key when it is newer than the record. */
@@ -299,16 +302,8 @@ static int tell_orphans(struct salvage *salvage, struct wodan_error *error) {
 static int tell_stray(void *context, const struct record *record, uint64_t block, struct wodan_error *error) {
   struct salvage *salvage = context;
   const struct superblock *sb = &salvage->from.superblock;
-  const struct wodan_orphan stray = {.key = damage_user_key(record->key),
-                                     .value = record->value,
-                                     .sequence = record->sequence,
-                                     .block = 1 + block % superblock_ring_blocks(sb) * sb->journal_block_size /
-                                                      sb->block_size,
-                                     .deleted = record->kind == RECORD_DELETE};
-  (void)error;
-  salvage->report->orphans++;
-  salvage->options->orphan(salvage->options->context, &stray);
-  return 0;
+  uint64_t place = block % superblock_ring_blocks(sb) * sb->journal_block_size / sb->block_size;
+  return tell_unnamed(salvage, record, 0, 1 + place, error);
 }
 
 /* What the journal holds that no chain leads to, when it is broken: else nothing in it was acknowledged. */

@@ -159,19 +159,26 @@ static int tell_blob(void *context, const struct block_ptr *ptr, struct wodan_er
   return 0;
 }
 
+/* Of a run or leaf without a header nothing can be read, so what it named is lost with it. */
+static int tell_listed(const struct telling *telling, const struct block_ptr *ptr, uint64_t count,
+                       struct wodan_error *error) {
+  struct object_header header;
+  uint8_t *bytes = NULL;
+  int status = count ? block_io_read_header(telling->io, ptr, OBJECT_RUN, &header, &bytes, error) : 0;
+  if (!bytes) return status == WODAN_ENOMEM ? status : 0;
+  mem_free(telling->io->mem, bytes, ptr->header_length);
+  return run_read_blobs(telling->io, ptr, count, tell_blob, (void *)(uintptr_t)telling, error);
+}
+
 static int tell_blobs(void *context, const struct block_ptr *ptr, const struct node_place *place,
                       const struct node_image *image, struct wodan_error *error) {
   const struct telling *telling = context;
   int status = 0;
   (void)ptr, (void)place;
-  for (uint32_t i = 0; image->level == 0 && i < image->entry_count && status == 0; i++) {
-    const struct branch_entry *branch = &image->entries[i].branch;
-    if (branch->blobs) status = run_read_blobs(telling->io, &branch->ptr, branch->blobs, tell_blob, context, error);
-  }
-  for (uint32_t i = 0; i < image->run_count && status == 0; i++) {
-    const struct node_image_run *run = &image->runs[i];
-    if (run->blobs) status = run_read_blobs(telling->io, &run->ptr, run->blobs, tell_blob, context, error);
-  }
+  for (uint32_t i = 0; image->level == 0 && i < image->entry_count && status == 0; i++)
+    status = tell_listed(telling, &image->entries[i].branch.ptr, image->entries[i].branch.blobs, error);
+  for (uint32_t i = 0; i < image->run_count && status == 0; i++)
+    status = tell_listed(telling, &image->runs[i].ptr, image->runs[i].blobs, error);
   return status;
 }
 

@@ -50,6 +50,8 @@ void writer_release(struct writer *writer) {
 }
 
 void writer_claim(struct writer *writer, const struct block_ptr *ptr) {
+  bool newer = ptr->generation > writer->generation && ptr->generation < JOURNAL_COUNTER_LIMIT;
+  if (newer) writer->generation = ptr->generation; /* a large value that only the journal names */
   space_claim_previous(writer->space, ptr->extents, ptr->extent_count);
 }
 

@@ -20,7 +20,7 @@ int writer_open(struct writer *writer, struct volume *volume, const struct wodan
                 struct wodan_error *error);
 void writer_release(struct writer *writer);
 
-/* The object's blocks are not to be written. */
+/* The object's blocks are not to be written, and what is written gets later generations. */
 void writer_claim(struct writer *writer, const struct block_ptr *ptr);
 
 /* A builder for at most so many bytes of object; of a leaf compressed as the volume is, and then the only one at a time. */

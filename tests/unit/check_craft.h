@@ -96,7 +96,7 @@ struct object {
   const char *low, *high;                     /* NULL: right ones */
   const char *index[PAGES_MAX];               /* keys in the index; NULL: right ones */
   bool filter, filter_lacks_first, filter_short, page_garbage, page_malformed, index_skips;
-  uint8_t section; /* one more, of zeros; 0: none */
+  uint8_t section, section_size; /* one more, of zeros; 0: none, and 9 bytes */
   bool filter_empty, page_of_no_size, index_garbage, index_sequence, index_short, index_malformed;
   void (*entry_lie)(struct index_entry *entry); /* of the last page */
   void (*header_lie)(struct object_header *header);
@@ -209,7 +209,7 @@ static inline struct block_ptr craft_object(struct craft *c, const struct object
   lay_section(c, l, SECTION_INDEX, start);
   if (o->filter) lay_filter(c, l, o);
   start = l->at;
-  if (o->section) l->at += 9, lay_section(c, l, o->section, start);
+  if (o->section) l->at += o->section_size ? o->section_size : 9, lay_section(c, l, o->section, start);
   l->header.length = l->at;
   l->header.record_count = (uint64_t)((int64_t)l->records + o->count_lie);
   l->header.sequence_max = o->sequence_max ? o->sequence_max : l->sequence_max;

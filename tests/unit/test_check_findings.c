@@ -87,7 +87,9 @@ static void test_check__entry_longer_than_the_pages(void **state) {
 
 static void test_check__list_of_large_values_that_no_record_names(void **state) {
   (void)state;
-  const struct object run = {.pages = {{{.key = "a"}}}, .section = SECTION_BLOBS};
+  struct object run = {.pages = {{{.key = "a"}}}, .section = SECTION_BLOBS};
+  run_gives(&run, FOUND_BLOB_LIST, 1);
+  run.section_size = 1; /* a list of none, where there must be none */
   run_gives(&run, FOUND_BLOB_LIST, 1);
 }
 

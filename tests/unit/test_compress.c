@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <cmocka.h>
 #include "codec/compress.h"
 #include "codec/stretch.h"
@@ -158,6 +159,18 @@ static bool try_unpack(const uint8_t *bytes, size_t length, size_t size) {
   return good;
 }
 
+/* So much memory, behind which there is none. */
+static uint8_t *memory_end(size_t size) {
+  enum { ROOM = 1 << 16, BEYOND = 1 << 16 };
+  static uint8_t *room;
+  if (!room) {
+    room = mmap(NULL, ROOM + BEYOND, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(room != MAP_FAILED && mprotect(room + ROOM, BEYOND, PROT_NONE) == 0);
+  }
+  assert_true(size <= ROOM);
+  return room + ROOM - size;
+}
+
 /* In one piece of memory: the answer is the same, and so are the bytes, also of blocks of which some bytes were changed. */
 static void test_compress__in_place_the_answer_is_the_same(void **state) {
   (void)state;
@@ -173,7 +186,7 @@ static void test_compress__in_place_the_answer_is_the_same(void **state) {
     const uint8_t *packed;
     size_t length = compressor_pack(compressor, LEVELS[i % 2], bytes, size, &packed);
     if (!length) continue;
-    uint8_t *apart = exact(packed, length), *out = exact(NULL, size), *shared = exact(NULL, room);
+    uint8_t *apart = exact(packed, length), *out = exact(NULL, size), *shared = memory_end(room);
     for (unsigned k = 0; k < i % 4; k++) apart[random_below(&random, length)] = (uint8_t)random_next(&random);
     memcpy(shared + room - length, apart, length);
     bool whole = compress_unpack(apart, length, out, size);
@@ -183,9 +196,13 @@ static void test_compress__in_place_the_answer_is_the_same(void **state) {
     *(whole ? &good : &bad) += 1;
     free(apart);
     free(out);
-    free(shared);
   }
   compressor_free(compressor);
+  for (size_t length = 1; length < 40; length++) { /* lengths that go on and on */
+    uint8_t *shared = memory_end(compress_in_place(64));
+    memset(shared + compress_in_place(64) - length, 255, length);
+    assert_false(compress_unpack(shared + compress_in_place(64) - length, length, shared, 64));
+  }
   print_message("%u whole, %u not\n", good, bad);
   assert_true(good > 4000 && bad > 1000);
 }

@@ -3,6 +3,8 @@
  * (each so-many-th: that number), from WODAN_REPAIR_FROM on. A failure prints the bit. */
 #include "repair_rig.h"
 
+#include <wodan/inspect.h>
+
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { STRIDE = 9973 };
 #else
@@ -46,9 +48,53 @@ static void flips(const struct volume_recipe *recipe) {
   store_free(&rig.store);
 }
 
+/* A small one with all there is: buffered runs, range deletes in them, compressed leaves, large values of two chunks in
+ * leaves and in runs; the journal behind the root before has the newest. */
+static const struct volume_recipe EVERYTHING = {.size = 64 << 10,
+                                                .keys = 60,
+                                                .value = 80,
+                                                .rounds = 3,
+                                                .large = 2300,
+                                                .ranges = true,
+                                                .compression = WODAN_COMPRESSION_FAST};
+
+struct parts {
+  uint64_t ranges, large_leaves, large_runs, previous;
+};
+
+static int count_part(void *context, const struct wodan_object *object) {
+  struct parts *parts = context;
+  if (object->kind == WODAN_OBJECT_LEAF) parts->large_leaves += object->large;
+  if (object->kind == WODAN_OBJECT_RUN) parts->large_runs += object->large;
+  if (object->kind == WODAN_OBJECT_RUN) parts->ranges += object->ranges;
+  return 0;
+}
+
+static void test_repair_bits__everything_is_in_the_small_volume(void **state) {
+  (void)state;
+  static struct heard heard;
+  struct rig rig;
+  struct parts parts = {0};
+  struct wodan_inspect *inspect = NULL;
+  rig_build(&rig, &EVERYTHING);
+  store_check(&rig.store, &heard);
+  struct wodan_device *device = store_open(&rig.store);
+  assert_int_equal(wodan_inspect_open(device, NULL, &inspect, NULL), 0);
+  assert_int_equal(wodan_inspect_tree(inspect, WODAN_NEWEST_ROOT, count_part, &parts, NULL), 0);
+  print_message("%llu range deletes, %llu large values in leaves, %llu in runs, %llu in all; pages %llu of %llu\n",
+                (unsigned long long)parts.ranges, (unsigned long long)parts.large_leaves,
+                (unsigned long long)parts.large_runs, (unsigned long long)heard.report.blobs,
+                (unsigned long long)heard.report.page_stored_bytes, (unsigned long long)heard.report.page_bytes);
+  assert_true(parts.ranges && parts.large_leaves && parts.large_runs);
+  assert_true(heard.report.page_stored_bytes < heard.report.page_bytes);
+  wodan_inspect_close(inspect);
+  wodan_device_close(device);
+  store_free(&rig.store);
+}
+
 static void test_repair_bits__a_volume_of_one_node(void **state) {
   (void)state;
-  flips(&(struct volume_recipe){.size = 64 << 10, .keys = 60, .value = 80, .rounds = 3});
+  flips(&EVERYTHING);
 }
 
 static void test_repair_bits__a_tree_of_levels(void **state) {
@@ -58,7 +104,8 @@ static void test_repair_bits__a_tree_of_levels(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test_teardown(test_repair_bits__a_volume_of_one_node, tell_bit),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_repair_bits__everything_is_in_the_small_volume),
+                                     cmocka_unit_test_teardown(test_repair_bits__a_volume_of_one_node, tell_bit),
                                      cmocka_unit_test_teardown(test_repair_bits__a_tree_of_levels, tell_bit)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,7 +32,8 @@ static int salvage_progress(void *context, uint64_t done, uint64_t total) {
   return on_progress(((struct salvaging *)context)->fsck, done, total);
 }
 
-/* {"key":...,"value":...,"sequence":...,"generation":...,"block":...}; a delete has "deleted":true and no value. */
+/* {"key":...,"value":...,"sequence":...,"generation":...,"block":...}; a delete has "deleted":true and no value, a
+ * range delete also "to". */
 static void salvage_orphan(void *context, const struct wodan_orphan *orphan) {
   struct salvaging *salvaging = context;
   struct buffer *line = &salvaging->line;
@@ -48,6 +49,10 @@ static void salvage_orphan(void *context, const struct wodan_orphan *orphan) {
     buffer_append_text(line, "\"deleted\":true");
   else
     json_append_bytes(line, "value", orphan->value);
+  if (orphan->ranged) {
+    buffer_append_byte(line, ',');
+    json_append_bytes(line, "to", orphan->value);
+  }
   snprintf(numbers, sizeof numbers, ",\"sequence\":%" PRIu64 ",\"generation\":%" PRIu64 ",\"block\":%" PRIu64 "}\n",
            orphan->sequence, orphan->generation, orphan->block);
   buffer_append_text(line, numbers);
