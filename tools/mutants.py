@@ -43,8 +43,10 @@ GUARDS_A_FILE = 256
 NOBODY = -2  # the number of no guard
 # Of tools/ and bench/; or linked in a way of their own.
 ELSEWHERE = ("test_text_formats", "test_json", "test_mirage", "test_paced_device", "test_api_faults")
+# Tests that are told what to do.
+ARGUMENTS = {"recipes": [os.path.join(TOP, "tests/repair")]}
 # Some seconds: tried last.
-SLOW = ("test_format_hostile", "test_inspect_damage", "test_faults", "test_engine_memory", "test_engine_space",
+SLOW = ("recipes", "test_format_hostile", "test_inspect_damage", "test_faults", "test_engine_memory", "test_engine_space",
         "test_tree_faults", "test_field_sweep", "test_type_confusion", "test_power_cut")
 # Long, and no guard says no in them that says none in another.
 LONG = ("test_brim", "test_bounds", "test_engine_budget", "test_workloads", "test_tree_random", "test_maintenance",
@@ -54,7 +56,7 @@ ROOMS = {
     "src/base/wire": "test_wire test_block_ptr",
     "src/blob/": "test_blob test_large",
     "src/codec/": "test_compress test_check_findings",
-    "src/check/": "test_check_findings test_hostile_run test_hostile_volume test_check",
+    "src/check/": "recipes test_check_findings test_large test_hostile_run test_hostile_volume test_check",
     "src/dev/": "test_device test_dev_file test_protocol",
     "src/engine/checkpoint": "test_protocol",
     "src/engine/format": "test_format_crash",
@@ -76,7 +78,7 @@ ROOMS = {
     "src/inspect/": "test_hostile_run test_hostile_ring test_hostile_volume test_inspect_damage",
     "src/io/": "test_run_damage test_node_image",
     "src/journal/": "test_hostile_ring test_journal test_protocol test_hostile_journal",
-    "src/repair/": "test_repair test_repair_crash",
+    "src/repair/": "recipes test_repair test_repair_crash",
     "src/run/": "test_hostile_run test_run_damage",
     "src/space/": "test_space",
     "src/tree/": "test_node_image test_walk",
@@ -223,6 +225,7 @@ class Build:
             for name in sorted(os.listdir(os.path.join(TOP, "tests", place))):
                 if name.startswith("test_") and name.endswith(".c") and name[:-2] not in ELSEWHERE:
                     self.tests[name[:-2]] = f"tests/{place}/{name}"
+        self.tests["recipes"] = "tests/repair/recipes.c"
 
     def lay_out(self, texts):
         """Copies of the sources with the switches in them, and a build.ninja that makes every test program."""
@@ -280,12 +283,13 @@ class Build:
         start = time.monotonic()
         environment = {**os.environ, **CALM, "CMOCKA_TEST_ABORT": "1", **more}
         try:
-            done = subprocess.run([program], env=environment, timeout=limit, cwd=self.folder, check=False,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+            done = subprocess.run([program, *ARGUMENTS.get(os.path.basename(program), [])], env=environment, timeout=limit,
+                                  cwd=self.folder, check=False, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
             code, text = done.returncode, done.stdout.decode(errors="replace")
         except subprocess.TimeoutExpired:
             code, text = -1, ""
-        failed = re.search(r"\[  FAILED  \] (?:test_\w*?__)?(\w+)", text)
+        failed = re.search(r"^(?:\[  FAILED  \]|FAIL) (?:test_\w*?__)?([\w-]+)", text, re.MULTILINE)
         began = re.findall(r"\[ RUN      \] (?:test_\w*?__)?(\w+)", text)
         case = failed[1] if failed else began[-1] if began and code else ""
         return code, time.monotonic() - start, case, text
