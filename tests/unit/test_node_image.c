@@ -294,6 +294,24 @@ static void test_node_image__records_of_the_table_have_no_sequence(void **state)
   lie_close(&lie);
 }
 
+/* Of any kind but a put, the value of a record of the table says the same as ever. */
+static void test_node_image__records_of_the_table_are_puts(void **state) {
+  (void)state;
+  struct lie lie;
+  lie_open(&lie);
+  struct object object = object_make(&lie.w, &lie.image, GENERATION);
+  struct object_header header = header_of(&lie.w, &object);
+  uint8_t *page = object.bytes + object_section(&header, SECTION_LEAVES)->offset;
+  struct page view = page_view(page);
+  page[page_offset(&view, 0) + 1] |= RECORD_BLOB; /* behind the length of the key's suffix */
+  assert_int_equal(page_record(&view, 0).kind, RECORD_BLOB);
+  object_seal(&lie.w, &object, &header);
+  object_write(&lie.w, &object);
+  assert_refused(&lie.w, &object.ptr, "entry is malformed");
+  object_end(&lie.w, &object);
+  lie_close(&lie);
+}
+
 /* The list of runs rewritten by hand, everything else right. */
 static void list_told(struct lie *lie, const uint8_t *list, size_t size, const char *text) {
   struct object object = object_make(&lie->w, &lie->image, GENERATION);
@@ -444,6 +462,18 @@ static void test_node_image__counts_of_runs_can_be(void **state) {
   lie_close(&lie);
 }
 
+/* How many lie below a child is said by its own entries. */
+static void test_node_image__a_child_has_no_count_of_large_values(void **state) {
+  (void)state;
+  struct lie lie;
+  lie_open(&lie);
+  lie.image.entries[1].branch.blobs = 1;
+  lie_told(&lie, NULL);
+  lie.image.level = 1, lie_told(&lie, "large values");
+  lie.image.entries[1].branch.blobs = 0, lie_told(&lie, NULL);
+  lie_close(&lie);
+}
+
 static void test_node_image__a_pointer_that_does_not_fit_is_refused(void **state) {
   (void)state;
   struct lie lie;
@@ -581,12 +611,14 @@ int main(void) {
       cmocka_unit_test(test_node_image__pointers_stay_inside_the_data_area),
       cmocka_unit_test(test_node_image__pivots_ascend),
       cmocka_unit_test(test_node_image__records_of_the_table_have_no_sequence),
+      cmocka_unit_test(test_node_image__records_of_the_table_are_puts),
       cmocka_unit_test(test_node_image__no_pivot_is_longer_than_any_key),
       cmocka_unit_test(test_node_image__a_malformed_list_of_runs_is_found),
       cmocka_unit_test(test_node_image__sections_are_those_known),
       cmocka_unit_test(test_node_image__the_table_is_that_of_its_level),
       cmocka_unit_test(test_node_image__an_inner_node_has_a_child),
       cmocka_unit_test(test_node_image__counts_of_runs_can_be),
+      cmocka_unit_test(test_node_image__a_child_has_no_count_of_large_values),
       cmocka_unit_test(test_node_image__a_pointer_that_does_not_fit_is_refused),
       cmocka_unit_test(test_node_image__every_flipped_byte_is_found),
       cmocka_unit_test(test_node_image__hostile_sections_are_refused_or_sound),
