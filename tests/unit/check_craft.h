@@ -15,6 +15,7 @@
 #include "codec/compress.h"
 #include "format/node_header.h"
 #include "format/page.h"
+#include "format/range.h"
 #include "format/superblock.h"
 #include "journal/journal.h"
 #include "run/filter.h"
@@ -42,7 +43,7 @@ struct craft {
   struct journal journal;
   uint64_t next_block, generation;
   struct {
-    uint64_t records, deletes;
+    uint64_t records, deletes, ranges;
   } counts[GENERATIONS]; /* of the run of that generation */
 };
 
@@ -98,6 +99,8 @@ struct object {
   bool filter, filter_lacks_first, filter_short, page_garbage, page_malformed, index_skips;
   uint8_t section, section_size; /* one more, of zeros; 0: none, and 9 bytes */
   bool filter_empty, page_of_no_size, index_garbage, index_sequence, index_short, index_malformed;
+  const char *from, *to;   /* a range delete; NULL: none */
+  uint64_t range_sequence; /* and its sequence */
   void (*entry_lie)(struct index_entry *entry); /* of the last page */
   void (*header_lie)(struct object_header *header);
   enum packed packed;
@@ -192,6 +195,18 @@ static inline void lay_filter(struct craft *c, struct laying *l, const struct ob
   lay_section(c, l, SECTION_FILTER, start);
 }
 
+static inline void lay_range(struct craft *c, struct laying *l, const struct object *o) {
+  const struct range_delete range = {text(o->from), text(o->to), o->range_sequence};
+  struct wire_writer w = wire_writer(l->bytes + l->at, sizeof l->bytes - l->at);
+  wire_put_varint(&w, 1);
+  range_encode(&w, &range);
+  l->at += w.at;
+  lay_section(c, l, SECTION_RANGE_TOMBSTONES, l->at - w.at);
+  if (strcmp(o->from, l->first) < 0) l->first = o->from;
+  if (strcmp(o->to, l->last) > 0) l->last = o->to;
+  if (range.sequence > l->sequence_max) l->sequence_max = range.sequence;
+}
+
 static inline struct block_ptr craft_object(struct craft *c, const struct object *o) {
   struct laying *l = calloc(1, sizeof *l);
   struct page_builder *index = page_builder_create(&c->mem);
@@ -210,6 +225,7 @@ static inline struct block_ptr craft_object(struct craft *c, const struct object
   if (o->filter) lay_filter(c, l, o);
   start = l->at;
   if (o->section) l->at += o->section_size ? o->section_size : 9, lay_section(c, l, o->section, start);
+  if (o->from) lay_range(c, l, o);
   l->header.length = l->at;
   l->header.record_count = (uint64_t)((int64_t)l->records + o->count_lie);
   l->header.sequence_max = o->sequence_max ? o->sequence_max : l->sequence_max;
@@ -218,6 +234,7 @@ static inline struct block_ptr craft_object(struct craft *c, const struct object
   assert_true(l->header.generation < GENERATIONS);
   c->counts[l->header.generation].records = l->records;
   c->counts[l->header.generation].deletes = l->deletes;
+  c->counts[l->header.generation].ranges = o->from != NULL;
   if (o->header_lie) o->header_lie(&l->header);
   uint64_t blocks = (l->at + SECTOR - 1) / SECTOR, first = o->at ? o->at : c->next_block;
   if (!o->at) c->next_block += blocks;
@@ -248,7 +265,8 @@ static inline struct block_ptr craft_node_at(struct craft *c, uint32_t level, st
   for (uint32_t i = 0; i < run_count; i++)
     list[i] = (struct node_image_run){.ptr = runs[i],
                                       .records = c->counts[runs[i].generation].records,
-                                      .deletes = c->counts[runs[i].generation].deletes};
+                                      .deletes = c->counts[runs[i].generation].deletes,
+                                      .ranges = c->counts[runs[i].generation].ranges};
   struct node_image image = {.mem = &c->mem,
                              .level = level,
                              .entries = entries,

@@ -99,6 +99,37 @@ static void test_check__range_deletes_that_are_none(void **state) {
   run_gives(&run, FOUND_RANGES_DAMAGED, 1);
 }
 
+static void range_is_clean(const struct object *run) {
+  struct craft c;
+  struct heard heard;
+  craft_with_run(&c, run);
+  expect_clean(&c, &heard);
+  craft_end(&c);
+}
+
+static void test_check__range_delete_against_the_headers_range(void **state) {
+  (void)state;
+  struct object run = {.pages = {{{.key = "a1", .sequence = 9}, {.key = "a8", .sequence = 9}}},
+                       .from = "a0",
+                       .to = "a9",
+                       .range_sequence = 8};
+  range_is_clean(&run);
+  run.low = "a1";
+  run_gives(&run, FOUND_KEY_RANGE, 1);
+  run.low = NULL;
+  run.high = "a8";
+  run_gives(&run, FOUND_KEY_RANGE, 2); /* the range, and the whole */
+}
+
+static void test_check__range_delete_newer_than_its_root(void **state) {
+  (void)state;
+  struct object run = {
+      .pages = {{{.key = "b"}}}, .from = "a0", .to = "a9", .range_sequence = CHECKPOINT_SEQUENCE};
+  range_is_clean(&run);
+  run.range_sequence++;
+  run_gives(&run, FOUND_RECORD_SEQUENCE, 1);
+}
+
 static void test_check__keys_that_overlap_the_page_before(void **state) {
   (void)state;
   const struct object run = {.pages = {{{.key = "a"}, {.key = "d"}}, {{.key = "c"}, {.key = "q"}}}};
@@ -234,6 +265,14 @@ static void test_check__leaf_with_range_deletes(void **state) {
   (void)state;
   const struct object good = {.pages = {{{.key = "h"}}}},
                       bad = {.pages = {{{.key = "m"}}}, .section = SECTION_RANGE_TOMBSTONES};
+  leaves_give(&good, &bad, FOUND_RUN_SECTIONS);
+}
+
+static void index_as_ranges(struct object_header *header) { header->sections[1].tag = SECTION_RANGE_TOMBSTONES; }
+
+static void test_check__leaf_with_range_deletes_in_place_of_an_index(void **state) {
+  (void)state;
+  const struct object good = {.pages = {{{.key = "h"}}}}, bad = {.pages = {{{.key = "m"}}}, .header_lie = index_as_ranges};
   leaves_give(&good, &bad, FOUND_RUN_SECTIONS);
 }
 
@@ -568,6 +607,8 @@ int main(void) {
       cmocka_unit_test(test_check__entry_longer_than_the_pages),
       cmocka_unit_test(test_check__list_of_large_values_that_no_record_names),
       cmocka_unit_test(test_check__range_deletes_that_are_none),
+      cmocka_unit_test(test_check__range_delete_against_the_headers_range),
+      cmocka_unit_test(test_check__range_delete_newer_than_its_root),
       cmocka_unit_test(test_check__keys_that_overlap_the_page_before),
       cmocka_unit_test(test_check__key_equal_to_the_page_before),
       cmocka_unit_test(test_check__index_key_that_is_not_the_last_of_its_page),
@@ -585,6 +626,7 @@ int main(void) {
       cmocka_unit_test(test_check__filter_of_a_wrong_size),
       cmocka_unit_test(test_check__leaf_with_a_delete),
       cmocka_unit_test(test_check__leaf_with_range_deletes),
+      cmocka_unit_test(test_check__leaf_with_range_deletes_in_place_of_an_index),
       cmocka_unit_test(test_check__leaf_keys_against_the_pivots),
       cmocka_unit_test(test_check__node_older_than_its_leaf),
       cmocka_unit_test(test_check__pointer_to_a_stale_header),

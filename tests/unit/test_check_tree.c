@@ -8,6 +8,7 @@
 struct lies {
   const char *middle_run;           /* a key in the run of the left inner node, which holds what is below m */
   const char *right_run;            /* a key in the run of the right bottom node, which holds [m, t) */
+  const char *right_from, *right_to; /* a range delete of that run */
   const char *leaf_low, *leaf_high; /* keys in the leaf of [m, t) */
   const char *bottom_pivot;         /* second pivot of the bottom node that holds [g, m) */
   int64_t records_lie, deletes_lie; /* in the counts of the left inner node's run */
@@ -35,7 +36,10 @@ static void tree_lay(struct tree *t, const struct lies *lies) {
                              .filter = true},
                       lone = {.pages = {{{.key = lies->middle_run ? lies->middle_run : "b", .sequence = 5}}}},
                       wide = {.pages = {{{.key = "a", .sequence = 8}}, {{.key = "z", .sequence = 9}}}, .filter = true};
-  const struct object right = {.pages = {{{.key = lies->right_run ? lies->right_run : "n", .sequence = 7}}}};
+  const struct object right = {.pages = {{{.key = lies->right_run ? lies->right_run : "n", .sequence = 7}}},
+                               .from = lies->right_from,
+                               .to = lies->right_to,
+                               .range_sequence = 7};
   struct node_image_entry a[2] = {leaf_of("b", leaf_with(c, "a", "c")), leaf_of("d", leaf_with(c, "d", "e"))};
   struct node_image_entry b[2] = {leaf_of("g", leaf_with(c, "g", "h"))};
   b[1] = leaf_of(lies->bottom_pivot ? lies->bottom_pivot : "k", leaf_with(c, "k", "l"));
@@ -123,6 +127,10 @@ static void test_check_tree__a_run_stays_in_the_range_of_its_node(void **state) 
   tree_gives(&(struct lies){.right_run = "szz"}, 0);
   tree_gives(&(struct lies){.right_run = "lzz"}, FOUND_RUN_RANGE);
   tree_gives(&(struct lies){.right_run = "t"}, FOUND_RUN_RANGE);
+  tree_gives(&(struct lies){.right_from = "m", .right_to = "m1"}, 0);
+  tree_gives(&(struct lies){.right_from = "s1", .right_to = "t"}, 0); /* its end is not in it */
+  tree_gives(&(struct lies){.right_from = "l1", .right_to = "m"}, FOUND_RUN_RANGE);
+  tree_gives(&(struct lies){.right_from = "t", .right_to = "t1"}, FOUND_RUN_RANGE);
 }
 
 static void test_check_tree__a_leaf_stays_in_the_range_of_its_node(void **state) {
