@@ -13,6 +13,7 @@
 #include "check_store.h"
 #include "codec/checksum.h"
 #include "codec/compress.h"
+#include "format/blob.h"
 #include "format/node_header.h"
 #include "format/page.h"
 #include "format/range.h"
@@ -43,7 +44,7 @@ struct craft {
   struct journal journal;
   uint64_t next_block, generation;
   struct {
-    uint64_t records, deletes, ranges;
+    uint64_t records, deletes, blobs, ranges;
   } counts[GENERATIONS]; /* of the run of that generation */
 };
 
@@ -98,6 +99,7 @@ struct object {
   const char *index[PAGES_MAX];               /* keys in the index; NULL: right ones */
   bool filter, filter_lacks_first, filter_short, page_garbage, page_malformed, index_skips;
   uint8_t section, section_size; /* one more, of zeros; 0: none, and 9 bytes */
+  uint8_t section_first;         /* but for its first byte */
   bool filter_empty, page_of_no_size, index_garbage, index_sequence, index_short, index_malformed;
   const char *from, *to;   /* a range delete; NULL: none */
   uint64_t range_sequence; /* and its sequence */
@@ -123,7 +125,7 @@ static inline struct record record_of(const struct entry *e) {
 struct laying {
   uint8_t bytes[16 * 1024];
   uint64_t at;
-  uint64_t records, deletes, sequence_max;
+  uint64_t records, deletes, blobs, sequence_max;
   const char *first, *last;
   struct object_header header;
 };
@@ -159,6 +161,7 @@ static inline void lay_page(struct craft *c, struct laying *l, const struct obje
     if (record.sequence > l->sequence_max) l->sequence_max = record.sequence;
     l->records++;
     l->deletes += record.kind == RECORD_DELETE;
+    l->blobs += record.kind == RECORD_BLOB;
   }
   size_t size = page_builder_size(page);
   struct index_entry entry = {.offset = l->at, .length = (uint32_t)size, .size = (uint32_t)size};
@@ -224,6 +227,7 @@ static inline struct block_ptr craft_object(struct craft *c, const struct object
   lay_section(c, l, SECTION_INDEX, start);
   if (o->filter) lay_filter(c, l, o);
   start = l->at;
+  l->bytes[start] = o->section_first;
   if (o->section) l->at += o->section_size ? o->section_size : 9, lay_section(c, l, o->section, start);
   if (o->from) lay_range(c, l, o);
   l->header.length = l->at;
@@ -234,6 +238,7 @@ static inline struct block_ptr craft_object(struct craft *c, const struct object
   assert_true(l->header.generation < GENERATIONS);
   c->counts[l->header.generation].records = l->records;
   c->counts[l->header.generation].deletes = l->deletes;
+  c->counts[l->header.generation].blobs = l->blobs;
   c->counts[l->header.generation].ranges = o->from != NULL;
   if (o->header_lie) o->header_lie(&l->header);
   uint64_t blocks = (l->at + SECTOR - 1) / SECTOR, first = o->at ? o->at : c->next_block;
@@ -266,6 +271,7 @@ static inline struct block_ptr craft_node_at(struct craft *c, uint32_t level, st
     list[i] = (struct node_image_run){.ptr = runs[i],
                                       .records = c->counts[runs[i].generation].records,
                                       .deletes = c->counts[runs[i].generation].deletes,
+                                      .blobs = c->counts[runs[i].generation].blobs,
                                       .ranges = c->counts[runs[i].generation].ranges};
   struct node_image image = {.mem = &c->mem,
                              .level = level,
@@ -322,19 +328,23 @@ static inline void craft_with_run(struct craft *c, const struct object *run) {
   craft_checkpoint(c, craft_node(c, leaves, 2, runs, run ? 1 : 0));
 }
 
-static inline void craft_journal_value(struct craft *c, uint64_t first, const char *key, size_t key_size,
-                                       size_t value_size) {
-  static const uint8_t VALUE[600];
+static inline void craft_journal_operation(struct craft *c, uint64_t first, const struct journal_operation *operation) {
   uint8_t bytes[2048];
   struct wire_writer w = wire_writer(bytes, sizeof bytes);
-  struct journal_operation operation = {.kind = RECORD_PUT, .key = {key, key_size}, .value = {VALUE, value_size}};
   wire_put_u64(&w, first);
   wire_put_u64(&w, first);
-  journal_operation_encode(&w, &operation);
+  journal_operation_encode(&w, operation);
   assert_int_equal(journal_record_begin(&c->journal, w.at, NULL), 0);
   assert_int_equal(journal_record_put(&c->journal, bytes, w.at, NULL), 0);
   assert_int_equal(journal_record_end(&c->journal, NULL), 0);
   journal_flushed(&c->journal);
+}
+
+static inline void craft_journal_value(struct craft *c, uint64_t first, const char *key, size_t key_size,
+                                       size_t value_size) {
+  static const uint8_t VALUE[600];
+  const struct journal_operation put = {.kind = RECORD_PUT, .key = {key, key_size}, .value = {VALUE, value_size}};
+  craft_journal_operation(c, first, &put);
 }
 
 static inline void craft_journal_record(struct craft *c, uint64_t first, const char *key, size_t key_size) {

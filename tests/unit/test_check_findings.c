@@ -93,6 +93,25 @@ static void test_check__list_of_large_values_that_no_record_names(void **state) 
   run_gives(&run, FOUND_BLOB_LIST, 1);
 }
 
+/* A record whose reference says nothing, and a list with a null pointer for it and bytes behind. */
+static void test_check__list_of_large_values_with_bytes_behind_it(void **state) {
+  (void)state;
+  for (uint8_t behind = 0; behind < 2; behind++) {
+    const struct object run = {.pages = {{{.key = "a", .kind = RECORD_BLOB}}},
+                               .section = SECTION_BLOBS,
+                               .section_first = 1,
+                               .section_size = (uint8_t)(2 + behind)};
+    struct craft c;
+    struct heard heard;
+    craft_with_run(&c, &run);
+    store_check(&c.store, &heard);
+    assert_true(heard_id(&heard, FOUND_BLOB_REFERENCE) >= 0);
+    assert_int_equal(heard_id(&heard, FOUND_BLOB_LIST) >= 0, behind);
+    assert_int_equal(heard.count, 1 + behind);
+    craft_end(&c);
+  }
+}
+
 static void test_check__range_deletes_that_are_none(void **state) {
   (void)state;
   const struct object run = {.pages = {{{.key = "a"}}}, .section = SECTION_RANGE_TOMBSTONES};
@@ -471,6 +490,27 @@ static void test_check__counters_beyond_reach(void **state) {
   craft_end(&c);
 }
 
+/* The generation of a large value is none that its volume can reach; the one below is only not there. */
+static void test_check__large_value_of_the_journal_beyond_reach(void **state) {
+  (void)state;
+  for (uint64_t below = 0; below < 2; below++) {
+    struct craft c;
+    uint8_t value[100];
+    craft_with_run(&c, NULL);
+    const struct blob_ref ref = {.size = 1000,
+                                 .ptr = {.generation = JOURNAL_COUNTER_LIMIT - below,
+                                         .length = 2 * SECTOR,
+                                         .header_length = SECTOR,
+                                         .extents = {{c.next_block, 2}},
+                                         .extent_count = 1}};
+    const struct journal_operation put = {
+        .kind = RECORD_BLOB, .key = text("key"), .value = {value, blob_ref_encode(&ref, value, sizeof value)}};
+    craft_journal_operation(&c, CHECKPOINT_SEQUENCE + 1, &put);
+    expect_only(&c, below ? FOUND_BLOB_DAMAGED : FOUND_BLOB_REFERENCE, WODAN_DAMAGE);
+    craft_end(&c);
+  }
+}
+
 static int overwrite_behind_the_check(void *context, uint64_t done, uint64_t total) {
   struct craft *c = context;
   if (done < total || c->journal.epoch.number > 1) return 0;
@@ -606,6 +646,7 @@ int main(void) {
       cmocka_unit_test(test_check__index_that_skips_a_byte),
       cmocka_unit_test(test_check__entry_longer_than_the_pages),
       cmocka_unit_test(test_check__list_of_large_values_that_no_record_names),
+      cmocka_unit_test(test_check__list_of_large_values_with_bytes_behind_it),
       cmocka_unit_test(test_check__range_deletes_that_are_none),
       cmocka_unit_test(test_check__range_delete_against_the_headers_range),
       cmocka_unit_test(test_check__range_delete_newer_than_its_root),
@@ -640,6 +681,7 @@ int main(void) {
       cmocka_unit_test(test_check__previous_root_of_a_later_generation),
       cmocka_unit_test(test_check__ring_read_as_a_whole_is_a_note),
       cmocka_unit_test(test_check__counters_beyond_reach),
+      cmocka_unit_test(test_check__large_value_of_the_journal_beyond_reach),
       cmocka_unit_test(test_check__repair_looks_at_the_counters_itself),
       cmocka_unit_test(test_check__torn_newest_record_is_a_note),
       cmocka_unit_test(test_check__misplaced_journal_block_is_a_note),
