@@ -78,7 +78,7 @@ ROOMS = {
     "src/inspect/": "test_hostile_run test_hostile_ring test_hostile_volume test_inspect_damage",
     "src/io/": "test_run_damage test_node_image",
     "src/journal/": "test_hostile_ring test_journal test_protocol test_hostile_journal",
-    "src/repair/": "recipes test_repair test_repair_crash test_check_findings",
+    "src/repair/": "recipes test_repair test_repair_runs test_repair_crash test_check_findings",
     "src/run/": "test_hostile_run test_run_damage",
     "src/space/": "test_space",
     "src/tree/": "test_node_image test_walk",

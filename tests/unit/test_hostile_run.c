@@ -243,6 +243,13 @@ static const struct row ROWS[] = {
      NULL,
      NULL,
      0},
+    {"range deletes that are none",
+     {.pages = TWO_PAGES, .section = SECTION_RANGE_TOMBSTONES},
+     "its node does not tell of its range deletes",
+     FOUND_RANGES_DAMAGED,
+     "b",
+     "not as many as it says",
+     3},
 };
 
 static void lay(struct craft *c, const struct row *row, struct block_ptr *ptr) {

@@ -357,6 +357,34 @@ static void test_repair_runs__blocks_of_two_records_are_no_stray(void **state) {
   }
 }
 
+static void note_lost(void *context, const struct wodan_finding *finding) {
+  if (finding->id == FOUND_KEYS_LOST) snprintf(context, 256, "%s", finding->message);
+}
+
+/* In the journal, which names no place to look for another: the record is lost, and it is told why. */
+static void test_repair_runs__a_reference_that_does_not_decode(void **state) {
+  (void)state;
+  struct craft c;
+  char why[256] = "";
+  const struct object leaf = {.pages = {{{.key = K("a")}}}};
+  const struct journal_operation put = {.kind = RECORD_BLOB, .key = text(K("b")), .value = text("not a reference")};
+  craft_begin(&c);
+  struct node_image_entry entry = leaf_of(K("a"), craft_object(&c, &leaf));
+  craft_checkpoint(&c, craft_node(&c, &entry, 1, NULL, 0));
+  craft_journal_operation(&c, CHECKPOINT_SEQUENCE + 1, &put);
+  struct store out = store_create(4 * SIZE, SECTOR);
+  struct wodan_device *from = store_open(&c.store), *to = store_open(&out);
+  struct wodan_salvage_report report;
+  const struct wodan_salvage_options options = {.context = why, .finding = note_lost};
+  assert_int_equal(wodan_salvage(from, to, &options, &report, NULL), 0);
+  assert_int_equal(report.losses, 1);
+  if (!strstr(why, "a reference to a large value is malformed")) fail_msg("told: %s", why);
+  wodan_device_close(from);
+  wodan_device_close(to);
+  store_free(&out);
+  craft_end(&c);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_repair_runs__without_a_ring),
@@ -369,6 +397,7 @@ int main(void) {
       cmocka_unit_test(test_repair_runs__what_a_leaf_has_absorbed_does_not_come_back),
       cmocka_unit_test(test_repair_runs__a_lost_leaf_is_made_up_from_the_runs_it_has_absorbed),
       cmocka_unit_test(test_repair_runs__records_behind_a_break_of_the_journal_are_told_apart),
-      cmocka_unit_test(test_repair_runs__blocks_of_two_records_are_no_stray)};
+      cmocka_unit_test(test_repair_runs__blocks_of_two_records_are_no_stray),
+      cmocka_unit_test(test_repair_runs__a_reference_that_does_not_decode)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
