@@ -4,6 +4,7 @@
 #include "inspect_rig.h"
 #include "format/superblock.h"
 
+#include "support/forge.h"
 #include "support/random.h"
 
 enum { ROUNDS = 150 };
@@ -63,6 +64,28 @@ static void test_inspect_damage__shorter_and_shorter_devices(void **state) {
     struct rig_told heard = rig_ask(&image, &memory);
     if (heard.status == 0) assert_true(heard.damages > 0);
     if (size <= RIG_SECTOR) break;
+  }
+  image.size = whole;
+  store_free(&image);
+}
+
+/* Every block of the volume is of one kind, whatever lies behind the end of the device: large values, too. */
+static void test_inspect_damage__a_map_of_shorter_devices_counts_each_block_once(void **state) {
+  (void)state;
+  struct store image = rig_image_large(WODAN_COMPRESSION_OFF);
+  uint64_t whole = image.size;
+  for (; image.size > whole / 4; image.size -= 32 * RIG_SECTOR) {
+    struct wodan_inspect *inspect = NULL;
+    struct wodan_map_cell cells[16];
+    uint64_t per_cell, blocks = 0;
+    struct wodan_device *device = store_open(&image);
+    assert_int_equal(wodan_inspect_open(device, NULL, &inspect, NULL), 0);
+    assert_int_equal(wodan_inspect_map(inspect, cells, 16, &per_cell, NULL), 0);
+    for (size_t i = 0; i < 16; i++)
+      for (size_t kind = 0; kind < sizeof cells->blocks / sizeof *cells->blocks; kind++) blocks += cells[i].blocks[kind];
+    assert_int_equal(blocks, whole / RIG_SECTOR);
+    wodan_inspect_close(inspect);
+    wodan_device_close(device);
   }
   image.size = whole;
   store_free(&image);
@@ -341,6 +364,59 @@ static void test_inspect_damage__a_page_that_is_not_the_indexs_is_told(void **st
   craft_end(&c);
 }
 
+struct large_told {
+  unsigned fields, chunks, tables, unseen; /* of the value's: chunks, its table; that its chunks are not looked at */
+};
+
+static int large_field(void *context, const struct wodan_field *field) {
+  struct large_told *told = context;
+  told->fields++;
+  told->chunks += strstr(field->text, " of the value") != NULL;
+  told->tables += strcmp(field->name, "table of chunks") == 0;
+  told->unseen += strcmp(field->text, "its chunks are not looked at") == 0 && field->problem;
+  return 0;
+}
+
+/* The first number of this name (NULL: none) of the first large value is told as `value`, with all checksums right; block by block of it. */
+static struct large_told look_at_large(const char *field, uint64_t value, uint64_t *blocks) {
+  static struct forge_map map;
+  struct store store = store_create(FORGE_SIZE, FORGE_BLOCK);
+  struct forge_lie lie = {.site = FORGE_HONEST, .pointer = FORGE_HONEST, .value = value};
+  struct large_told told = {0};
+  struct wodan_inspect *inspect = NULL;
+  uint32_t object = 0, site = 0;
+  forge_volume(&lie, store.bytes, &map);
+  while (map.objects[object].kind != FORGE_BLOB) object++;
+  while (field && (strcmp(map.sites[site].structure, map.objects[object].name) != 0 ||
+                   strcmp(map.sites[site].field, field) != 0))
+    site++;
+  if (field) lie.site = site, forge_volume(&lie, store.bytes, &map);
+  const struct extent *place = map.objects[object].ptr.extents;
+  struct wodan_device *device = store_open(&store);
+  assert_int_equal(wodan_inspect_open(device, NULL, &inspect, NULL), 0);
+  *blocks = place->count;
+  for (uint64_t i = 0; i < place->count; i++)
+    assert_int_equal(
+        wodan_inspect_block(inspect, place->first + i, WODAN_VIEW_PAGE, large_field, &told, NULL), 0);
+  wodan_inspect_close(inspect);
+  wodan_device_close(device);
+  store_free(&store);
+  return told;
+}
+
+/* A header that tells another size than its sections can have, a table that tells other chunks than there are: what they say of
+ * chunks is not followed. */
+static void test_inspect_damage__chunks_that_cannot_be_are_not_looked_at(void **state) {
+  (void)state;
+  uint64_t blocks;
+  struct large_told honest = look_at_large(NULL, 0, &blocks);
+  assert_true(honest.chunks >= blocks - 1 && honest.tables >= 1 && honest.unseen == 0);
+  struct large_told header = look_at_large("value size", 1, &blocks);
+  assert_true(header.chunks == 0 && header.tables == 0 && header.unseen == blocks);
+  struct large_told table = look_at_large("chunk: stored length", 1, &blocks);
+  assert_true(table.chunks == 0 && table.tables == blocks && table.unseen == 0);
+}
+
 static int any_root(void *context, const struct wodan_root *root) {
   *(unsigned *)context += root->generation > 0;
   return 0;
@@ -383,7 +459,7 @@ struct range {
   uint32_t kind, has_lower, has_upper;
   char lower[64], upper[64];
 };
-struct ranges {
+struct key_ranges {
   struct range list[RANGES_MAX];
   uint32_t count, heard;
   const struct range *expected;
@@ -394,7 +470,7 @@ static void range_bound(char out[64], struct wodan_slice key) {
 }
 
 static int range_keep(void *context, const struct wodan_object *object) {
-  struct ranges *ranges = context;
+  struct key_ranges *ranges = context;
   assert_true(ranges->count < RANGES_MAX);
   struct range *range = &ranges->list[ranges->count++];
   *range = (struct range){object->block, object->kind, object->has_lower, object->has_upper, "", ""};
@@ -404,7 +480,7 @@ static int range_keep(void *context, const struct wodan_object *object) {
 }
 
 static void range_finding(void *context, const struct wodan_finding *finding) {
-  struct ranges *ranges = context;
+  struct key_ranges *ranges = context;
   const struct range *expected = ranges->expected;
   char lower[64], upper[64];
   if (finding->severity != WODAN_DAMAGE) return;
@@ -422,7 +498,7 @@ static void range_finding(void *context, const struct wodan_finding *finding) {
 static void test_inspect_damage__findings_tell_the_keys_concerned(void **state) {
   (void)state;
   struct store image = rig_image();
-  struct ranges *ranges = calloc(1, sizeof *ranges);
+  struct key_ranges *ranges = calloc(1, sizeof *ranges);
   struct wodan_device *device = store_open(&image);
   struct wodan_inspect *inspect = NULL;
   uint32_t bounded = 0;
@@ -628,6 +704,7 @@ int main(void) {
       cmocka_unit_test(test_inspect_damage__a_flip_in_any_block_leaves_all_functions_standing),
       cmocka_unit_test(test_inspect_damage__random_bytes_in_many_places),
       cmocka_unit_test(test_inspect_damage__shorter_and_shorter_devices),
+      cmocka_unit_test(test_inspect_damage__a_map_of_shorter_devices_counts_each_block_once),
       cmocka_unit_test(test_inspect_damage__unreadable_sectors),
       cmocka_unit_test(test_inspect_damage__both_superblocks_count),
       cmocka_unit_test(test_inspect_damage__a_volume_larger_than_its_device_is_mapped),
@@ -636,6 +713,7 @@ int main(void) {
       cmocka_unit_test(test_inspect_damage__a_damaged_run_makes_what_is_below_unsure),
       cmocka_unit_test(test_inspect_damage__a_damaged_node_is_shown_where_it_should_be),
       cmocka_unit_test(test_inspect_damage__a_page_that_is_not_the_indexs_is_told),
+      cmocka_unit_test(test_inspect_damage__chunks_that_cannot_be_are_not_looked_at),
       cmocka_unit_test(test_inspect_damage__what_lies_behind_damage_is_not_said_to_be_of_no_tree),
       cmocka_unit_test(test_inspect_damage__an_unreadable_journal_block_is_told),
       cmocka_unit_test(test_inspect_damage__findings_tell_the_keys_concerned),
