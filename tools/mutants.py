@@ -56,7 +56,7 @@ ROOMS = {
     "src/base/wire": "test_wire test_block_ptr",
     "src/blob/": "test_blob test_large",
     "src/codec/": "test_compress test_check_findings",
-    "src/check/": "recipes test_check_findings test_large test_hostile_run test_hostile_volume test_check",
+    "src/check/": "recipes test_check_findings test_check_tree test_large test_hostile_run test_hostile_volume test_check",
     "src/dev/": "test_device test_dev_file test_protocol",
     "src/engine/checkpoint": "test_protocol",
     "src/engine/format": "test_format_crash",
@@ -81,7 +81,7 @@ ROOMS = {
     "src/repair/": "recipes test_repair test_repair_runs test_repair_crash test_check_findings",
     "src/run/": "test_hostile_run test_run_damage",
     "src/space/": "test_space",
-    "src/tree/": "test_node_image test_walk",
+    "src/tree/": "test_node_image test_walk test_tree",
 }
 
 GUARDS_H = """\

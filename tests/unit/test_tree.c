@@ -241,6 +241,29 @@ static void test_tree__a_load_that_fails_leaves_nothing(void **state) {
   tree_close(tree);
 }
 
+/* Two leaves of which one reaches over the pivot between them: a scan ends in an error when it crosses, and shows no key twice. */
+static void test_tree__a_scan_does_not_go_back_over_a_pivot(void **state) {
+  (void)state;
+  for (int back = 0; back < 2; back++) {
+    struct tree *tree = tree_open(1000, 8);
+    struct node_entry entries[2] = {{.leaf = make_leaf(tree, 0, back ? 15 : 10, 1, NONE)},
+                                    {.leaf = make_leaf(tree, back ? 10 : 5, 20, 1, 10)}};
+    struct node_parts parts = {.entries = entries, .entry_count = 2};
+    struct node *root = node_create(&tree->w.env, &parts);
+    assert_non_null(root);
+    for (size_t i = 0; i < 2; i++) run_unref(entries[i].leaf);
+    use_root(tree, root);
+    struct iterator *it = tree_scan(tree, root);
+    unsigned count = 0;
+    int status = back ? iterator_last(it, NULL) : iterator_first(it, NULL);
+    for (; status == 0 && it->valid; status = scan_step(it, back)) count++;
+    assert_int_equal(status, WODAN_ECORRUPT);
+    assert_int_equal(count, 10);
+    iterator_close(it);
+    tree_close(tree);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_tree__an_empty_tree_has_nothing),
@@ -252,6 +275,7 @@ int main(void) {
       cmocka_unit_test(test_tree__what_was_written_is_loaded_again),
       cmocka_unit_test(test_tree__an_empty_tree_is_loaded_from_no_pointer),
       cmocka_unit_test(test_tree__an_empty_child_is_written_and_loaded),
+      cmocka_unit_test(test_tree__a_scan_does_not_go_back_over_a_pivot),
       cmocka_unit_test(test_tree__a_load_that_fails_leaves_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
