@@ -101,8 +101,8 @@ struct object {
   uint8_t section, section_size; /* one more, of zeros; 0: none, and 9 bytes */
   uint8_t section_first;         /* but for its first byte */
   bool filter_empty, page_of_no_size, index_garbage, index_sequence, index_short, index_malformed;
-  const char *from, *to;   /* a range delete; NULL: none */
-  uint64_t range_sequence; /* and its sequence */
+  const char *from, *to;                        /* a range delete; NULL: none */
+  uint64_t range_sequence;                      /* and its sequence */
   void (*entry_lie)(struct index_entry *entry); /* of the last page */
   void (*header_lie)(struct object_header *header);
   enum packed packed;

@@ -142,8 +142,7 @@ static void test_check__range_delete_against_the_headers_range(void **state) {
 
 static void test_check__range_delete_newer_than_its_root(void **state) {
   (void)state;
-  struct object run = {
-      .pages = {{{.key = "b"}}}, .from = "a0", .to = "a9", .range_sequence = CHECKPOINT_SEQUENCE};
+  struct object run = {.pages = {{{.key = "b"}}}, .from = "a0", .to = "a9", .range_sequence = CHECKPOINT_SEQUENCE};
   range_is_clean(&run);
   run.range_sequence++;
   run_gives(&run, FOUND_RECORD_SEQUENCE, 1);
@@ -291,7 +290,8 @@ static void index_as_ranges(struct object_header *header) { header->sections[1].
 
 static void test_check__leaf_with_range_deletes_in_place_of_an_index(void **state) {
   (void)state;
-  const struct object good = {.pages = {{{.key = "h"}}}}, bad = {.pages = {{{.key = "m"}}}, .header_lie = index_as_ranges};
+  const struct object good = {.pages = {{{.key = "h"}}}},
+                      bad = {.pages = {{{.key = "m"}}}, .header_lie = index_as_ranges};
   leaves_give(&good, &bad, FOUND_RUN_SECTIONS);
 }
 

@@ -6,12 +6,12 @@
 
 /* What a test changes before the tree is laid. All of it is right when zero. */
 struct lies {
-  const char *middle_run;           /* a key in the run of the left inner node, which holds what is below m */
-  const char *right_run;            /* a key in the run of the right bottom node, which holds [m, t) */
+  const char *middle_run;            /* a key in the run of the left inner node, which holds what is below m */
+  const char *right_run;             /* a key in the run of the right bottom node, which holds [m, t) */
   const char *right_from, *right_to; /* a range delete of that run */
-  const char *leaf_low, *leaf_high; /* keys in the leaf of [m, t) */
-  const char *bottom_pivot;         /* second pivot of the bottom node that holds [g, m) */
-  int64_t records_lie, deletes_lie; /* in the counts of the left inner node's run */
+  const char *leaf_low, *leaf_high;  /* keys in the leaf of [m, t) */
+  const char *bottom_pivot;          /* second pivot of the bottom node that holds [g, m) */
+  int64_t records_lie, deletes_lie;  /* in the counts of the left inner node's run */
 };
 
 /* level 2:  root          [ , m) left            [m, ) right

@@ -82,7 +82,8 @@ static void test_inspect_damage__a_map_of_shorter_devices_counts_each_block_once
     assert_int_equal(wodan_inspect_open(device, NULL, &inspect, NULL), 0);
     assert_int_equal(wodan_inspect_map(inspect, cells, 16, &per_cell, NULL), 0);
     for (size_t i = 0; i < 16; i++)
-      for (size_t kind = 0; kind < sizeof cells->blocks / sizeof *cells->blocks; kind++) blocks += cells[i].blocks[kind];
+      for (size_t kind = 0; kind < sizeof cells->blocks / sizeof *cells->blocks; kind++)
+        blocks += cells[i].blocks[kind];
     assert_int_equal(blocks, whole / RIG_SECTOR);
     wodan_inspect_close(inspect);
     wodan_device_close(device);
@@ -396,8 +397,7 @@ static struct large_told look_at_large(const char *field, uint64_t value, uint64
   assert_int_equal(wodan_inspect_open(device, NULL, &inspect, NULL), 0);
   *blocks = place->count;
   for (uint64_t i = 0; i < place->count; i++)
-    assert_int_equal(
-        wodan_inspect_block(inspect, place->first + i, WODAN_VIEW_PAGE, large_field, &told, NULL), 0);
+    assert_int_equal(wodan_inspect_block(inspect, place->first + i, WODAN_VIEW_PAGE, large_field, &told, NULL), 0);
   wodan_inspect_close(inspect);
   wodan_device_close(device);
   store_free(&store);
