@@ -1,7 +1,7 @@
 /* Owns: which large values a run's records name: the list on the device, read and proven, and the handles a run holds.
  * Always true: a run in memory holds each blob of its list once; a list has exactly as many pointers as its owner's node says,
  * each older than the run.
- * See: format/blob.h, tests/unit/test_large.c, tests/corrupt/. */
+ * See: format/blob.h, tests/unit/test_run_lists.c, test_large.c, tests/corrupt/. */
 #include <assert.h>
 #include "run/run_private.h"
 

@@ -8,7 +8,7 @@
  * after the index part, which tells where it lies: at once when there is free room, and by evicting others only when as
  * many bytes of pages have been read for want of it as it has itself.
  *
- * See: FORMAT.md "Runs", tests/unit/test_shelf.c, test_run_damage.c. */
+ * See: FORMAT.md "Runs", tests/unit/test_shelf.c, test_run_damage.c, test_run_lists.c. */
 #include <assert.h>
 #include "codec/checksum.h"
 #include "format/node_header.h"

@@ -65,7 +65,7 @@ bool run_reader_entry(const struct run_reader *reader, uint32_t at, struct index
   return record.kind == RECORD_PUT && record.sequence == 0 &&
          index_entry_decode(record.value.data, record.value.size, entry) && entry->size <= reader->page_size &&
          entry->length <= pages->length && entry->offset - pages->offset <= pages->length - entry->length;
-  /* guard: bounds; equivalent record.kind == RECORD_PUT: a delete has no value to decode */
+  /* guard: bounds */
 }
 
 bool run_reader_next_entry(const struct run_reader *reader, uint32_t at, uint64_t offset, struct index_entry *entry) {

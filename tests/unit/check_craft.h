@@ -100,6 +100,7 @@ struct object {
   bool filter, filter_lacks_first, filter_short, page_garbage, page_malformed, index_skips;
   uint8_t section, section_size; /* one more, of zeros; 0: none, and 9 bytes */
   uint8_t section_first;         /* but for its first byte */
+  uint8_t index_kind;            /* of the index's records */
   bool filter_empty, page_of_no_size, index_garbage, index_sequence, index_short, index_malformed;
   const char *from, *to;                        /* a range delete; NULL: none */
   uint64_t range_sequence;                      /* and its sequence */
@@ -180,6 +181,7 @@ static inline void lay_page(struct craft *c, struct laying *l, const struct obje
   struct record record = {.key = text(o->index[p] ? o->index[p] : last), .value = {value, value_size}};
   if (o->index_garbage) value[record.value.size++] = 0;
   if (o->index_sequence) record.sequence = 1;
+  record.kind = o->index_kind;
   if (o->pages[p][0].key_size) record.key = record_of(&o->pages[p][0]).key;
   if (!(is_last && o->index_short)) assert_true(page_builder_add(index, &record));
   l->at += size;

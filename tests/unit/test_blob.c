@@ -239,6 +239,7 @@ static bool header_refused(struct world *w, const struct blob_ref *ref, void (*l
   int status = blob_reader_open(&reader, &source, &told, &error);
   if (status == 0) blob_reader_close(&reader);
   if (status < 0 && !strstr(error.message, words)) fail_msg("'%s' is not '%s'", error.message, words);
+  assert_int_equal(blob_read_whole(&source, &told, found, NULL), status); /* all at once: the same rules */
   poke(w, &ref->ptr, 0, before, ref->ptr.header_length);
   mem_free(&w->mem, bytes, ref->ptr.header_length);
   free(before);
@@ -324,6 +325,7 @@ static void test_blob__every_number_of_the_header_wrong(void **state) {
   other.key = (struct wodan_slice){"\x01the kez", 8};
   struct blob_reader reader;
   assert_int_equal(blob_reader_open(&reader, &other, &ref, NULL), WODAN_ECORRUPT);
+  assert_int_equal(blob_read_whole(&other, &ref, found, NULL), WODAN_ECORRUPT);
   world_close(&w);
 }
 

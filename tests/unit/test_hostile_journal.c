@@ -44,20 +44,25 @@ static void forger_open(struct forger *f) {
   journal_continue(&f->journal, &mounted, (struct epoch){mounted.epoch_max.number + 1, 77});
 }
 
-static void forge_record(struct forger *f, size_t key_size, size_t value_size) {
-  size_t size = 16 + 64 + key_size + value_size;
-  uint8_t *bytes = calloc(1, size), *filler = calloc(1, key_size + value_size + 1);
+static void forge_operation(struct forger *f, const struct journal_operation *operation) {
+  size_t size = 16 + 64 + operation->key.size + operation->value.size;
+  uint8_t *bytes = calloc(1, size);
   struct wire_writer w = wire_writer(bytes, size);
-  filler[0] = TABLE_DEFAULT;
-  struct journal_operation operation = {.kind = RECORD_PUT, .key = {filler, key_size}, .value = {filler, value_size}};
   wire_put_u64(&w, 1);
   wire_put_u64(&w, 1);
-  journal_operation_encode(&w, &operation);
+  journal_operation_encode(&w, operation);
   assert_false(w.failed);
   assert_int_equal(journal_record_begin(&f->journal, w.at, NULL), 0);
   assert_int_equal(journal_record_put(&f->journal, bytes, w.at, NULL), 0);
   assert_int_equal(journal_record_end(&f->journal, NULL), 0);
   free(bytes);
+}
+
+static void forge_record(struct forger *f, size_t key_size, size_t value_size) {
+  uint8_t *filler = calloc(1, key_size + value_size + 1);
+  filler[0] = TABLE_DEFAULT;
+  struct journal_operation operation = {.kind = RECORD_PUT, .key = {filler, key_size}, .value = {filler, value_size}};
+  forge_operation(f, &operation);
   free(filler);
 }
 
@@ -125,8 +130,28 @@ static void test_hostile_journal__counters_about_to_wrap_are_damage(void **state
   assert_int_equal(forger_close(&f), WODAN_ECORRUPT);
 }
 
+/* An operation that names a large value: what it names is not read by a mount, but proven as far as it can be. */
+static void test_hostile_journal__references_to_large_values_are_proven(void **state) {
+  (void)state;
+  for (int lie = 0; lie < 3; lie++) {
+    struct forger f;
+    forger_open(&f);
+    struct blob_ref ref = {.size = 900, .ptr = {.generation = lie == 1 ? JOURNAL_COUNTER_LIMIT : 3}};
+    ref.ptr.length = f.sb.block_size;
+    ref.ptr.header_length = 100;
+    ref.ptr.extent_count = 1;
+    ref.ptr.extents[0] = (struct extent){f.sb.device_blocks / 2, 1};
+    uint8_t bytes[BLOB_REF_SIZE_MAX + 1] = {0};
+    struct journal_operation operation = {.kind = RECORD_BLOB, .key = {"\1k", 2}, .value = {bytes, 0}};
+    operation.value.size = blob_ref_encode(&ref, bytes, BLOB_REF_SIZE_MAX) + (lie == 2); /* a byte too many */
+    forge_operation(&f, &operation);
+    assert_int_equal(forger_close(&f), lie ? WODAN_ECORRUPT : 0);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_hostile_journal__references_to_large_values_are_proven),
       cmocka_unit_test(test_hostile_journal__an_honest_forgery_opens),
       cmocka_unit_test(test_hostile_journal__keys_and_values_beyond_the_limits_are_damage),
       cmocka_unit_test(test_hostile_journal__counters_about_to_wrap_are_damage),

@@ -420,6 +420,12 @@ static void test_journal__an_older_root_is_found_by_reading_all_checkpoint_recor
   assert_int_equal(ring.mounted.newest_mark.sequence, 16);
   newest = ring.mounted.newest_mark;
   assert_int_equal(journal_older_root(&ring.journal, &ring.bounds, &newest, &ring.mounted, &error), WODAN_ECORRUPT);
+  mount_ok(&ring);
+  uint64_t generation = ring.mounted.newest.generation;
+  assert_int_equal(journal_root_of_generation(&ring.journal, &ring.bounds, generation, &ring.mounted, &error), 0);
+  assert_int_equal(ring.mounted.newest_mark.sequence, two);
+  assert_int_equal(journal_root_of_generation(&ring.journal, &ring.bounds, generation + 1, &ring.mounted, &error),
+                   WODAN_ECORRUPT);
   ring_release(&ring);
 }
 

@@ -492,6 +492,35 @@ static void test_a_small_one_is_one_read(void **state) {
   rig_end(&truth.rig);
 }
 
+/* What a record may say: a reference to its last byte, of a size that a value can have, to a blob that somebody holds. */
+static void test_a_reference_is_proven(void **state) {
+  (void)state;
+  struct truth truth;
+  truth_start(&truth, 4 * MIB, NULL, 9);
+  struct wodan_db *db = truth.rig.db;
+  uint8_t bytes[BLOB_REF_SIZE_MAX + 1] = {0}, long_one[BLOB_REF_SIZE_MAX], value[5000] = {0};
+  struct wodan_slice key = {"\1k", 2};
+  struct engine_value held;
+  struct wodan_error error;
+  struct blob_ref ref;
+  size_t size;
+  assert_done(db, engine_large_write(db, key, (struct wodan_slice){value, sizeof value}, bytes, &size, &error));
+  assert_done(db, engine_large_hold(db, (struct wodan_slice){bytes, size}, &held, &error));
+  assert_int_equal(held.size, sizeof value);
+  engine_value_release(db, &held);
+  assert_int_equal(engine_large_hold(db, (struct wodan_slice){bytes, size + 1}, &held, &error), WODAN_ECORRUPT);
+  assert_non_null(strstr(error.message, "malformed"));
+  assert_true(blob_ref_decode(bytes, size, &db->io.bounds, &ref));
+  ref.size = blob_value_max(truth.page) + 1;
+  struct wodan_slice longer = {long_one, blob_ref_encode(&ref, long_one, sizeof long_one)};
+  assert_int_equal(engine_large_hold(db, longer, &held, &error), WODAN_ECORRUPT);
+  assert_non_null(strstr(error.message, "malformed"));
+  engine_large_drop(db, (struct wodan_slice){bytes, size});
+  assert_int_equal(engine_large_hold(db, (struct wodan_slice){bytes, size}, &held, &error), WODAN_ECORRUPT);
+  assert_non_null(strstr(error.message, "does not list"));
+  rig_end(&truth.rig);
+}
+
 /* Runs and leaves that a range delete drops unread give up their blobs, and so do memtables under one. */
 static void test_a_range_delete_frees_them(void **state) {
   (void)state;
@@ -529,6 +558,7 @@ int main(void) {
       cmocka_unit_test(test_model),
       cmocka_unit_test(test_parts_and_streams),
       cmocka_unit_test(test_a_small_one_is_one_read),
+      cmocka_unit_test(test_a_reference_is_proven),
       cmocka_unit_test(test_written_once),
       cmocka_unit_test(test_a_full_volume),
       cmocka_unit_test(test_a_range_delete_frees_them),

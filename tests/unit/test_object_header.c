@@ -409,8 +409,47 @@ static void test_object_header__padding_must_be_zero(void **state) {
   assert_true(decode(out, sizeof out, &back));
 }
 
+/* What is only looked at proves nothing, but no number of it leads out of the bytes or the volume. */
+static void test_object_header__a_look_reads_no_further_than_it_may(void **state) {
+  (void)state;
+  uint8_t out[HEADER];
+  struct object_header header = sample(), back;
+  assert_true(object_header_encode(&header, SEED, out));
+  for (size_t size = 0; size < HEADER; size++) {
+    uint8_t *in = malloc(size ? size : 1); /* exactly so large */
+    assert_non_null(in);
+    memcpy(in, out, size);
+    if (object_header_peek(in, size, &BOUNDS, &back) != (size >= 85)) fail_msg("%zu bytes", size);
+    free(in);
+  }
+  assert_true(object_header_peek(out, sizeof out, &BOUNDS, &back));
+  assert_true(back.extent_count == 2 && back.extents[1].first == 99 && back.header_length == HEADER);
+  static const uint32_t LENGTHS[] = {80, OBJECT, 79, OBJECT + 1};
+  for (size_t i = 0; i < 4; i++) {
+    store_u32(out + 12, LENGTHS[i]);
+    assert_int_equal(object_header_peek(out, sizeof out, &BOUNDS, &back), i < 2);
+  }
+}
+
+static void test_object_header__a_look_knows_the_greatest_length(void **state) {
+  (void)state;
+  const struct volume_bounds large = {.block_size = 4096, .data_first = 10, .data_end = 1000};
+  uint8_t out[HEADER];
+  struct object_header header = sample(), back;
+  assert_true(object_header_encode(&header, SEED, out));
+  struct wire_writer w = wire_writer(out + 80, 16);
+  extents_encode(&w, &(struct extent){20, 257}, 1);
+  store_u64(out + 56, BLOCK_PTR_HEADER_MAX + 10);
+  for (uint32_t more = 0; more < 2; more++) {
+    store_u32(out + 12, BLOCK_PTR_HEADER_MAX + more);
+    assert_int_equal(object_header_peek(out, sizeof out, &large, &back), more == 0);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_object_header__a_look_reads_no_further_than_it_may),
+      cmocka_unit_test(test_object_header__a_look_knows_the_greatest_length),
       cmocka_unit_test(test_object_header__roundtrip),
       cmocka_unit_test(test_object_header__a_nodes_sections_are_those_known),
       cmocka_unit_test(test_object_header__a_blob_has_a_size_and_no_sequence),

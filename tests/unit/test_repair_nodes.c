@@ -37,7 +37,7 @@ static void lose_each(const struct rig *rig, struct seen *seen) {
 }
 
 static void change(struct rig *rig, struct wodan_db *db, unsigned i, bool deletes) {
-  char key_bytes[KEY_ROOM], value[512];
+  char key_bytes[KEY_ROOM], value[VALUE_MAX];
   struct wodan_slice key = rig_key(i, key_bytes);
   if (deletes) {
     rig_expect(wodan_delete(db, key, NULL), "a delete");
