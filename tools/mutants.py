@@ -79,6 +79,7 @@ ROOMS = {
     "src/inspect/": "test_hostile_run test_hostile_ring test_hostile_volume test_inspect_damage",
     "src/io/": "test_run_lists test_run_damage test_node_image",
     "src/io/superblock_find": "test_superblock_find",
+    "src/journal/ring_mount": "test_hostile_ring test_journal test_repair_runs",
     "src/journal/": "test_hostile_ring test_journal test_protocol test_hostile_journal",
     "src/repair/": "test_repair test_repair_runs test_repair_nodes test_check_findings recipes test_repair_crash",
     "src/run/": "test_run_lists test_hostile_run test_run_damage",

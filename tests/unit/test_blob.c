@@ -395,6 +395,26 @@ static void test_blob__every_number_of_the_table_wrong(void **state) {
   }
 }
 
+/* What is stored in fewer bytes than it has must decode to just those, whatever its checksum says. */
+static void test_blob__a_compressed_chunk_is_what_it_should_be(void **state) {
+  (void)state;
+  enum { RAW = 300 };
+  struct mem mem;
+  const uint8_t *packed;
+  mem_init(&mem, NULL);
+  fill(RAW, true);
+  struct compressor *compressor = compressor_create(&mem, COMPRESSION_FAST, RAW);
+  uint32_t size = (uint32_t)compressor_pack(compressor, COMPRESSION_FAST, value, RAW, &packed);
+  assert_in_range(size, 1, RAW - 1);
+  for (uint32_t cut = 0; cut < 2; cut++)
+    for (size_t raw = RAW; raw <= RAW + 1; raw++) {
+      struct blob_chunk chunk = {.length = size - cut, .checksum = checksum(1, packed, size - cut)};
+      assert_int_equal(blob_chunk_take(1, &chunk, raw, packed, found) == NULL, !cut && raw == RAW);
+    }
+  assert_memory_equal(found, value, RAW);
+  compressor_free(compressor);
+}
+
 /* ---- reads that fail ------------------------------------------------------------------------------------------------- */
 
 /* A device whose next `bad` reads give wrong bytes, or fail. */
@@ -658,6 +678,7 @@ int main(void) {
       cmocka_unit_test(test_blob__a_reference_says_how_long_it_is),
       cmocka_unit_test(test_blob__larger_than_a_value_can_be),
       cmocka_unit_test(test_blob__every_number_of_the_table_wrong),
+      cmocka_unit_test(test_blob__a_compressed_chunk_is_what_it_should_be),
       cmocka_unit_test(test_blob__what_is_read_wrong_once_is_read_again),
       cmocka_unit_test(test_blob__takes_the_memory_it_says_and_lives_with_less),
       cmocka_unit_test(test_blobs__live_as_long_as_somebody_names_them),
