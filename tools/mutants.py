@@ -2,7 +2,7 @@
 """Removes what the engine's safety stands on, one at a time, and shows that a test notices.
 
 Usage: tools/mutants.py                      the steps whose tests are short, and a slice of the guards that changes by the day
-       tools/mutants.py --all                every step and every guard (half an hour; see --seconds, --results)
+       tools/mutants.py --all                every step and every guard (some minutes, and the building; see --seconds, --results)
        tools/mutants.py --only REGEX         those whose name matches, as "page.c" or "checksum"
   --seconds N     starts no further mutant after N seconds; tells how many are left
   --results FILE  verdicts are kept there, and what was killed before is not tried again (until the file is removed)
