@@ -274,7 +274,7 @@ static int slow_transfer(struct wodan_device *device, struct wodan_io *requests,
 }
 static int slow_barrier(struct wodan_device *device) { return inner_of(device)->ops->barrier(inner_of(device)); }
 static int slow_flush(struct wodan_device *device) {
-  nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+  nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL); /* the others come to wait, however busy the machine is */
   return inner_of(device)->ops->flush(inner_of(device));
 }
 static int slow_close(struct wodan_device *device) {
