@@ -14,9 +14,9 @@ cd "$(dirname "$0")/.."
 
 # Format, runs, journal, trees, recovery, checks: what reads or writes bytes of a device; quick ones first.
 TESTS="test_wire test_base test_block_ptr test_checkpoint_record test_journal_block test_node_header test_object_header test_page
-  test_superblock test_to_text test_filter test_format_hostile test_hostile_journal test_hostile_ring test_hostile_run
-  test_journal test_node_image test_run test_run_damage test_compress test_run_packed test_repair test_run_pages test_memtable test_merge test_walk test_tree test_protocol test_dev_file test_dev_sim_crash
-  test_engine_kv test_engine_open test_engine_cursor test_check test_check_findings test_check_tree test_check_bounds
+  test_superblock test_blob_format test_range test_to_text test_filter test_format_hostile test_hostile_journal test_hostile_ring test_hostile_run
+  test_journal test_node_image test_blob test_run test_run_lists test_run_damage test_compress test_run_packed test_repair test_run_pages test_memtable test_merge test_walk test_tree test_protocol test_dev_file test_dev_sim_crash
+  test_engine_kv test_engine_open test_engine_cursor test_engine_ranges test_large test_check test_check_findings test_check_tree test_check_bounds
   test_inspect test_inspect_damage test_content test_format_crash test_crash_run test_faults test_tree_faults test_model"
 ROUNDS=4
 SEED=${SEED:-7} JOBS=${JOBS:-2} MIRROR=${DEBIAN_MIRROR:-http://deb.debian.org/debian}

@@ -84,7 +84,7 @@ static bool make_buckets(struct blobs *blobs) {
   uint64_t more = blobs->bucket_count ? blobs->bucket_count * 2 : BUCKETS_MIN, old = blobs->bucket_count;
   struct blob **buckets = mem_array(blobs->handles, more, sizeof *buckets), **from = blobs->buckets;
   if (!buckets) return from != NULL;
-  memset(buckets, 0, more * sizeof *buckets);
+  memset(buckets, 0, (size_t)more * sizeof *buckets); /* mem_array has proven that it fits */
   blobs->buckets = buckets;
   blobs->bucket_count = more;
   for (uint64_t i = 0; i < old; i++) {

@@ -53,7 +53,8 @@ static int look(struct discard_watch *watch, const struct sim *sim) {
   uint64_t now = sim_count(sim, SIM_WRITE) + sim_count(sim, SIM_FLUSH) + 1, before = watch->before;
   watch->before = sim_count(sim, SIM_DISCARD);
   if (watch->looked == now && watch->before > before) return 0;
-  if (!watch->needed) watch->needed = mem_alloc(watch->mem, watch->capacity = sim_size(sim) / sim_sector(sim));
+  if (!watch->needed)
+    watch->needed = mem_alloc(watch->mem, watch->capacity = (size_t)(sim_size(sim) / sim_sector(sim)));
   if (!watch->needed) return WODAN_ENOMEM;
   memset(watch->needed, 0, watch->capacity);
   int status = look_at(watch, sim, sim_medium(sim), false, watch->needed);

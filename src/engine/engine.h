@@ -396,7 +396,7 @@ void engine_locate_learn(struct wodan_db *db, uint64_t hash, uint64_t drained, i
 /* The most bytes a value may have: a quarter page in a volume made without large values. */
 uint64_t engine_value_max(const struct wodan_db *db);
 /* Above it a value is a large one. */
-static inline uint64_t engine_value_inline(const struct wodan_db *db) { return db->superblock.page_size / 4; }
+static inline size_t engine_value_inline(const struct wodan_db *db) { return db->superblock.page_size / 4; }
 /* Of a record in place: *value is the large value it names, held by its blob. WODAN_ECORRUPT. */
 int engine_large_hold(struct wodan_db *db, struct wodan_slice reference, struct engine_value *value,
                       struct wodan_error *error);
