@@ -38,7 +38,7 @@ WODAN_API void wodan_value_reader_close(struct wodan_value_reader *reader);
 
 /* Writes one value piece by piece; nothing is visible before the commit. size_hint: bytes it will have, about; 0: unknown. A
  * good hint lets it lie in one stretch, and finds out at once that there is no room. One thread at a time. What it takes in
- * memory is the budget's: two buffers of at most 512 KiB, a chunk of 4 pages, and up to 26 bytes for each chunk. */
+ * memory is the budget's: two buffers of at most 512 KiB, a chunk of 4 pages, and up to 39 bytes for each chunk. */
 struct wodan_value_writer;
 /* Errors as wodan_put. wodan_close answers WODAN_EBUSY until it is freed. */
 WODAN_API int wodan_value_writer_create(struct wodan_db *db, struct wodan_slice key, uint64_t size_hint,

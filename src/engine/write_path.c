@@ -6,8 +6,8 @@
  *    journal record holds all of it, so what survives a crash is a prefix of whole batches.
  *  - after the first failed write or flush nothing more is written in this epoch.
  *
- * Order: large values, barrier, journal record that names them, flush, then `durable` moves. While the flush runs the write lock is free, so others
- * commit and wait, and the next flush takes all of theirs together.
+ * Order: large values, barrier, journal record that names them, flush, then `durable` moves. While the flush runs the write
+ * lock is free, so others commit and wait, and the next flush takes all of theirs together.
  *
  * See: DESIGN.md "A commit", tests/unit/test_engine_kv.c and its siblings, tests/crash/. */
 #include <assert.h>
