@@ -92,7 +92,7 @@ struct tree_policy engine_policy(struct wodan_db *db, uint32_t eager) {
                               .node_children = sb->node_children,
                               .eager = eager,
                               .damaged = db->damaged,
-                              .damaged_count = db->damaged_count};
+                              .damaged_count = atomic_load(&db->damaged_count)};
 }
 
 /* ---- room on the device ----------------------------------------------------------------------------------------- */
@@ -203,10 +203,12 @@ static int no_space(struct wodan_db *db, const struct demand *demand, struct wod
     return status_set(error, WODAN_EPINNED, 0, WODAN_NO_BLOCK,
                       "%llu bytes more do not fit: open views hold %llu blocks; the oldest view is of sequence %llu",
                       (unsigned long long)bytes, (unsigned long long)pinned, (unsigned long long)sequence);
+  const char *advice = atomic_load(&db->damaged_count)
+                           ? "some leaves cannot be read, which holds room: wodan-fsck tells which"
+                           : "delete records or use a larger volume";
   return status_set(error, WODAN_ENOSPC, 0, WODAN_NO_BLOCK,
-                    "the volume is full: %llu bytes more do not fit (%llu of %llu blocks free); delete records or use "
-                    "a larger volume",
-                    (unsigned long long)bytes, (unsigned long long)space.free, (unsigned long long)space.total);
+                    "the volume is full: %llu bytes more do not fit (%llu of %llu blocks free); %s",
+                    (unsigned long long)bytes, (unsigned long long)space.free, (unsigned long long)space.total, advice);
 }
 
 /* Changes whenever there is a reason to try again. */
@@ -268,12 +270,14 @@ static int drain_and_reclaim(struct wodan_db *db, struct wodan_error *error) {
 }
 
 /* Whatever is buffered, a part at a time, until it fits or nothing is left. Only then deletes may take what is kept for
- * them: they are swept while there is still room for that. */
+ * them: they are swept while there is still room for that. Leaves that could not be read are tried once more: what was
+ * read wrong once does not make a volume full. */
 static int settle_all(struct wodan_db *db, const struct demand *demand, bool *room, struct wodan_error *error) {
   const struct demand puts = as_puts(demand);
   bool idle = false;
   int status = 0;
   engine_abandon_jobs(db);
+  atomic_store(&db->damaged_count, 0);
   while (status == 0 && !idle && !(*room = fits_now(db, &puts)))
     status = unless_final(db, engine_sweep_all(db, demand->deletes_only, SETTLE_BYTES, &idle, error), &idle);
   if (status < 0 || *room) return status;

@@ -125,7 +125,7 @@ struct wodan_db {
   bool sweep_reclaimed;          /* [t] since the last sweep that had room */
   bool short_of_space;           /* [t] sweeps find no room even so */
   uint64_t damaged[DAMAGED_MAX]; /* [t] generations of leaves that cannot be read */
-  uint32_t damaged_count;
+  _Atomic uint32_t damaged_count; /* changed with tree */
   _Atomic uint64_t owed;   /* bytes of work that is urgent */
   _Atomic uint64_t worked; /* bytes of work done since open */
   uint64_t lag;            /* [w] bytes of work that writers are ahead of maintenance */

@@ -254,9 +254,11 @@ static int sweep_no_room(struct wodan_db *db, struct wodan_error *error) {
 
 /* A leaf that cannot be read is left out from now on: damage there must not stop the rest. */
 static int sweep_damaged(struct wodan_db *db, uint64_t leaf, int status, const struct wodan_error *error) {
-  if (leaf == 0 || db->damaged_count == DAMAGED_MAX) return status;
+  uint32_t count = atomic_load(&db->damaged_count);
+  if (leaf == 0 || count == DAMAGED_MAX) return status;
   engine_log(db, WODAN_LOG_WARNING, "a leaf cannot be swept: %s", error->message);
-  db->damaged[db->damaged_count++] = leaf;
+  db->damaged[count] = leaf;
+  atomic_store(&db->damaged_count, count + 1);
   return 0;
 }
 

@@ -317,8 +317,6 @@ static bool code_fits(const struct fault *f) {
   bool struck = atomic_load(&world.board->struck) > 0;
   if (!struck) return code == whole.code;
   if (f->kind == FAULT_MEMORY || f->kind == FAULT_OPEN) return code == whole.code || code == failed;
-  /* What could not be swept for a false read takes room: a writer may be told that there is none. */
-  if (f->kind == FAULT_READ && code == 5) return f->mode == FAULT_LIES && f->row->change == LOADS;
   if (f->kind == FAULT_READ) return code == whole.code || code == failed || code == damaged;
   return code == failed;
 }
