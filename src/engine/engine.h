@@ -88,6 +88,7 @@ struct wodan_db {
   bool read_only, no_auto_checkpoint, no_locations;
   enum compression compression; /* of the leaves it writes while there is room: at most what was chosen at format */
   uint64_t memory_budget, memory_needed;
+  uint64_t write_behind; /* bytes wished */
 
   struct lock gate, tree; /* who waits for tree holds gate, so that the next in line is not passed */
   struct lock write;
@@ -119,16 +120,16 @@ struct wodan_db {
   struct wodan_error first_failure;
 
   /* maintenance */
-  struct drain drain;            /* [t] */
-  struct sweep *sweep;           /* [t] NULL: none under way */
-  uint64_t sweep_leaf;           /* [t] bytes of the leaves it writes: smaller where free space is in small holes */
-  bool sweep_reclaimed;          /* [t] since the last sweep that had room */
-  bool short_of_space;           /* [t] sweeps find no room even so */
-  uint64_t damaged[DAMAGED_MAX]; /* [t] generations of leaves that cannot be read */
+  struct drain drain;             /* [t] */
+  struct sweep *sweep;            /* [t] NULL: none under way */
+  uint64_t sweep_leaf;            /* [t] bytes of the leaves it writes: smaller where free space is in small holes */
+  bool sweep_reclaimed;           /* [t] since the last sweep that had room */
+  bool short_of_space;            /* [t] sweeps find no room even so */
+  uint64_t damaged[DAMAGED_MAX];  /* [t] generations of leaves that cannot be read */
   _Atomic uint32_t damaged_count; /* changed with tree */
-  _Atomic uint64_t owed;   /* bytes of work that is urgent */
-  _Atomic uint64_t worked; /* bytes of work done since open */
-  uint64_t lag;            /* [w] bytes of work that writers are ahead of maintenance */
+  _Atomic uint64_t owed;          /* bytes of work that is urgent */
+  _Atomic uint64_t worked;        /* bytes of work done since open */
+  uint64_t lag;                   /* [w] bytes of work that writers are ahead of maintenance */
   uint64_t full_at
       [3]; /* [w] value of full_mark() when all was tried and no room was found: for puts, deletes, large values */
   uint64_t full_blocks;           /* [w] of such a large value */
