@@ -88,6 +88,7 @@ struct wodan_db {
   bool read_only, no_auto_checkpoint, no_locations;
   enum compression compression; /* of the leaves it writes while there is room: at most what was chosen at format */
   uint64_t memory_budget, memory_needed;
+  uint64_t write_behind; /* bytes wished */
 
   struct lock gate, tree; /* who waits for tree holds gate, so that the next in line is not passed */
   struct lock write;

@@ -15,11 +15,13 @@
  *             of READS reads; where pages may be compressed, what that takes and stored bytes of as many pages
  *   large     a large value being written, the largest there can be, and one being read; what is held in memory of others is the
  *             readers'
+ *   behind    copies of large values on their way to the device, where the caller wished that
  *   shelf     indexes of what a sweep and CURSORS cursors stand in, on half of the runs that each level may have
  *   cache     a page of each run they stand in
  *   fixed     journal, space, the handle
  *
  * See: DESIGN.md "Threads and memory", tests/unit/test_engine_memory.c. */
+#include "dev/behind.h"
 #include "engine/engine.h"
 
 enum {
@@ -159,8 +161,8 @@ static uint64_t fixed_memory(const struct superblock *sb) {
 /* ---- the plan --------------------------------------------------------------------------------------------------- */
 
 /* What is above the least goes, in this order of shares, to memtables that views hold, the skeleton, cursors, larger
- * writes and filters of larger runs, indexes and filters in memory, and locations: each no more than it can use. The rest are
- * pages. */
+ * writes and filters of larger runs, writes that wait, indexes and filters in memory, and locations: each no more than it can
+ * use. The rest are pages. */
 static int share_out(struct wodan_db *db, uint64_t rest) {
   const struct superblock *sb = &db->superblock;
   uint64_t skeleton = skeleton_for(sb, leaves_most(sb)), keys_most = sb->memtable_size / RECORD_LEAST * RUNS_INNER;
@@ -175,10 +177,16 @@ static int share_out(struct wodan_db *db, uint64_t rest) {
   mem_init_part(&db->skeleton_mem, &db->mem, skeleton + nodes);
   mem_init_part(&db->readers_mem, &db->mem, readers_least(sb) + large_read_memory(db) + readers);
   left -= tables + nodes + readers;
+  uint64_t waiting = least(rest / 8, db->write_behind);
+  left -= waiting;
   uint64_t shelf = shelf_least(sb) + least(rest / 4, shelf_most(sb)), locations = 0;
   left -= shelf - shelf_least(sb);
   if (!db->no_locations) locations = least(rest / 16, locations_most(sb));
   left -= locations;
+  if (waiting > behind_memory(4 * BEHIND_LEAST)) {
+    db->device.behind = behind_create(&db->mem, &db->device, (size_t)(waiting - behind_memory(0)));
+    if (!db->device.behind) return WODAN_ENOMEM;
+  }
   db->env.chunk_size = (uint32_t)chunk;
   db->env.filter_keys = keys;
   db->shelf = run_shelf_create(&db->mem, shelf);
