@@ -386,6 +386,8 @@ void engine_locate_anew(struct wodan_db *db);
 bool engine_locate_begin(struct wodan_db *db, uint64_t hash);
 /* Where the newest record at a moment is, as memtable_hash of its key and `drained` tell; false: not known. */
 bool engine_locate(struct wodan_db *db, uint64_t hash, uint64_t drained, struct location *location);
+/* Asks for what the next two touch. */
+void engine_locate_ask(const struct wodan_db *db, const struct location *location);
 /* The page, pinned; NULL: it is not there any more. */
 struct frame *engine_locate_page(struct wodan_db *db, const struct location *location);
 /* false: the record there has another key; the frame is let go of. */
