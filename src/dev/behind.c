@@ -150,7 +150,7 @@ static bool start(struct behind *behind) {
 
 uint8_t *behind_lend(struct behind *behind, size_t size) {
   if (!behind || size < BEHIND_LEAST || size > behind->capacity / SHARE) return NULL;
-  size_t room = (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT, at;
+  size_t room = (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT, at = 0;
   uint8_t *memory = NULL;
   lock_acquire(&behind->lock);
   bool runs = start(behind);

@@ -20,6 +20,7 @@
 #include "blob/blob_write.h"
 #include "blob/blobs.h"
 #include "cache/locations.h"
+#include "cache/values.h"
 #include "codec/compress.h"
 #include "engine/gaps.h"
 #include "format/superblock.h"
@@ -72,6 +73,7 @@ struct engine_counters {
 struct wodan_db {
   struct mem mem;                                   /* all but the user's; its limit is the budget */
   struct mem tables_mem, skeleton_mem, readers_mem; /* parts of it: records in memtables, nodes and handles, cursors */
+  struct mem cache_mem;                             /* another: pages and large values */
   struct mem user_mem;                              /* batches and values given to the user: outside the budget */
   struct wodan_hooks hooks;
   struct device device;
@@ -79,6 +81,7 @@ struct wodan_db {
   struct block_io io;
   struct run_env env;
   struct cache *cache;
+  struct values *values;
   struct locations *locations; /* NULL: none are kept */
   struct run_shelf *shelf;
   struct space *space;
@@ -409,6 +412,9 @@ int engine_large_hold(struct wodan_db *db, struct wodan_slice reference, struct 
 /* A reader of a large value, with memory of the readers' account. WODAN_ECORRUPT, WODAN_EIO, WODAN_ENOMEM. */
 int engine_large_open(struct wodan_db *db, struct wodan_slice key, const struct engine_value *value,
                       struct blob_reader *reader, struct wodan_error *error);
+/* All of it in one piece, kept for the next one where there is room: pinned until values_unpin. Errors as above. */
+int engine_large_pin(struct wodan_db *db, struct wodan_slice key, const struct engine_value *value,
+                     struct value_buffer **buffer, struct wodan_error *error);
 /* Bytes [offset, offset + size) of it, at once. */
 int engine_large_read(struct wodan_db *db, struct wodan_slice key, const struct engine_value *value,
                       const struct wodan_part *part, struct wodan_error *error);

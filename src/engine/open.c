@@ -57,6 +57,7 @@ static void release(struct wodan_db *db) {
   cache_free(db->cache);
   compressor_free(db->env.compressor);
   blobs_free(db->blobs);
+  values_free(db->values);
   space_free(db->space);
   lock_release(&db->gate);
   lock_release(&db->tree);
