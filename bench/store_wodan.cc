@@ -126,7 +126,7 @@ public:
     uint64_t worked = maintenance(), since = bench_now();
     while (bench_seconds_since(since) < patience_) {
       usleep(20000);
-      uint64_t now = maintenance();
+      uint64_t now = maintenance(); /* and discards */
       if (now != worked) since = bench_now();
       worked = now;
     }
@@ -171,7 +171,7 @@ private:
     struct wodan_stats stats = {};
     stats.size = sizeof stats;
     bench_check(wodan_stats(db_, &stats), "statistics", db_);
-    return stats.maintenance_bytes;
+    return stats.maintenance_bytes + stats.discard_done;
   }
 
   wodan_db *db_ = nullptr;

@@ -43,7 +43,8 @@ WODAN_API int wodan_format(struct wodan_device *device, const struct wodan_forma
 /* Which free blocks the device is told to forget, of those that became free since the open. What the two newest durable roots
  * or an open view need is never among them. Who opens for reading discards nothing. */
 enum wodan_discard {
-  WODAN_DISCARD_BATCHED = 0, /* what was not used again after some time; whole units of about 1 MiB first, at a rate */
+  WODAN_DISCARD_BATCHED =
+      0, /* what was not used again for a while, units of about 1 MiB first; all when idle; at a rate */
   WODAN_DISCARD_OFF = 1,
   WODAN_DISCARD_EAGER = 2, /* all of it as soon as it is free */
 };

@@ -4,6 +4,7 @@
  *  - nothing is changed before the lock is held; a file made by a call that then fails is removed again;
  *  - a transfer that is cut short or interrupted goes on where it stopped; end of file is an error, not zeros;
  *  - a flush that failed is not tried again;
+ *  - large writes are begun at once, so that the flush behind a run or a leaf finds most of it on the medium;
  *  - a handle opened for reading never reaches a call that writes.
  *
  * Order: stat before open, since opening a pipe may wait and opening a character device may act; fstat after, since
@@ -27,6 +28,8 @@
 enum { TOGETHER = 16 };
 #define PATH_FLAGS (WODAN_PATH_READ_ONLY | WODAN_PATH_DIRECT | WODAN_PATH_CREATE | WODAN_PATH_PREALLOCATE)
 
+enum { WRITE_OUT_LEAST = 256 << 10 }; /* bytes of a write that the medium is to begin with at once */
+
 static int system_open(const char *path, int flags, mode_t mode) { return open(path, flags, mode); }
 
 static int system_lock(int fd, bool exclusive) {
@@ -39,12 +42,18 @@ static int system_set_direct(int fd) {
   return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags | O_DIRECT);
 }
 
+/* What it fails to do is left to the flush, which tells. */
+static void system_write_out(int fd, off_t offset, off_t size) {
+  sync_file_range(fd, offset, size, SYNC_FILE_RANGE_WRITE);
+}
+
 const struct path_calls path_calls_system = {
     .open = system_open,
     .lock = system_lock,
     .set_direct = system_set_direct,
     .pread = pread,
     .pwrite = pwrite,
+    .write_out = system_write_out,
     .pwritev = pwritev,
     .fdatasync = fdatasync,
     .fsync = fsync,
@@ -92,6 +101,8 @@ static void transfer_one(struct path_device *path, struct wodan_io *io, path_dis
     if (number == EOPNOTSUPP || number == ENOSYS) io->status = WODAN_ENOTSUP;
   } else {
     number = transfer_whole(path, io);
+    if (number == 0 && io->kind == WODAN_IO_WRITE && io->size >= WRITE_OUT_LEAST)
+      path->calls->write_out(path->fd, (off_t)io->offset, (off_t)io->size);
   }
   io->device_errno = number;
   if (number && !io->status) io->status = path_status(number);

@@ -18,6 +18,7 @@ struct path_calls {
   int (*set_direct)(int fd);           /* turns O_DIRECT on */
   ssize_t (*pread)(int fd, void *buffer, size_t size, off_t offset);
   ssize_t (*pwrite)(int fd, const void *buffer, size_t size, off_t offset);
+  void (*write_out)(int fd, off_t offset, off_t size); /* begins to write it to the medium, does not wait */
   ssize_t (*pwritev)(int fd, const struct iovec *parts, int count, off_t offset);
   int (*fdatasync)(int fd);
   int (*fsync)(int fd); /* of a folder */

@@ -146,7 +146,8 @@ struct wodan_db {
   bool work_asked, stopping; /* [w] */
   bool background_stuck;     /* [w] its last step failed; writers do the work until one succeeds */
   uint32_t waiting;          /* [w] writers who wait for progress */
-  uint64_t idle_at;          /* [w] sequence at which it last began what can wait */
+  uint64_t idle_from;        /* [w] sequence at which it last began what can wait */
+  uint64_t idle_at;          /* [w] activity at which it had done that */
 
   struct wodan_view *oldest_view, *newest_view; /* under views_lock */
   struct striped_counters reading;              /* enum reading */
@@ -258,6 +259,8 @@ int engine_end_sweep(struct wodan_db *db, struct wodan_error *error);
 int engine_sweep_all(struct wodan_db *db, bool for_deletes, uint64_t budget, bool *idle, struct wodan_error *error);
 /* Two checkpoints: they free everything deferred that no view holds. */
 int engine_reclaim(struct wodan_db *db, struct wodan_error *error);
+/* What an idle database ends with: what is deferred becomes free, what waits for its discard is due. */
+int engine_rest(struct wodan_db *db, struct wodan_error *error);
 /* Gives up the jobs under way. */
 void engine_abandon_jobs(struct wodan_db *db);
 /* Publishes a new root (takes the reference) and tells dead what the edit has dropped. With drained: its sequence. */
@@ -273,8 +276,8 @@ int engine_compact(struct wodan_db *db, const struct wodan_slice *lower, const s
 /* ---- discards (discard.c); caller holds neither tree nor write ---------------------------------------------------- */
 
 int engine_discard_begin(struct wodan_db *db, const struct wodan_open_options *options, struct wodan_error *error);
-/* What is due, a few at a time. */
-void engine_discard(struct wodan_db *db);
+/* What is due, a few at a time; true: there may be more. */
+bool engine_discard(struct wodan_db *db);
 int engine_trim(struct wodan_db *db, const struct wodan_trim_options *options, struct wodan_trim_report *report,
                 struct wodan_error *error);
 
@@ -386,6 +389,8 @@ void engine_locate_anew(struct wodan_db *db);
 bool engine_locate_begin(struct wodan_db *db, uint64_t hash);
 /* Where the newest record at a moment is, as memtable_hash of its key and `drained` tell; false: not known. */
 bool engine_locate(struct wodan_db *db, uint64_t hash, uint64_t drained, struct location *location);
+/* Asks for what the next two touch. */
+void engine_locate_ask(const struct wodan_db *db, const struct location *location);
 /* The page, pinned; NULL: it is not there any more. */
 struct frame *engine_locate_page(struct wodan_db *db, const struct location *location);
 /* false: the record there has another key; the frame is let go of. */

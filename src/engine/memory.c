@@ -23,6 +23,7 @@
  * See: DESIGN.md "Threads and memory", tests/unit/test_engine_memory.c. */
 #include "dev/behind.h"
 #include "engine/engine.h"
+#include "memtable/arena.h"
 
 enum {
   DEFAULT_BUDGET = 256 << 20,
@@ -187,6 +188,7 @@ static int share_out(struct wodan_db *db, uint64_t rest) {
   uint64_t tables = least(rest / 8, VIEWS * table_memory(sb)), nodes = least(rest / 16, skeleton);
   uint64_t readers = least(rest / 16, READERS * (readers_least(sb) + large_read_memory(db)));
   mem_init_part(&db->tables_mem, &db->mem, tables_least(sb) + tables);
+  mem_keep(&db->tables_mem, ARENA_CHUNK_MAX, ARENA_CHUNK_MAX);
   mem_init_part(&db->skeleton_mem, &db->mem, skeleton + nodes);
   mem_init_part(&db->readers_mem, &db->mem, readers_least(sb) + large_read_memory(db) + readers);
   left -= tables + nodes + readers;

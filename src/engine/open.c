@@ -49,6 +49,7 @@ static void release(struct wodan_db *db) {
   node_unref(db->node);
   if (db->active.table) memtable_unref(db->active.table);
   if (db->frozen.table) memtable_unref(db->frozen.table);
+  mem_keep_none(&db->tables_mem);
   journal_release(&db->journal);
   run_shelf_free(db->shelf);
   gaps_free(db->gaps);

@@ -217,6 +217,8 @@ static struct shim {
   unsigned calls;
   size_t most;    /* bytes a transfer, 0: all */
   bool interrupt; /* every other call */
+  off_t begun_at; /* of the last write that the medium was to begin with, and of all of them the bytes */
+  off_t begun;
 } shim;
 
 static bool interrupted(void) {
@@ -250,6 +252,11 @@ static ssize_t shim_pwrite(int fd, const void *buffer, size_t size, off_t offset
   if (shim.pwrite) return refuse_with(shim.pwrite);
   return pwrite(fd, buffer, shim.most && size > shim.most ? shim.most : size, offset);
 }
+static void shim_write_out(int fd, off_t offset, off_t size) {
+  (void)fd;
+  shim.begun_at = offset;
+  shim.begun += size;
+}
 static ssize_t shim_pwritev(int fd, const struct iovec *parts, int count, off_t offset) {
   if (interrupted()) return -1;
   if (shim.pwrite) return refuse_with(shim.pwrite);
@@ -272,8 +279,9 @@ static int shim_ftruncate(int fd, off_t size) {
   if (interrupted()) return -1;
   return shim.ftruncate ? refuse_with(shim.ftruncate) : ftruncate(fd, size);
 }
-static const struct path_calls shim_calls = {shim_open,    shim_lock,      shim_direct, shim_pread,     shim_pwrite,
-                                             shim_pwritev, shim_fdatasync, shim_fsync,  shim_fallocate, shim_ftruncate};
+static const struct path_calls shim_calls = {shim_open,   shim_lock,      shim_direct,   shim_pread,
+                                             shim_pwrite, shim_write_out, shim_pwritev,  shim_fdatasync,
+                                             shim_fsync,  shim_fallocate, shim_ftruncate};
 
 static struct wodan_device *shim_must_open(unsigned flags) {
   struct wodan_device *d;
@@ -299,6 +307,27 @@ static void test_file__one_byte_at_a_time_and_interrupted_is_whole(void **state)
   assert_int_equal(d->ops->resize(d, 2 * SIZE), 0);
   int status = io(d, WODAN_IO_DISCARD, 0, NULL, 4096);
   assert_true(status == 0 || status == WODAN_ENOTSUP);
+  wodan_device_close(d);
+}
+
+static void test_file__large_writes_are_begun_at_once(void **state) {
+  (void)state;
+  enum { LARGE = 256 << 10 };
+  memset(&shim, 0, sizeof shim);
+  struct wodan_device *d = shim_must_open(WODAN_PATH_CREATE);
+  assert_int_equal(d->ops->resize(d, 4 * LARGE), 0);
+  uint8_t *data = calloc(1, 2 * LARGE);
+  assert_non_null(data);
+  assert_int_equal(io(d, WODAN_IO_WRITE, S, data, LARGE - S), 0);
+  assert_int_equal(io(d, WODAN_IO_READ, 0, data, LARGE), 0);
+  assert_int_equal(shim.begun, 0);
+  assert_int_equal(io(d, WODAN_IO_WRITE, LARGE, data, 2 * LARGE), 0);
+  assert_int_equal(shim.begun, 2 * LARGE);
+  assert_int_equal(shim.begun_at, LARGE);
+  shim.pwrite = EIO;
+  assert_int_equal(io(d, WODAN_IO_WRITE, 0, data, LARGE), WODAN_EIO);
+  assert_int_equal(shim.begun, 2 * LARGE);
+  free(data);
   wodan_device_close(d);
 }
 
@@ -526,6 +555,7 @@ int main(void) {
       FILE_TEST(test_file__one_writer_or_many_readers),
       FILE_TEST(test_file__lock_survives_a_child_that_ends),
       FILE_TEST(test_file__one_byte_at_a_time_and_interrupted_is_whole),
+      FILE_TEST(test_file__large_writes_are_begun_at_once),
       FILE_TEST(test_file__writes_in_a_row_are_one_call),
       FILE_TEST(test_file__space_is_reserved_ahead_of_a_stream),
       FILE_TEST(test_file__host_errors_become_the_right_status),
