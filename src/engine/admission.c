@@ -352,7 +352,9 @@ static void drop_blob(void *context, const struct record *record) { engine_large
 
 struct memtable *engine_new_table(struct wodan_db *db) {
   struct memtable *table = memtable_create_within(&db->mem, &db->tables_mem, NULL);
-  if (table) memtable_on_release(table, drop_blob, db);
+  if (!table) return NULL;
+  memtable_expect(table, db->superblock.memtable_size);
+  memtable_on_release(table, drop_blob, db);
   return table;
 }
 

@@ -20,6 +20,7 @@
 #include "blob/blob_write.h"
 #include "blob/blobs.h"
 #include "cache/locations.h"
+#include "cache/values.h"
 #include "codec/compress.h"
 #include "engine/gaps.h"
 #include "format/superblock.h"
@@ -73,6 +74,7 @@ struct engine_counters {
 struct wodan_db {
   struct mem mem;                                   /* all but the user's; its limit is the budget */
   struct mem tables_mem, skeleton_mem, readers_mem; /* parts of it: records in memtables, nodes and handles, cursors */
+  struct mem cache_mem;                             /* another: pages and large values */
   struct mem user_mem;                              /* batches and values given to the user: outside the budget */
   struct wodan_hooks hooks;
   struct device device;
@@ -80,6 +82,7 @@ struct wodan_db {
   struct block_io io;
   struct run_env env;
   struct cache *cache;
+  struct values *values;
   struct locations *locations; /* NULL: none are kept */
   struct run_shelf *shelf;
   struct space *space;
@@ -89,6 +92,7 @@ struct wodan_db {
   bool read_only, no_auto_checkpoint, no_locations;
   enum compression compression; /* of the leaves it writes while there is room: at most what was chosen at format */
   uint64_t memory_budget, memory_needed;
+  uint64_t write_behind; /* bytes wished */
 
   struct lock gate, tree; /* who waits for tree holds gate, so that the next in line is not passed */
   struct lock write;
@@ -387,6 +391,8 @@ void engine_locate_anew(struct wodan_db *db);
 bool engine_locate_begin(struct wodan_db *db, uint64_t hash);
 /* Where the newest record at a moment is, as memtable_hash of its key and `drained` tell; false: not known. */
 bool engine_locate(struct wodan_db *db, uint64_t hash, uint64_t drained, struct location *location);
+/* Asks for what the next two touch. */
+void engine_locate_ask(const struct wodan_db *db, const struct location *location);
 /* The page, pinned; NULL: it is not there any more. */
 struct frame *engine_locate_page(struct wodan_db *db, const struct location *location);
 /* false: the record there has another key; the frame is let go of. */
@@ -408,6 +414,9 @@ int engine_large_hold(struct wodan_db *db, struct wodan_slice reference, struct 
 /* A reader of a large value, with memory of the readers' account. WODAN_ECORRUPT, WODAN_EIO, WODAN_ENOMEM. */
 int engine_large_open(struct wodan_db *db, struct wodan_slice key, const struct engine_value *value,
                       struct blob_reader *reader, struct wodan_error *error);
+/* All of it in one piece, kept for the next one where there is room: pinned until values_unpin. Errors as above. */
+int engine_large_pin(struct wodan_db *db, struct wodan_slice key, const struct engine_value *value,
+                     struct value_buffer **buffer, struct wodan_error *error);
 /* Bytes [offset, offset + size) of it, at once. */
 int engine_large_read(struct wodan_db *db, struct wodan_slice key, const struct engine_value *value,
                       const struct wodan_part *part, struct wodan_error *error);
