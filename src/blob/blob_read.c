@@ -269,3 +269,13 @@ int blob_prove(const struct blob_source *source, const struct blob_ref *ref, str
   blob_reader_close(&reader);
   return status;
 }
+
+static int prove_named(void *context, struct wodan_slice key, const struct blob_ref *ref, struct wodan_error *error) {
+  struct blob_source source = *(const struct blob_source *)context;
+  source.key = key;
+  return blob_prove(&source, ref, error);
+}
+
+struct journal_proof blob_proof(struct blob_source *source) {
+  return (struct journal_proof){prove_named, source, blob_unproven_max(source->page_size)};
+}

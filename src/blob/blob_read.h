@@ -6,6 +6,7 @@
 #include "format/blob.h"
 #include "format/record.h"
 #include "io/block_io.h"
+#include "journal/journal.h"
 
 struct blob_reader {
   struct block_io *io;
@@ -43,6 +44,10 @@ int blob_read_whole(const struct blob_source *source, const struct blob_ref *ref
                     struct wodan_error *error);
 /* Reads all of it, and keeps nothing: 0 when it is whole. */
 int blob_prove(const struct blob_source *source, const struct blob_ref *ref, struct wodan_error *error);
+
+/* For a journal that is mounted: the same of what its newest record names, whatever the source's key, which stays there as long as
+ * the journal. */
+struct journal_proof blob_proof(struct blob_source *source);
 
 /* What is wrong with a blob's header, beyond what any header proves, for this reference; NULL: nothing. */
 const char *blob_header_fault(const struct object_header *header, const struct blob_ref *ref, struct wodan_slice key,

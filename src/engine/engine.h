@@ -39,7 +39,7 @@ struct table_slot {
   uint64_t pending_count;    /* [w] how many */
   uint64_t pending_first;    /* [w] sequence of the first of them */
   uint64_t first_block;      /* [w] first journal block of the first record with a batch of this table; 0: none */
-  bool pending_blobs;        /* [w] one of the pending records is of a large value */
+  uint64_t pending_blobs;    /* [w] bytes of the large values that the pending records name */
   uint64_t blob_blocks;      /* [w] of the large values its records name */
 };
 
@@ -84,7 +84,8 @@ struct wodan_db {
   struct space *space;
   struct blobs *blobs;
   struct gaps *gaps;
-  struct journal journal; /* [w] */
+  struct blob_source proof; /* for the journal: what its newest record names */
+  struct journal journal;   /* [w] */
   bool read_only, no_auto_checkpoint, no_locations;
   enum compression compression; /* of the leaves it writes while there is room: at most what was chosen at format */
   uint64_t memory_budget, memory_needed;
@@ -119,16 +120,16 @@ struct wodan_db {
   struct wodan_error first_failure;
 
   /* maintenance */
-  struct drain drain;            /* [t] */
-  struct sweep *sweep;           /* [t] NULL: none under way */
-  uint64_t sweep_leaf;           /* [t] bytes of the leaves it writes: smaller where free space is in small holes */
-  bool sweep_reclaimed;          /* [t] since the last sweep that had room */
-  bool short_of_space;           /* [t] sweeps find no room even so */
-  uint64_t damaged[DAMAGED_MAX]; /* [t] generations of leaves that cannot be read */
+  struct drain drain;             /* [t] */
+  struct sweep *sweep;            /* [t] NULL: none under way */
+  uint64_t sweep_leaf;            /* [t] bytes of the leaves it writes: smaller where free space is in small holes */
+  bool sweep_reclaimed;           /* [t] since the last sweep that had room */
+  bool short_of_space;            /* [t] sweeps find no room even so */
+  uint64_t damaged[DAMAGED_MAX];  /* [t] generations of leaves that cannot be read */
   _Atomic uint32_t damaged_count; /* changed with tree */
-  _Atomic uint64_t owed;   /* bytes of work that is urgent */
-  _Atomic uint64_t worked; /* bytes of work done since open */
-  uint64_t lag;            /* [w] bytes of work that writers are ahead of maintenance */
+  _Atomic uint64_t owed;          /* bytes of work that is urgent */
+  _Atomic uint64_t worked;        /* bytes of work done since open */
+  uint64_t lag;                   /* [w] bytes of work that writers are ahead of maintenance */
   uint64_t full_at
       [3]; /* [w] value of full_mark() when all was tried and no room was found: for puts, deletes, large values */
   uint64_t full_blocks;           /* [w] of such a large value */
