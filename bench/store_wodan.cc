@@ -9,7 +9,7 @@
 namespace bench {
 namespace {
 
-constexpr uint64_t mib = 1 << 20;
+constexpr uint64_t mib = 1 << 20, write_behind = 4 * mib;
 
 wodan_slice slice(Bytes bytes) { return {bytes.data(), bytes.size()}; }
 Bytes bytes(wodan_slice slice) { return {static_cast<const char *>(slice.data), slice.size}; }
@@ -106,6 +106,7 @@ public:
     open.flags = options.scarce ? WODAN_OPEN_DIRECT : 0;
     open.memory_budget =
         2 * options.cache + 4 * options.write_buffer; /* indexes, filters and memtables are in it too */
+    open.write_behind = write_behind;
     int status = wodan_open_path(path.c_str(), &open, &db_, &error);
     if (status == WODAN_EBUDGET) { /* small images need more for the rest than they are large */
       open.memory_budget = 0;
@@ -125,7 +126,7 @@ public:
     uint64_t worked = maintenance(), since = bench_now();
     while (bench_seconds_since(since) < patience_) {
       usleep(20000);
-      uint64_t now = maintenance();
+      uint64_t now = maintenance(); /* and discards */
       if (now != worked) since = bench_now();
       worked = now;
     }
@@ -142,7 +143,8 @@ public:
            ", pages " + std::to_string(i.page_size) + ", leaves " + std::to_string(i.leaf_size >> 10) +
            " KiB, memtable " + std::to_string(i.memtable_size >> 10) + " KiB, memory budget " +
            (budget_ ? std::to_string(budget_ / mib) + " MiB (two caches and four memtables)" : "the library's choice") +
-           ", background thread, no compression; the rest by default";
+           ", background thread, no compression, write_behind " + std::to_string(write_behind / mib) +
+           " MiB; the rest by default";
   }
 
 private:
@@ -169,7 +171,7 @@ private:
     struct wodan_stats stats = {};
     stats.size = sizeof stats;
     bench_check(wodan_stats(db_, &stats), "statistics", db_);
-    return stats.maintenance_bytes;
+    return stats.maintenance_bytes + stats.discard_done;
   }
 
   wodan_db *db_ = nullptr;

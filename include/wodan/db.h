@@ -43,7 +43,8 @@ WODAN_API int wodan_format(struct wodan_device *device, const struct wodan_forma
 /* Which free blocks the device is told to forget, of those that became free since the open. What the two newest durable roots
  * or an open view need is never among them. Who opens for reading discards nothing. */
 enum wodan_discard {
-  WODAN_DISCARD_BATCHED = 0, /* what was not used again after some time; whole units of about 1 MiB first, at a rate */
+  WODAN_DISCARD_BATCHED =
+      0, /* what was not used again for a while, units of about 1 MiB first; all when idle; at a rate */
   WODAN_DISCARD_OFF = 1,
   WODAN_DISCARD_EAGER = 2, /* all of it as soon as it is free */
 };
@@ -76,6 +77,12 @@ struct wodan_open_options {
   uint32_t compression;
   uint32_t discard;      /* enum wodan_discard */
   uint64_t discard_rate; /* bytes a second that batched discards take at most; 0: 512 MiB */
+  /* Bytes of large values (kv.h) that may wait, copied, for a thread that hands them to the device while their writers go on;
+   * 4 MiB is much. 0: none, and a put of a large value returns when the device has taken it. At most an eighth of what the
+   * budget has above its least, of which it is a part. Values of 32 KiB up to a quarter of it, put at once. A write that the
+   * device then refuses makes the handle fail at the next one, at a sync at the latest: a buffered put promises no more.
+   * Builds without threads and handles with WODAN_OPEN_INLINE have none. */
+  uint64_t write_behind;
 };
 
 /* Opens the database on a device; options may be NULL. A writable open first flushes the device (what a killed

@@ -46,8 +46,11 @@ struct wodan_pinned {
 };
 
 /* As wodan_get, without copying. On success the caller must wodan_unpin; wodan_close answers WODAN_EBUSY until then. A large
- * value is read into memory of the budget's part for readers (a sixteenth of what is above the least, with the cursors'):
- * WODAN_ENOMEM where it does not fit; wodan_get reads it into memory of yours, wodan_get_part only a part of it. */
+ * value is read, proven and kept in memory as a whole, for the next one who wants it: that neither reads nor copies. Large values
+ * take up to half of the memory that pages may, each an eighth of that at most, and give way by use (wodan_stats: values_*). One
+ * that is larger, or finds all others pinned, is read into the budget's part for readers (a sixteenth of what is above the least,
+ * with the cursors'): WODAN_ENOMEM where it does not fit. wodan_get reads it into memory of yours, wodan_get_part only a part of
+ * it; both copy from what is kept and keep nothing, so that reading everything once leaves memory to what is read again. */
 WODAN_API int wodan_get_pinned(struct wodan_db *db, struct wodan_view *view, struct wodan_slice key,
                                struct wodan_pinned *pinned);
 WODAN_API void wodan_unpin(struct wodan_db *db, struct wodan_pinned *pinned);

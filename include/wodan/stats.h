@@ -99,6 +99,9 @@ struct wodan_stats {
   uint64_t discard_saved;   /* used again before it was discarded */
   uint64_t discard_done;    /* discarded */
   uint64_t discard_refused; /* by the device */
+  /* large values in memory, which wodan_get_pinned and wodan_get_many keep */
+  uint64_t values_hits, values_misses, values_evictions;
+  uint64_t values_bytes; /* kept now */
 };
 
 /* The whole numbers of struct wodan_stats but the histogram, by name: for who prints or exports them all. */
@@ -116,6 +119,7 @@ struct wodan_stats {
   X(leaf_pages) X(leaf_pages_packed) X(leaf_pages_passed) X(leaf_page_bytes) X(leaf_page_stored_bytes) \
   X(pages_read) X(pages_read_bytes) X(pages_read_stored_bytes) \
   X(discard_freed) X(discard_waiting) X(discard_saved) X(discard_done) X(discard_refused) \
+  X(values_hits) X(values_misses) X(values_evictions) X(values_bytes) \
   X(put_delay_max) X(put_work_max)
 /* clang-format on */
 

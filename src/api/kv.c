@@ -62,28 +62,19 @@ int wodan_get_alloc(struct wodan_db *db, struct wodan_view *view, struct wodan_s
   return api_result(db, status, &error);
 }
 
-/* A value found becomes one to be unpinned: takes over what holds it, or releases that. A large one is read. */
+/* A value found becomes one to be unpinned: takes over what holds it, or releases that. A large one is read, or was before. */
 static int pin_value(struct wodan_db *db, struct wodan_slice key, struct engine_value *value,
                      struct wodan_pinned *pinned, struct wodan_error *error) {
   size_t size = (size_t)value->size;
   *pinned = (struct wodan_pinned){.value = {value->bytes, size}, .owner = {value->pin, value->table, NULL}};
   if (value->bytes) return 0;
-  void *bytes = mem_alloc(&db->readers_mem, size);
-  struct wodan_part part = {.buffer = bytes, .capacity = size};
-  int status = bytes
-                   ? engine_large_read(db, key, value, &part, error)
-                   : status_set(error, WODAN_ENOMEM, 0, WODAN_NO_BLOCK,
-                                "no memory for readers to hold a value of %zu bytes: read it in parts, or into memory "
-                                "of your own",
-                                size);
+  struct value_buffer *buffer;
+  int status = engine_large_pin(db, key, value, &buffer, error);
   engine_value_release(db, value);
-  if (status < 0) {
-    mem_free(&db->readers_mem, bytes, size);
-    *pinned = (struct wodan_pinned){0};
-    return status;
-  }
-  *pinned = (struct wodan_pinned){.value = {bytes, size}, .owner = {NULL, NULL, bytes}};
-  return 0;
+  *pinned = (struct wodan_pinned){0};
+  if (status == 0)
+    *pinned = (struct wodan_pinned){.value = {values_bytes(buffer), size}, .owner = {NULL, NULL, buffer}};
+  return status;
 }
 
 int wodan_get_pinned(struct wodan_db *db, struct wodan_view *view, struct wodan_slice key,
@@ -105,7 +96,7 @@ static bool let_go(struct wodan_db *db, struct wodan_pinned *pinned) {
   if (!pinned->owner[0] && !pinned->owner[1] && !pinned->owner[2]) return false;
   struct engine_value value = {.pin = pinned->owner[0], .table = pinned->owner[1]};
   engine_value_release(db, &value);
-  mem_free(&db->readers_mem, pinned->owner[2], pinned->value.size);
+  if (pinned->owner[2]) values_unpin(db->values, pinned->owner[2]);
   *pinned = (struct wodan_pinned){0};
   return true;
 }

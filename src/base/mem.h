@@ -10,12 +10,22 @@
 #include <stdint.h>
 #include <wodan/types.h>
 
+enum { MEM_KEPT = 48 };
+
+/* Pieces of one size that wait for the next who asks for one: memory that the system need not clear again. */
+struct mem_kept {
+  size_t size, alignment; /* 0: none are kept */
+  _Atomic size_t bytes;
+  _Atomic(void *) pieces[MEM_KEPT];
+};
+
 struct mem {
   struct wodan_allocator hooks;
   _Atomic size_t used; /* bytes */
   _Atomic size_t peak;
   size_t limit;             /* an allocation that would bring `used` above it is refused; 0: none */
   _Atomic uint64_t refused; /* how many were */
+  struct mem_kept kept;     /* not in `used`, but within the limit */
 };
 
 /* hooks NULL or all zero: the C library. No limit. */
@@ -23,6 +33,10 @@ void mem_init(struct mem *mem, const struct wodan_allocator *hooks);
 /* A part of `whole` with an account and a limit of its own (0: none); what it takes counts there too. `whole` stays where
  * it is and outlives the part. */
 void mem_init_part(struct mem *part, struct mem *whole, uint64_t limit);
+/* From now on a part keeps pieces of this very size and alignment that are given back, up to MEM_KEPT of them, as long as nobody
+ * needs their room for others. To be called once; mem_keep_none gives them back, before the part ends. */
+void mem_keep(struct mem *part, size_t size, size_t alignment);
+void mem_keep_none(struct mem *part);
 static inline size_t mem_used(const struct mem *mem) { return atomic_load_explicit(&mem->used, memory_order_relaxed); }
 /* Changes when an allocation was refused for the limit of this very account. */
 static inline uint64_t mem_refused(const struct mem *mem) {

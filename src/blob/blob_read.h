@@ -55,7 +55,7 @@ const char *blob_header_fault(const struct object_header *header, const struct b
 /* And with its table. */
 const char *blob_table_fault(const uint8_t *table, size_t size, const struct object_header *header, uint32_t page_size);
 /* From what is stored for a chunk to its `raw` bytes, which are then in `bytes`; NULL, or what is wrong. `stored` may be
- * `bytes` where the chunk is not compressed. */
+ * `bytes` where the chunk is not compressed. bytes NULL: only its checksum is looked at. */
 const char *blob_chunk_take(uint64_t seed, const struct blob_chunk *chunk, size_t raw, const uint8_t *stored,
                             uint8_t *bytes);
 

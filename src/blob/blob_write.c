@@ -43,6 +43,7 @@ int blob_writer_init(struct blob_writer *writer, struct block_io *io, struct spa
                                          .chunk_size = options->chunk_size,
                                          .kind = SPACE_BLOB,
                                          .spare = options->spare,
+                                         .at_once = !options->grows,
                                          .grows = options->grows};
   int status = object_writer_init(&writer->object, io, space, &object, error);
   if (status) return status;

@@ -20,6 +20,7 @@ struct blob {
   uint64_t generation, checksum, length;
   uint32_t header_length;
   uint8_t extent_count;
+  value_slot value;
   bool named; /* a record named it: a root or the journal may */
   struct extent extents[];
 };
@@ -27,6 +28,7 @@ struct blob {
 struct blobs {
   struct mem *mem, *handles;
   struct space *space;
+  struct values *values;
   struct lock lock;
   struct blob **buckets; /* bucket_count of them, a power of two; NULL before the first blob */
   uint64_t bucket_count, count, blocks, ever;
@@ -38,14 +40,15 @@ uint64_t blob_memory(uint32_t extents) {
 
 static size_t handle_size(uint32_t extents) { return sizeof(struct blob) + extents * sizeof(struct extent); }
 
-struct blobs *blobs_create(struct mem *mem, struct mem *handles, struct space *space) {
-  struct blobs *blobs = mem_zalloc(mem, sizeof *blobs);
+struct blobs *blobs_create(const struct blobs_setup *setup) {
+  struct blobs *blobs = mem_zalloc(setup->mem, sizeof *blobs);
   if (!blobs) return NULL;
-  blobs->mem = mem;
-  blobs->handles = handles;
-  blobs->space = space;
+  blobs->mem = setup->mem;
+  blobs->handles = setup->handles;
+  blobs->space = setup->space;
+  blobs->values = setup->values;
   if (lock_init(&blobs->lock) == 0) return blobs;
-  mem_free(mem, blobs, sizeof *blobs);
+  mem_free(setup->mem, blobs, sizeof *blobs);
   return NULL;
 }
 
@@ -130,6 +133,7 @@ static void drop(struct blobs *blobs, struct blob *blob) {
   assert(blob->references > 0);
   if (--blob->references > 0) return;
   take_out(blobs, blob);
+  if (blobs->values) values_drop(blobs->values, &blob->value);
   if (blob->named)
     space_defer(blobs->space, blob->extents, blob->extent_count, 0); /* always deferred: the ring may name it */
   else
@@ -190,6 +194,8 @@ void blob_pointer(const struct blob *blob, struct block_ptr *ptr) {
                             .extent_count = blob->extent_count};
   memcpy(ptr->extents, blob->extents, blob->extent_count * sizeof *blob->extents);
 }
+
+value_slot *blob_values(struct blob *blob) { return &blob->value; }
 
 void blobs_drop(struct blobs *blobs, struct blob *blob) {
   lock_acquire(&blobs->lock);

@@ -8,14 +8,21 @@
 #define BLOB_BLOBS_H
 
 #include "base/mem.h"
+#include "cache/values.h"
 #include "format/blob.h"
 #include "space/space.h"
 
 struct blobs;
 struct blob;
 
-/* Handles come from `handles`. NULL: no memory. */
-struct blobs *blobs_create(struct mem *mem, struct mem *handles, struct space *space);
+/* Where everything of it is. */
+struct blobs_setup {
+  struct mem *mem, *handles; /* itself; the handles */
+  struct space *space;
+  struct values *values; /* what is kept in memory of the blobs' bytes goes with them; NULL: nothing is */
+};
+/* NULL: no memory. */
+struct blobs *blobs_create(const struct blobs_setup *setup);
 /* All references are gone. NULL is allowed. */
 void blobs_free(struct blobs *blobs);
 
@@ -29,6 +36,8 @@ int blobs_add(struct blobs *blobs, const struct block_ptr *ptr, struct wodan_err
 struct blob *blobs_name(struct blobs *blobs, const struct block_ptr *ptr);
 /* Where it is; it is held. */
 void blob_pointer(const struct blob *blob, struct block_ptr *ptr);
+/* What is kept in memory of its bytes; it is held. */
+value_slot *blob_values(struct blob *blob);
 /* Gives up one reference; by handle, or of what the pointer names, which is held. */
 void blobs_drop(struct blobs *blobs, struct blob *blob);
 void blobs_drop_named(struct blobs *blobs, const struct block_ptr *ptr);

@@ -22,7 +22,8 @@
 
 enum {
   CACHE_LINE = 64,
-  FRAME_HEAD = 44, /* data starts 20 bytes before a line ends: a page's header shares the line of the pins */
+  PREFETCH_LINES = 3, /* a record of 128 bytes, wherever in a line it starts */
+  FRAME_HEAD = 44,    /* data starts 20 bytes before a line ends: a page's header shares the line of the pins */
   SLAB_SIZE = 2 << 20,
   INVERSE_BITS = 40, /* the error, index * per_slab, stays below 2^40 where the product is used */
   INVERSE_MOST = 1 << 24,
@@ -38,7 +39,8 @@ struct frame {
   struct frame *next;    /* on the free list */
   uint32_t number, fill; /* which frame; how often it was filled. Changed by the claim's holder */
   _Atomic bool referenced;
-  uint8_t unused[FRAME_HEAD - 8 - 2 * sizeof(void *) - 8 - 1];
+  uint8_t note[FRAME_HEAD - 8 - 2 * sizeof(void *) - 8 -
+               1]; /* CACHE_NOTE of them are used: more where pointers are short */
   uint8_t data[];
 };
 _Static_assert(offsetof(struct frame, data) == FRAME_HEAD, "the page header shares the frame's first cache line");
@@ -180,12 +182,17 @@ struct frame *cache_pin_at(struct cache *cache, struct cache_place place) {
   return frame;
 }
 
-void cache_prefetch_at(const struct cache *cache, struct cache_place place) {
-  __builtin_prefetch(frame_at(cache, place.frame));
+void cache_prefetch_at(const struct cache *cache, struct cache_place place, uint32_t offset) {
+  const struct frame *frame = frame_at(cache, place.frame);
+  const uint8_t *at = frame->data + offset;
+  __builtin_prefetch(frame);
+  for (int line = 0; line < PREFETCH_LINES; line++) __builtin_prefetch(at + line * CACHE_LINE);
 }
 
 const uint8_t *cache_data(const struct frame *frame) { return frame->data; }
 uint8_t *cache_fill(struct frame *frame) { return frame->data; }
+const uint8_t *cache_note(const struct frame *frame) { return frame->note; }
+uint8_t *cache_fill_note(struct frame *frame) { return frame->note; }
 
 /* Claims the frame if nobody holds it. Lock held. */
 static bool claim(struct cache *cache, struct frame *frame) {

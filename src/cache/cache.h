@@ -37,12 +37,16 @@ struct cache_place {
 enum { CACHE_FILLS_MOST = (1 << 26) - 1 };
 bool cache_place(const struct frame *frame, struct cache_place *place);
 struct frame *cache_pin_at(struct cache *cache, struct cache_place place);
-/* Asks for what cache_pin_at touches, a page's header included. */
-void cache_prefetch_at(const struct cache *cache, struct cache_place place);
+/* Asks for what cache_pin_at touches, a page's header included, and for what stands `offset` bytes behind. */
+void cache_prefetch_at(const struct cache *cache, struct cache_place place, uint32_t offset);
 
 /* A frame to fill, pinned, in no slot; evicts when needed. NULL: no memory or everything is pinned. */
 struct frame *cache_reserve(struct cache *cache);
 uint8_t *cache_fill(struct frame *frame); /* its frame_size bytes, before it is published */
+/* Some bytes beside the pins, so they cost a reader no miss more; whoever fills the frame says what they mean. */
+enum { CACHE_NOTE = 11 };
+uint8_t *cache_fill_note(struct frame *frame);
+const uint8_t *cache_note(const struct frame *frame);
 /* Puts the filled frame in the slot; returns it, still pinned. When another thread was first, returns that thread's
  * frame pinned and gives ours back. */
 struct frame *cache_publish(struct cache *cache, cache_slot *slot, struct frame *frame);

@@ -6,7 +6,9 @@
  *  - work is bounded: each run and leaf is looked into at most once, and only when its blocks are its own, so they cost no
  *    more than reading the device twice; nodes, and lists of large values, are read once more, to know the whole for
  *    progress, no more blocks than there are; recursion only from level to level of nodes;
- *  - memory: two bits a block, a node for each level, two hash slots per object, one page, an index and a filter.
+ *  - memory: two bits a block, a node for each level, two hash slots per object, some pages, an index and the lines of a filter
+ *    that there is room for; never more than 16 bytes a block, 64 KiB and 4 pages, nor more than two reads a block and 16,
+ *    unless the caller gave a limit: what is beyond is told and left out.
  *
  * Order: superblock, then journal (it names the roots and the volume's size), then the copy at the volume's end, then the
  * newest tree, and the previous tree last, because only what the newest one does not own is a lesser loss.
@@ -15,6 +17,7 @@
 #include "check/check.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,7 +26,7 @@
 #include "format/record.h"
 #include "tree/walk.h"
 
-enum { PROGRESS_BYTES = 1 << 20 };
+enum { PROGRESS_BYTES = 1 << 20, HEAP_BYTES = 80 << 10, HEAP_PAGES = 4, BOUNCE_BYTES = 16 << 10 };
 
 static void count_finding(struct wodan_check_report *report, uint32_t severity) {
   switch (severity) {
@@ -94,13 +97,29 @@ void check_found(struct check *check, enum finding_id id, uint64_t block, uint64
   if (check->options->finding) check->options->finding(check->options->context, &finding);
 }
 
+void check_left_out(struct check *check, const char *what, uint64_t block, uint64_t generation) {
+  check->unreached = true;
+  check_found(check, FOUND_MEMORY_BOUND, block, generation, "%s of generation %" PRIu64 "; there are %zu bytes", what,
+              generation, check->mem.limit); /* no guard: its callers judge */
+}
+
+int check_spared(struct check *check, int status, const char *what, uint64_t block, uint64_t generation) {
+  uint64_t refused = mem_refused(&check->mem);
+  if (status != WODAN_ENOMEM || !check->bounded || refused == check->refused) return status;
+  check->refused = refused;
+  check_left_out(check, what, block, generation);
+  return 0;
+}
+
 int check_failed(struct check *check, const struct wodan_error *failure, enum finding_id id, uint64_t block,
                  uint64_t generation, const char *what) {
   assert(failure->code < 0);
   if (failure->code == WODAN_ENOMEM) {
     *check->error = *failure;
-    return WODAN_ENOMEM;
+    return check_spared(check, WODAN_ENOMEM, what ? what : "object", block, generation);
   }
+  if (failure->code == WODAN_EBUDGET) check->unreached = true; /* told in the end */
+  if (failure->code == WODAN_EBUDGET) return 0;
   if (failure->block != WODAN_NO_BLOCK) block = failure->block;
   check_found(check, id, block, generation, "%s%s%s", what ? what : "", what ? ": " : "",
               failure->message); /* no guard: told before */
@@ -132,16 +151,30 @@ int check_buffer_reserve(struct check *check, struct check_buffer *buffer, size_
   return buffer->data ? 0 : status_nomem(check->error);
 }
 
+/* What the check allows itself, of a device of so many blocks. */
+static void set_bounds(struct check *check, uint64_t blocks) {
+  const struct superblock *sb = &check->superblock;
+  if (!check->bounded) return;
+  uint64_t heap = 16 * blocks + HEAP_BYTES + HEAP_PAGES * (uint64_t)sb->page_size;
+  check->mem.limit = heap < SIZE_MAX ? (size_t)heap : SIZE_MAX;
+  check->device.read_limit = (2 * blocks + 16) * sb->block_size;
+}
+
 static void volume_setup(struct check *check) {
   const struct superblock *sb = &check->superblock;
   uint64_t there = check->device.raw->geometry.size / sb->block_size;
   check->volume_blocks = sb->device_blocks;
   check->io = (struct block_io){.device = &check->device, .mem = &check->mem, .seed = checksum_seed(sb->fsid)};
   memcpy(check->io.fsid, sb->fsid, sizeof check->io.fsid);
+  uint32_t sector = check->device.raw->geometry.sector;
+  check->window.capacity = sector < BOUNCE_BYTES ? BOUNCE_BYTES : sector;
+  check->io.bounce_max = check->window.capacity;
+  check->io.window = &check->window;
   uint64_t most = there > sb->device_blocks ? there : sb->device_blocks; /* a volume may have grown since format */
   check->io.bounds = (struct volume_bounds){
       .block_size = sb->block_size, .data_first = superblock_data_first(sb), .data_end = most - 1};
   check->total = there;
+  set_bounds(check, there);
 }
 
 static int run_passes(struct check *check) {
@@ -152,6 +185,10 @@ static int run_passes(struct check *check) {
   if (status == 0) status = check_journal(check);
   if (status == 0) status = check_superblock_copy(check);
   if (status == 0) status = check_trees(check);
+  check->previous = check->salvage_only = false;
+  if (check->device.reads_refused)
+    check_found(check, FOUND_READ_BOUND, WODAN_NO_BLOCK, 0, "%" PRIu64 " bytes",
+                check->device.read_limit); /* no guard: the device's wrapper refused */
   if (status == 0) status = check_progress(check, check->total);
   return status;
 }
@@ -163,19 +200,21 @@ int check_image(struct wodan_device *device, const struct wodan_check_options *o
   memset(report, 0, sizeof *report);
   mem_init(&check.mem, &options->allocator);
   check.mem.limit = options->memory_limit < SIZE_MAX ? (size_t)options->memory_limit : 0;
+  check.bounded = options->memory_limit == 0;
   int status = device_init(&check.device, device, check.error);
   if (status < 0) return status;
   status = run_passes(&check);
   check_space_count(&check);
   check_space_release(&check);
+  block_io_release_window(&check.io);
   struct check_buffer *buffers[] = {&check.page, &check.key, &check.bound, &check.chunk};
   for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) check_buffer_release(&check, buffers[i]);
   assert(check.mem.used == 0);
   report->blocks = check.volume_blocks;
   report->complete = status == 0 && !check.unreached;
   if (status == WODAN_ENOMEM && mem_refused(&check.mem))
-    status = status_set(check.error, WODAN_EBUDGET, 0, WODAN_NO_BLOCK,
-                        "the check needs more memory than the %llu bytes it may take",
-                        (unsigned long long)options->memory_limit);
+    status =
+        status_set(check.error, WODAN_EBUDGET, 0, WODAN_NO_BLOCK,
+                   "the check needs more memory than the %llu bytes it may take", (unsigned long long)check.mem.limit);
   return status < 0 ? status : 0;
 }

@@ -70,6 +70,7 @@ static int check_chunk(struct blob_check *blob, const struct blob_chunk *chunk, 
   uint8_t *bytes = check->chunk.data, *stored = bytes + room - chunk->length;
   const char *fault = NULL;
   for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+    if (attempt) block_io_doubt(&check->io);
     status = block_io_read(&check->io, ptr->extents, ptr->extent_count, offset, stored, chunk->length, &failure);
     if (status == WODAN_ENOMEM) break;
     fault = status < 0 ? NULL : blob_chunk_take(check->io.seed, chunk, raw, stored, bytes);

@@ -147,7 +147,8 @@ static int use_root(struct check *check, struct journal *journal, bool stop_at_c
                 "generation %" PRIu64 ", epoch %" PRIu64 ", journal block %" PRIu64 ", operation %" PRIu64,
                 m->generation_max, m->epoch_max.number, m->head, check->sequence); /* guard: bounds */
   if (status == 0) return 0;
-  return check_failed(check, &failure, FOUND_JOURNAL_REPLAY, WODAN_NO_BLOCK, m->newest.generation, NULL);
+  return check_failed(check, &failure, FOUND_JOURNAL_REPLAY, WODAN_NO_BLOCK, m->newest.generation,
+                      failure.code == WODAN_ENOMEM ? "journal" : NULL);
 }
 
 static int open_journal(struct check *check, struct journal *journal) {
@@ -172,7 +173,9 @@ static int check_named(void *context, const struct record *record, uint64_t bloc
   if (record->kind != RECORD_BLOB) return 0;
   bool good = blob_ref_decode(record->value.data, record->value.size, &check->io.bounds, &ref) &&
               ref.ptr.generation < JOURNAL_COUNTER_LIMIT; /* guard: bounds */
-  if (good) return check_blob(check, &ref, record->key, 0);
+  if (good)
+    return check_spared(check, check_blob(check, &ref, record->key, 0), "large value", ref.ptr.extents[0].first,
+                        ref.ptr.generation);
   check_found(check, FOUND_BLOB_REFERENCE, place(check, block % superblock_ring_blocks(&check->superblock)), 0,
               "operation %" PRIu64 " of the journal", record->sequence); /* no guard: decided above */
   return 0;
@@ -189,14 +192,16 @@ int check_journal_blobs(struct check *check) {
                                   .apply = check_named,
                                   .context = check};
   if (check->journal_blobs == 0) return 0;
+  block_io_release_window(&check->io); /* journal blocks may be as large */
   int status = open_journal(check, &journal);
-  if (status < 0) return status;
+  if (status < 0) return check_spared(check, status, "journal", WODAN_NO_BLOCK, m->newest.generation);
   bool before = check->salvage_only;
   check->salvage_only = true;
   status = journal_replay(&journal, &replay, &failure); /* what cannot be replayed was told by the first pass */
   check->salvage_only = before;
   journal_release(&journal);
-  return status == WODAN_ENOMEM || status == CHECK_STOPPED ? status : 0;
+  if (status == WODAN_ENOMEM) return check_spared(check, status, "journal", WODAN_NO_BLOCK, m->newest.generation);
+  return status == CHECK_STOPPED ? status : 0;
 }
 
 int check_journal(struct check *check) {

@@ -36,6 +36,7 @@ struct check_space {
   uint64_t object_count, objects_expected;
   uint64_t *marks; /* in place of `objects` where they would take more: of the object that starts at a block; 0: none */
   bool outside;    /* an object of the newest root starts behind the device's end */
+  bool crowded;    /* there is no room for more of them: none is claimed any more */
 };
 
 struct check {
@@ -48,11 +49,14 @@ struct check {
   struct superblock_found found;
   struct block_io io;
   struct blob_source proof; /* for the journal */
+  struct block_window window;
   struct journal_mounted mounted;
   uint64_t sequence;      /* of the last operation, once the journal was replayed */
   bool has_root;          /* mounted.newest is a root to check */
   bool previous;          /* what is found now concerns the previous root only */
   bool unreached;         /* something could not be followed */
+  bool bounded;           /* what it may take and read is its own choice: what is beyond is told and left out */
+  uint64_t refused;       /* allocations, so told */
   bool salvage_only;      /* what is found now cannot be repaired in place */
   uint64_t volume_blocks; /* of the newest root, or of the superblock */
   struct check_space space;
@@ -71,9 +75,14 @@ struct check {
 void check_found(struct check *check, enum finding_id id, uint64_t block, uint64_t generation, const char *detail, ...)
     __attribute__((format(printf, 5, 6)));
 /* A failed read: WODAN_ENOMEM is handed on; anything else is the finding `id`, with the sentence and the block of
- * `failure` (`block` when it names none), and 0. what: put before the sentence, "leaf"; or NULL. */
+ * `failure` (`block` when it names none), and 0. what: put before the sentence, "leaf"; or NULL. What only passed the check's
+ * own bounds is told as that, and 0. */
 int check_failed(struct check *check, const struct wodan_error *failure, enum finding_id id, uint64_t block,
                  uint64_t generation, const char *what);
+/* Tells that something was left out for the bound of memory. */
+void check_left_out(struct check *check, const char *what, uint64_t block, uint64_t generation);
+/* A lack of memory in an object: told, and 0, when there is none but by the check's own bound; else `status`. */
+int check_spared(struct check *check, int status, const char *what, uint64_t block, uint64_t generation);
 /* Tells the caller once in a while; `done` blocks are behind us, and large_done. */
 int check_progress(struct check *check, uint64_t done);
 /* Room for `size` bytes; WODAN_ENOMEM. The contents are lost. */

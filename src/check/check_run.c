@@ -22,8 +22,8 @@ struct run_check {
   const struct block_ptr *ptr;
   const struct run_place *place;
   struct run_reader reader;
-  uint8_t *filter;
-  size_t filter_size;
+  uint8_t *filter; /* a band of its lines: */
+  uint32_t band, band_lines, band_room;
   uint32_t filter_lines;     /* 0: no filter, or none that can be used */
   uint64_t records, deletes; /* seen */
   struct check_list list;    /* of large values */
@@ -112,6 +112,38 @@ static int read_index(struct run_check *run, bool *usable) {
   return 0;
 }
 
+/* Lines of the filter to be held at once: all, or as many as half of what the check may still take has room for. */
+static uint32_t band_room(const struct run_check *run, uint32_t lines) {
+  const struct mem *mem = &run->check->mem;
+  uint64_t left = mem->limit ? (mem->limit - mem_used(mem)) / 2 : UINT64_MAX, room = left / FILTER_LINE_SIZE;
+  return room < lines ? (uint32_t)(room ? room : 1) : lines;
+}
+
+/* The lines from `first` on, as many as there is room for. */
+static int read_lines(struct run_check *run, const struct section *filter, uint32_t first, struct wodan_error *why) {
+  const struct block_ptr *ptr = run->ptr;
+  uint32_t left = run->filter_lines - first;
+  run->band = first;
+  run->band_lines = left < run->band_room ? left : run->band_room;
+  return block_io_read(&run->check->io, ptr->extents, ptr->extent_count,
+                       filter->offset + (uint64_t)first * FILTER_LINE_SIZE, run->filter,
+                       (size_t)run->band_lines * FILTER_LINE_SIZE, why);
+}
+
+/* All lines, band for band, against the section's checksum; the first band stays where it is the only one. */
+static int prove_filter(struct run_check *run, const struct section *filter, struct wodan_error *failure) {
+  struct checksum_pieces sum;
+  int status = 0;
+  checksum_begin(&sum, run->check->io.seed);
+  for (uint32_t first = 0; first < run->filter_lines && status == 0; first += run->band_lines) {
+    status = read_lines(run, filter, first, failure);
+    if (status == 0) checksum_add(&sum, run->filter, (size_t)run->band_lines * FILTER_LINE_SIZE);
+  }
+  if (status == 0 && checksum_end(&sum) != filter->checksum)
+    status = status_corrupt(failure, run_block(run, filter->offset), "its checksum is wrong"); /* guard: checksum */
+  return status;
+}
+
 static int read_filter(struct run_check *run) {
   struct wodan_error failure = {.block = WODAN_NO_BLOCK};
   const struct section *filter = object_section(&run->reader.header, SECTION_FILTER);
@@ -121,11 +153,26 @@ static int read_filter(struct run_check *run) {
     run_found(run, FOUND_FILTER_DAMAGED, filter->offset, "its size is not what the count of records asks for");
     return 0;
   }
-  if (block_io_read_section(&run->check->io, run->ptr, filter, &run->filter, &failure) < 0)
-    return run_failed(run, &failure, FOUND_FILTER_DAMAGED, filter->offset);
-  run->filter_size = (size_t)filter->length;
+  run->band_room = band_room(run, lines);
+  run->filter = mem_alloc(&run->check->mem, (uint64_t)run->band_room * FILTER_LINE_SIZE);
+  if (!run->filter)
+    return check_spared(run->check, status_nomem(run->check->error), "filter", run_block(run, 0), run->ptr->generation);
   run->filter_lines = lines;
-  return 0;
+  int status = prove_filter(run, filter, &failure);
+  block_io_doubt(&run->check->io);
+  if (status && status != WODAN_ENOMEM) status = prove_filter(run, filter, &failure);
+  if (status == 0 && run->band) status = read_lines(run, filter, 0, &failure);
+  if (status == 0) return 0;
+  run->filter_lines = 0;
+  return run_failed(run, &failure, FOUND_FILTER_DAMAGED, filter->offset);
+}
+
+/* Whether the filter, as far as it is at hand, denies the key. */
+static bool filter_denies(const struct run_check *run, struct wodan_slice key) {
+  if (!run->filter_lines) return false;
+  uint64_t hash = checksum(run->check->io.seed, key.data, key.size);
+  uint32_t line = filter_line_number(run->filter_lines, hash) - run->band;
+  return line < run->band_lines && !filter_line_may_contain(run->filter + (size_t)line * FILTER_LINE_SIZE, hash);
 }
 
 static int read_list(struct run_check *run) {
@@ -209,10 +256,8 @@ static unsigned record_flaws(struct run_check *run, const struct page_record *re
     flaws |= FLAW_KIND; /* guard: bounds; equivalent: page_validate knows no other kinds either */
   if (run->place->leaf && record->kind == RECORD_DELETE) flaws |= FLAW_DELETE; /* guard: bounds */
   if (key.size > sb->page_size / 8 + TABLE_ID_SIZE || record->value.size > sb->page_size / 4)
-    flaws |= FLAW_SIZE; /* guard: bounds */
-  if (run->filter_lines &&
-      !filter_may_contain(run->filter, run->filter_lines, checksum(run->check->io.seed, key.data, key.size)))
-    flaws |= FLAW_FILTER; /* guard: bounds */
+    flaws |= FLAW_SIZE;                              /* guard: bounds */
+  if (filter_denies(run, key)) flaws |= FLAW_FILTER; /* guard: bounds */
   struct ranges ranges = range_list_all(run->reader.ranges);
   size_t i = ranges_find(ranges, key);
   if (i < ranges.count && key_compare(ranges.at[i].from, key) <= 0 && record->sequence <= ranges.at[i].sequence)
@@ -306,6 +351,54 @@ static int check_pages(struct run_check *run) {
   return status;
 }
 
+/* The pages once more, for a band of the filter that was not at hand. */
+static int check_band(struct run_check *run, uint64_t offset) {
+  struct check *check = run->check;
+  struct wodan_error failure = {.block = WODAN_NO_BLOCK};
+  struct index_entry entry;
+  for (uint32_t at = 0; at < run->reader.index.count && run_reader_next_entry(&run->reader, at, offset, &entry);
+       at++, offset += entry.length) {
+    if (run_reader_page(&run->reader, &entry, check->page.data, &failure) != RUN_PAGE_GOOD) continue; /* told before */
+    struct page page = page_view(check->page.data);
+    bool denied = false;
+    for (uint32_t i = 0; i < page.count && !denied; i++) {
+      struct wodan_slice key = {check->key.data, page_key(&page, i, check->key.data)};
+      denied = filter_denies(run, key);
+    }
+    if (denied) run_found(run, FOUND_FILTER_DENIES, offset, NULL); /* guard: bounds */
+  }
+  return 0;
+}
+
+/* Whether the pages, and a band, can be read once more with enough left to read the rest of the volume. */
+static bool may_read_again(const struct run_check *run) {
+  const struct check *check = run->check;
+  uint64_t limit = check->device.read_limit, done = atomic_load(&check->device.counters.read_bytes);
+  if (!limit) return true;
+  uint64_t behind = check->done + block_ptr_blocks(run->ptr), blocks = check->space.blocks;
+  uint64_t rest = behind < blocks ? (blocks - behind) * check->superblock.block_size : 0;
+  uint64_t wanted = run->reader.pages->length + (uint64_t)run->band_room * FILTER_LINE_SIZE + rest + rest / 4;
+  return done < limit && wanted < limit - done;
+}
+
+/* The other bands of a filter that does not fit into memory whole. */
+static int check_bands(struct run_check *run) {
+  const struct section *filter = object_section(&run->reader.header, SECTION_FILTER);
+  struct wodan_error failure = {.block = WODAN_NO_BLOCK};
+  int status = 0;
+  if (!run->filter_lines) return 0;
+  for (uint32_t first = run->band_lines; first < run->filter_lines && status == 0; first += run->band_lines) {
+    if (!may_read_again(run)) {
+      check_left_out(run->check, "a part of the filter", run_block(run, filter->offset), run->ptr->generation);
+      return 0;
+    }
+    status = read_lines(run, filter, first, &failure);
+    if (status < 0) return run_failed(run, &failure, FOUND_FILTER_DAMAGED, filter->offset);
+    status = check_band(run, run->reader.pages->offset);
+  }
+  return status;
+}
+
 /* What the node says of the whole. */
 static void check_counts(struct run_check *run) {
   const struct run_place *place = run->place;
@@ -357,9 +450,10 @@ int check_run(struct check *check, const struct block_ptr *ptr, const struct run
   if (status == 0 && usable && pages) status = read_filter(&run);
   if (status == 0 && usable && pages) status = read_list(&run);
   if (status == 0 && usable && pages) status = check_pages(&run);
+  if (status == 0 && usable && pages) status = check_bands(&run);
   if (status == 0 && usable) status = check_totals(&run);
   run_reader_release(&run.reader);
   check_list_release(&run.list);
-  if (run.filter) mem_free(&check->mem, run.filter, run.filter_size);
+  if (run.filter) mem_free(&check->mem, run.filter, (uint64_t)run.band_room * FILTER_LINE_SIZE);
   return status;
 }

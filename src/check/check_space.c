@@ -76,14 +76,9 @@ static int use_marks(struct check *check) {
   return 0;
 }
 
-int check_space_expect(struct check *check, uint64_t objects) {
+/* The hashed table of so many slots, or marks in its place. */
+static int grow(struct check *check, uint64_t slots) {
   struct check_space *space = &check->space, larger;
-  if (space->marks) return 0;
-  uint64_t slots = 4;
-  space->objects_expected += objects;
-  assert(space->objects_expected < UINT64_MAX / 8);
-  while (slots < 2 * space->objects_expected + 2) slots *= 2;
-  if (slots <= space->object_slots) return 0;
   if (slots > space->blocks * TABLE_BYTES / sizeof *space->objects) return use_marks(check);
   larger = *space;
   slots_make(check, &larger, slots);
@@ -93,6 +88,18 @@ int check_space_expect(struct check *check, uint64_t objects) {
   mem_array_free(&check->mem, space->objects, space->object_slots, sizeof *space->objects);
   *space = larger;
   return 0;
+}
+
+int check_space_expect(struct check *check, uint64_t objects) {
+  struct check_space *space = &check->space;
+  if (space->marks) return 0;
+  uint64_t slots = 4;
+  space->objects_expected += objects;
+  assert(space->objects_expected < UINT64_MAX / 8);
+  while (slots < 2 * space->objects_expected + 2) slots *= 2;
+  int status = slots <= space->object_slots ? 0 : grow(check, slots);
+  space->crowded |= status < 0;
+  return status;
 }
 
 bool check_space_shared(const struct check *check, const struct block_ptr *ptr) {
@@ -144,6 +151,7 @@ static void claim_extent(struct check *check, const struct extent *extent, struc
 bool check_space_claim(struct check *check, const struct block_ptr *ptr, const char *what, uint64_t owner) {
   assert(ptr->generation && ptr->extent_count <= BLOCK_PTR_EXTENTS_MAX);
   struct claim claim = {WODAN_NO_BLOCK, WODAN_NO_BLOCK, WODAN_NO_BLOCK};
+  if (check->space.crowded) return false; /* told when there was no room */
   for (uint32_t i = 0; i < ptr->extent_count; i++) claim_extent(check, &ptr->extents[i], &claim);
   if (!check->previous) remember(&check->space, ptr);
   const struct {

@@ -50,6 +50,14 @@ static int measure_large(void *context, const struct block_ptr *ptr, struct woda
   return tree->blocks < tree->check->space.blocks ? 0 : 1;
 }
 
+/* What there is no memory for is told when it is looked into; a measure goes on without. */
+static bool measure_spared(struct check *check) {
+  uint64_t refused = mem_refused(&check->mem);
+  bool spared = check->bounded && refused != check->refused;
+  check->refused = refused;
+  return spared;
+}
+
 /* What a run or leaf takes, with the large values that it lists; of the previous tree those do not count. */
 static int measure_run(struct tree *tree, const struct block_ptr *ptr, uint64_t large) {
   struct wodan_error failure = {0};
@@ -57,7 +65,12 @@ static int measure_run(struct tree *tree, const struct block_ptr *ptr, uint64_t 
   tree->blocks += block_ptr_blocks(ptr);
   if (!large || tree->previous || tree->lists++ > tree->check->space.blocks / 4) return 0; /* reads have their bound */
   int status = run_read_blobs(&tree->check->io, ptr, large, measure_large, tree, &failure);
-  return status == WODAN_ENOMEM ? status : 0;
+  return status == WODAN_ENOMEM && !measure_spared(tree->check) ? status : 0;
+}
+
+static int measure_leaf(struct tree *tree, const struct node_image *image, uint32_t i) {
+  struct branch_entry leaf = node_image_branch(image, i, &tree->check->io.bounds);
+  return measure_run(tree, &leaf.ptr, leaf.blobs);
 }
 
 static int measure_node(void *context, const struct block_ptr *ptr, const struct node_place *place,
@@ -67,23 +80,25 @@ static int measure_node(void *context, const struct block_ptr *ptr, const struct
   int status = 0;
   (void)ptr, (void)place, (void)error;
   for (uint32_t i = 0; image->level == 0 && i < image->entry_count && status == 0; i++)
-    status = measure_run(tree, &image->entries[i].branch.ptr, image->entries[i].branch.blobs);
+    status = measure_leaf(tree, image, i);
   for (uint32_t i = 0; i < image->run_count && status == 0; i++)
     status = measure_run(tree, &image->runs[i].ptr, image->runs[i].blobs);
   tree->blocks = tree->blocks < most ? tree->blocks : most;
   return status;
 }
 
+/* A lack of memory under the check's own bound will be told when the node is looked into. */
 static int measure_damaged(void *context, const struct block_ptr *ptr, const struct node_place *place,
                            const struct wodan_error *why) {
-  (void)context, (void)ptr, (void)place, (void)why;
-  return 0;
+  const struct tree *tree = context;
+  (void)ptr, (void)place;
+  return why->code == WODAN_ENOMEM && !measure_spared(tree->check) ? why->code : 0;
 }
 
 /* Of the previous tree only what the newest has not claimed yet. A damage ends the measure early at worst. */
 static int measure(struct tree *tree) {
   const struct tree_walker walker = {
-      .context = tree, .node = measure_node, .damaged = measure_damaged, .enter = measure_enter};
+      .context = tree, .node = measure_node, .damaged = measure_damaged, .enter = measure_enter, .lean = true};
   struct wodan_error failure = {0};
   tree->blocks = 0;
   if (!tree->record) return 0;
@@ -101,6 +116,7 @@ static int check_object(struct check *check, const struct block_ptr *ptr, const 
   if (known(check, ptr)) return 0;
   check->range = &range;
   int status = check_space_claim(check, ptr, place->what, ptr->generation) ? check_run(check, ptr, place) : 0;
+  status = check_spared(check, status, place->what, ptr->extents[0].first, ptr->generation);
   check->range = NULL;
   return status ? status : check_progress(check, before + blocks);
 }
@@ -120,9 +136,10 @@ static int check_leaves(const struct tree *tree, const struct node_place *place,
     struct node_place range = node_place_entry(place, image, i);
     struct run_place leaf = run_place(tree, "leaf", &range);
     leaf.leaf = true;
-    leaf.blobs = image->entries[i].branch.blobs;
+    struct branch_entry branch = node_image_branch(image, i, &tree->check->io.bounds);
+    leaf.blobs = branch.blobs;
     if (!tree->previous) tree->check->report->leaves++;
-    status = check_object(tree->check, &image->entries[i].branch.ptr, &leaf);
+    status = check_object(tree->check, &branch.ptr, &leaf);
   }
   return status;
 }
@@ -158,10 +175,11 @@ static int on_node(void *context, const struct block_ptr *ptr, const struct node
                    const struct node_image *image, struct wodan_error *error) {
   const struct tree *tree = context;
   struct check *check = tree->check;
-  (void)ptr, (void)error; /* failures go to check->error */
+  (void)error; /* failures go to check->error */
   if (place->root && !tree->previous) check->report->levels = image->level + 1;
   int status = 0;
   if (!tree->previous) status = check_space_expect(check, (uint64_t)image->entry_count + image->run_count);
+  status = check_spared(check, status, "node", ptr->extents[0].first, ptr->generation);
   if (status == 0 && image->level == 0) status = check_leaves(tree, place, image);
   return status == 0 ? check_runs(tree, place, image) : status;
 }
@@ -172,8 +190,8 @@ static int find_heir(struct check *check) {
   struct wodan_error failure = {0};
   const struct journal_mounted *m = &check->mounted;
   int status = WODAN_ENOTFOUND;
-  if (m->has_older) status = node_image_read(&check->io, &m->older.root, &image, &failure);
-  if (status == WODAN_ENOMEM) return status_nomem(check->error);
+  if (m->has_older) status = node_image_read_lean(&check->io, &m->older.root, &image, &failure);
+  if (status == WODAN_ENOMEM && !measure_spared(check)) return status_nomem(check->error);
   check->salvage_only = status < 0;
   if (status == 0) node_image_release(&image);
   return 0;
@@ -182,18 +200,21 @@ static int find_heir(struct check *check) {
 static int on_damage(void *context, const struct block_ptr *ptr, const struct node_place *place,
                      const struct wodan_error *why) {
   const struct tree *tree = context;
-  int status = place->root && !tree->previous ? find_heir(tree->check) : 0;
+  bool lost = place->root && !tree->previous && why->code != WODAN_ENOMEM;
+  int status = lost ? find_heir(tree->check) : 0;
   if (status < 0) return status;
   if (!tree->previous) tree->check->unreached = true;
   tree->check->range = place;
-  status = check_failed(tree->check, why, FOUND_NODE_DAMAGED, ptr->extents[0].first, ptr->generation, NULL);
+  status = check_failed(tree->check, why, FOUND_NODE_DAMAGED, ptr->extents[0].first, ptr->generation,
+                        why->code == WODAN_ENOMEM ? "node" : NULL);
   tree->check->range = NULL;
   return status;
 }
 
 static int check_tree(struct tree *tree) {
   struct check *check = tree->check;
-  const struct tree_walker walker = {.context = tree, .node = on_node, .damaged = on_damage, .enter = on_enter};
+  const struct tree_walker walker = {
+      .context = tree, .node = on_node, .damaged = on_damage, .enter = on_enter, .lean = true};
   const struct block_ptr *catalog = &tree->record->catalog;
   struct wodan_error failure = {0};
   bounds_set(tree);

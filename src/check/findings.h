@@ -119,6 +119,13 @@
     REMEDY_OWNED)                                                                                                      \
   X(SPACE_SHARED, 52, WODAN_DAMAGE, WODAN_REPAIR_LOSSY,                                                                \
     "a block of the newest root is also part of another object: %s", REMEDY_OWNED)                                     \
+  /* the bounds of a check */                                                                                          \
+  X(MEMORY_BOUND, 80, WODAN_WARNING, WODAN_REPAIR_NOTHING,                                                             \
+    "what takes more memory than a check allows itself was not looked into (a memory limit given for it takes that "   \
+    "place): %s",                                                                                                      \
+    "")                                                                                                                \
+  X(READ_BOUND, 81, WODAN_WARNING, WODAN_REPAIR_NOTHING,                                                               \
+    "parts of the volume are named so often that the check read as much as it may, and looked no further: %s", "")     \
   /* told by salvage and repair, behind those of the check */                                                          \
   X(KEYS_LOST, 60, WODAN_DAMAGE, WODAN_REPAIR_NOTHING,                                                                 \
     "records of these keys may be missing, or be older than they were: %s", "")                                        \

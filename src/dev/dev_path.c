@@ -4,6 +4,7 @@
  *  - nothing is changed before the lock is held; a file made by a call that then fails is removed again;
  *  - a transfer that is cut short or interrupted goes on where it stopped; end of file is an error, not zeros;
  *  - a flush that failed is not tried again;
+ *  - large writes are begun at once, so that the flush behind a run or a leaf finds most of it on the medium;
  *  - a handle opened for reading never reaches a call that writes.
  *
  * Order: stat before open, since opening a pipe may wait and opening a character device may act; fstat after, since
@@ -24,7 +25,10 @@
 #include "base/status.h"
 #include "dev/dev_errno.h"
 
+enum { TOGETHER = 16 };
 #define PATH_FLAGS (WODAN_PATH_READ_ONLY | WODAN_PATH_DIRECT | WODAN_PATH_CREATE | WODAN_PATH_PREALLOCATE)
+
+enum { WRITE_OUT_LEAST = 256 << 10 }; /* bytes of a write that the medium is to begin with at once */
 
 static int system_open(const char *path, int flags, mode_t mode) { return open(path, flags, mode); }
 
@@ -38,12 +42,19 @@ static int system_set_direct(int fd) {
   return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags | O_DIRECT);
 }
 
+/* What it fails to do is left to the flush, which tells. */
+static void system_write_out(int fd, off_t offset, off_t size) {
+  sync_file_range(fd, offset, size, SYNC_FILE_RANGE_WRITE);
+}
+
 const struct path_calls path_calls_system = {
     .open = system_open,
     .lock = system_lock,
     .set_direct = system_set_direct,
     .pread = pread,
     .pwrite = pwrite,
+    .write_out = system_write_out,
+    .pwritev = pwritev,
     .fdatasync = fdatasync,
     .fsync = fsync,
     .fallocate = fallocate,
@@ -73,11 +84,15 @@ static int transfer_whole(struct path_device *path, struct wodan_io *io) {
   return 0;
 }
 
+static bool is_sound(const struct wodan_io *io) {
+  return io->kind <= WODAN_IO_DISCARD && io->offset <= INT64_MAX && io->size <= INT64_MAX - io->offset;
+}
+
 static void transfer_one(struct path_device *path, struct wodan_io *io, path_discard *discard) {
   const struct wodan_geometry *g = &path->device.geometry;
   int number = 0;
   io->status = io->device_errno = 0;
-  if (io->kind > WODAN_IO_DISCARD || io->offset > INT64_MAX || io->size > INT64_MAX - io->offset) {
+  if (!is_sound(io)) {
     number = EINVAL;
   } else if (io->kind != WODAN_IO_READ && g->read_only) {
     number = EROFS;
@@ -86,15 +101,57 @@ static void transfer_one(struct path_device *path, struct wodan_io *io, path_dis
     if (number == EOPNOTSUPP || number == ENOSYS) io->status = WODAN_ENOTSUP;
   } else {
     number = transfer_whole(path, io);
+    if (number == 0 && io->kind == WODAN_IO_WRITE && io->size >= WRITE_OUT_LEAST)
+      path->calls->write_out(path->fd, (off_t)io->offset, (off_t)io->size);
   }
   io->device_errno = number;
   if (number && !io->status) io->status = path_status(number);
 }
 
+/* How many requests from the first on are writes that follow one another. */
+static size_t in_a_row(const struct path_device *path, const struct wodan_io *io, size_t count) {
+  size_t n = 0;
+  if (path->device.geometry.read_only) return 0;
+  while (n < count && n < TOGETHER && io[n].kind == WODAN_IO_WRITE && is_sound(&io[n])) {
+    if (n && io[n - 1].offset + io[n - 1].size != io[n].offset) break;
+    n++;
+  }
+  return n;
+}
+
+/* 0 or an errno, of all of them: those before a failed one may be written. */
+static int write_in_a_row(struct path_device *path, const struct wodan_io *io, size_t count) {
+  struct iovec parts[TOGETHER];
+  uint64_t at = io->offset;
+  assert(count <= TOGETHER);
+  for (size_t i = 0; i < count; i++) parts[i] = (struct iovec){.iov_base = io[i].data, .iov_len = io[i].size};
+  for (size_t i = 0; i < count;) {
+    ssize_t n = path->calls->pwritev(path->fd, parts + i, (int)(count - i), (off_t)at);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return errno;
+    if (n == 0) return ENOSPC;
+    at += (uint64_t)n;
+    size_t left = (size_t)n;
+    for (; i < count && left >= parts[i].iov_len; i++) left -= parts[i].iov_len;
+    if (i == count) break;
+    parts[i].iov_base = (uint8_t *)parts[i].iov_base + left;
+    parts[i].iov_len -= left;
+  }
+  return 0;
+}
+
 int path_transfer(struct wodan_device *device, struct wodan_io *requests, size_t count, path_discard *discard) {
+  struct path_device *path = path_of(device);
   int first = 0;
-  for (size_t i = 0; i < count; i++) {
-    transfer_one(path_of(device), &requests[i], discard);
+  for (size_t i = 0, n; i < count; i += n) {
+    n = in_a_row(path, requests + i, count - i);
+    int number = n > 1 ? write_in_a_row(path, requests + i, n) : 0;
+    for (size_t j = i; j < i + n && n > 1; j++) {
+      requests[j].status = number ? path_status(number) : 0;
+      requests[j].device_errno = number;
+    }
+    if (n < 2) transfer_one(path, &requests[i], discard);
+    if (n < 2) n = 1;
     if (!first) first = requests[i].status;
   }
   return first;

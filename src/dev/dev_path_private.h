@@ -7,7 +7,9 @@
 #include <stdint.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <wodan/device.h>
+#include "base/thread.h"
 
 /* As the system's functions of these names: -1 with errno on failure. */
 struct path_calls {
@@ -16,6 +18,8 @@ struct path_calls {
   int (*set_direct)(int fd);           /* turns O_DIRECT on */
   ssize_t (*pread)(int fd, void *buffer, size_t size, off_t offset);
   ssize_t (*pwrite)(int fd, const void *buffer, size_t size, off_t offset);
+  void (*write_out)(int fd, off_t offset, off_t size); /* begins to write it to the medium, does not wait */
+  ssize_t (*pwritev)(int fd, const struct iovec *parts, int count, off_t offset);
   int (*fdatasync)(int fd);
   int (*fsync)(int fd); /* of a folder */
   int (*fallocate)(int fd, int mode, off_t offset, off_t size);
@@ -24,10 +28,20 @@ struct path_calls {
 
 extern const struct path_calls path_calls_system;
 
+/* Large writes that follow one another in a file (dev_file.c). */
+struct path_stream {
+  struct lock lock;
+  uint64_t start, end;             /* of what was written; end 0: none */
+  uint64_t ahead;                  /* the host has space up to here */
+  uint64_t other_start, other_end; /* the last large write elsewhere: the next one behind it makes it the stream */
+  bool off;                        /* the host does not reserve space, or the file is not buffered */
+};
+
 struct path_device {
   struct wodan_device device; /* first */
   const struct path_calls *calls;
   int fd;
+  struct path_stream stream; /* of a file */
 };
 
 /* One call of wodan_path_device on its way. */

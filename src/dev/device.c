@@ -16,6 +16,7 @@
 #include <stdbool.h>
 
 #include "base/status.h"
+#include "dev/behind.h"
 #include "dev/dev_errno.h"
 
 enum { SECTOR_MIN = 64, SECTOR_MAX = 65536, PIECES = 16 };
@@ -51,6 +52,9 @@ int device_init(struct device *device, struct wodan_device *raw, struct wodan_er
   const char *flaw = device_flaw(raw);
   if (flaw) return status_set(error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "the device cannot be used: %s", flaw);
   device->raw = raw;
+  device->behind = NULL;
+  device->read_limit = 0;
+  device->reads_refused = false;
   struct device_counters *c = &device->counters;
   _Atomic uint64_t *all[] = {&c->reads,    &c->read_bytes, &c->writes,   &c->write_bytes,
                              &c->barriers, &c->flushes,    &c->discards, &c->discard_bytes};
@@ -161,17 +165,17 @@ static void submit_split(struct device *device, struct wodan_io *requests, size_
   send_pieces(device, pieces, owners, filled);
 }
 
-int device_transfer(struct device *device, struct wodan_io *requests, size_t n, struct wodan_error *error) {
-  assert(requests || n == 0);
+/* Whether none needs to be split, left out or rounded. */
+static bool are_plain(const struct device *device, const struct wodan_io *requests, size_t n) {
   uint32_t most = device->raw->geometry.io_maximum;
   bool plain = true;
-  for (size_t i = 0; i < n; i++) {
-    int status = check_request(device, &requests[i], error);
-    if (status < 0) return status;
+  for (size_t i = 0; i < n; i++)
     plain &= requests[i].kind != WODAN_IO_DISCARD && requests[i].size && (!most || requests[i].size <= most);
-  }
-  if (n == 0) return 0;
-  if (plain)
+  return plain;
+}
+
+int device_transfer_now(struct device *device, struct wodan_io *requests, size_t n, struct wodan_error *error) {
+  if (are_plain(device, requests, n))
     submit(device, requests, n);
   else
     submit_split(device, requests, n);
@@ -182,6 +186,32 @@ int device_transfer(struct device *device, struct wodan_io *requests, size_t n, 
     if (status == 0) status = io_failure(&requests[i], error);
   }
   return status;
+}
+
+/* Whether these requests read no more than is left. */
+static bool within_limit(struct device *device, const struct wodan_io *requests, size_t n) {
+  uint64_t left = device->read_limit - atomic_load_explicit(&device->counters.read_bytes, memory_order_relaxed);
+  for (size_t i = 0; i < n; i++) {
+    uint64_t size = requests[i].kind == WODAN_IO_READ ? requests[i].size : 0;
+    device->reads_refused |= size > left;
+    if (size > left) return false;
+    left -= size;
+  }
+  return true;
+}
+
+int device_transfer(struct device *device, struct wodan_io *requests, size_t n, struct wodan_error *error) {
+  assert(requests || n == 0);
+  for (size_t i = 0; i < n; i++) {
+    int status = check_request(device, &requests[i], error);
+    if (status < 0) return status;
+  }
+  if (n == 0) return 0;
+  if (device->read_limit && !within_limit(device, requests, n))
+    return status_set(error, WODAN_EBUDGET, 0, WODAN_NO_BLOCK, "no more than %" PRIu64 " bytes may be read",
+                      device->read_limit);
+  int status = device->behind ? behind_clear(device->behind, requests, n, error) : 0;
+  return status < 0 ? status : device_transfer_now(device, requests, n, error);
 }
 
 int device_read(struct device *device, uint64_t offset, void *buffer, size_t size, struct wodan_error *error) {
@@ -200,8 +230,10 @@ int device_write(struct device *device, uint64_t offset, const void *buffer, siz
 }
 
 int device_barrier(struct device *device, struct wodan_error *error) {
+  int status = device->behind ? behind_wait(device->behind, error) : 0;
+  if (status < 0) return status;
   count(&device->counters.barriers, 1);
-  int status = narrow(device->raw->ops->barrier(device->raw));
+  status = narrow(device->raw->ops->barrier(device->raw));
   if (status == 0) return 0;
   atomic_store(&device->unsure, true);
   return status_set(error, status, 0, WODAN_NO_BLOCK, "the device failed to order its writes (barrier): %s",
@@ -209,8 +241,10 @@ int device_barrier(struct device *device, struct wodan_error *error) {
 }
 
 int device_flush(struct device *device, struct wodan_error *error) {
+  int status = device->behind ? behind_wait(device->behind, error) : 0;
+  if (status < 0) return status;
   count(&device->counters.flushes, 1);
-  int status = narrow(device->raw->ops->flush(device->raw));
+  status = narrow(device->raw->ops->flush(device->raw));
   if (status == 0) return 0;
   atomic_store(&device->unsure, true);
   return status_set(error, status, 0, WODAN_NO_BLOCK,
@@ -231,6 +265,7 @@ int device_discard(struct device *device, uint64_t offset, uint64_t size, uint64
   while (start < end) {
     uint64_t part = end - start < most ? end - start : most;
     struct wodan_io io = {.kind = WODAN_IO_DISCARD, .offset = start, .size = (size_t)part};
+    if (device->behind && behind_clear(device->behind, &io, 1, NULL) < 0) return WODAN_EIO;
     count(&device->counters.discards, 1);
     count(&device->counters.discard_bytes, part);
     int status = device->raw->ops->transfer(device->raw, &io, 1);

@@ -13,9 +13,14 @@ struct device_counters {
   _Atomic uint64_t reads, read_bytes, writes, write_bytes, barriers, flushes, discards, discard_bytes;
 };
 
+struct behind;
+
 struct device {
   struct wodan_device *raw;
+  struct behind *behind; /* dev/behind.h; NULL: every write is handed to the device before its call returns */
   struct device_counters counters;
+  uint64_t read_limit; /* bytes: a read that would bring read_bytes above it is refused, WODAN_EBUDGET; 0: none */
+  bool reads_refused;  /* that happened. Both are for who uses the device alone */
   _Atomic bool unsure; /* a write, barrier or flush failed: what the medium holds is not known any more */
 };
 
@@ -23,11 +28,14 @@ struct device {
 int device_init(struct device *device, struct wodan_device *raw, struct wodan_error *error);
 
 /* offset and size in whole sectors inside the device, buffer aligned to geometry.memory_alignment: else
- * WODAN_EINVAL. WODAN_EIO / WODAN_ENOSPC from the device, with errno and byte offset in the sentence. */
+ * WODAN_EINVAL. WODAN_EIO / WODAN_ENOSPC from the device, with errno and byte offset in the sentence. WODAN_EBUDGET: see
+ * read_limit. */
 int device_read(struct device *device, uint64_t offset, void *buffer, size_t size, struct wodan_error *error);
 int device_write(struct device *device, uint64_t offset, const void *buffer, size_t size, struct wodan_error *error);
 /* Many requests, all completed on return; the first failure's status. */
 int device_transfer(struct device *device, struct wodan_io *requests, size_t count, struct wodan_error *error);
+/* The same past what is queued behind: for the queue's own thread. */
+int device_transfer_now(struct device *device, struct wodan_io *requests, size_t count, struct wodan_error *error);
 int device_barrier(struct device *device, struct wodan_error *error);
 int device_flush(struct device *device, struct wodan_error *error);
 /* A hint: rounded inward to the granularity, and done up to the first piece that is refused; what the device does makes no

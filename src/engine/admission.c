@@ -82,6 +82,8 @@ struct tree_policy engine_policy(struct wodan_db *db, uint32_t eager) {
   if (buffered > brake)
     alpha -= (uint64_t)((double)alpha * 3 / 4 * (double)(buffered < room ? buffered - brake : room - brake) /
                         (double)(room - brake + 1));
+  /* An idle database folds what comes to a share of the leaves it goes to, but never for less than a busy one would. */
+  if (eager > 1) alpha = alpha * eager < ALPHA_ONE ? alpha * eager : ALPHA_ONE;
   /* An inner node passes on what it holds before that is freed; and no node's floor may eat up what is left. */
   uint64_t inner = (uint64_t)RUNS_INNER * sb->memtable_size, least = room / (2 * db->node->sums.nodes);
   return (struct tree_policy){.memtable_size = least < sb->memtable_size ? least : sb->memtable_size,
@@ -350,7 +352,9 @@ static void drop_blob(void *context, const struct record *record) { engine_large
 
 struct memtable *engine_new_table(struct wodan_db *db) {
   struct memtable *table = memtable_create_within(&db->mem, &db->tables_mem, NULL);
-  if (table) memtable_on_release(table, drop_blob, db);
+  if (!table) return NULL;
+  memtable_expect(table, db->superblock.memtable_size);
+  memtable_on_release(table, drop_blob, db);
   return table;
 }
 

@@ -4,8 +4,9 @@
  * Always true: maintenance holds `tree`, never `write`, while it waits for the device; a thread that waits here for progress
  * is woken after every slice, and never waits for a thread that has stopped.
  *
- * Idle: some time after the last commit the thread does what is not urgent yet, down to a quarter of the usual limits, so
- * that reads find less in buffers; not all of it, for that would rewrite leaves for a few records each.
+ * Idle: some time after the last commit the thread does what is not urgent yet, so that reads find less in buffers and what is
+ * dead takes no room; not all of it, for that would rewrite leaves for a few records each. Then it makes the checkpoints that
+ * free what that gave up, and the discards that wait, and rests until something is written.
  *
  * See: DESIGN.md "Pacing", tests/unit/test_maintenance.c. */
 #include "engine/engine.h"
@@ -32,28 +33,39 @@ static int slice(struct wodan_db *db, uint32_t eager, uint64_t budget, bool *idl
   int status = engine_writable(db, error);
   struct tree_policy policy = engine_policy(db, eager);
   if (status == 0) status = engine_maintain(db, &policy, budget, idle, error);
+  if (status == 0 && *idle && eager > 1) status = engine_rest(db, error);
   engine_tree_leave(db);
   engine_discard(db);
   return status;
 }
 
+/* What waits for its discard and is due now, as long as nothing else comes. Caller holds write, which is let go of meanwhile. */
+static void discard_now(struct wodan_db *db) {
+  bool more = space_discard_waits(db->space);
+  while (more && !db->stopping && !db->work_asked) {
+    lock_leave(&db->write);
+    more = engine_discard(db);
+    lock_acquire(&db->write);
+  }
+}
+
+/* What an idle database has done is done until this changes: something is committed, or a compact has worked. */
+static uint64_t activity(const struct wodan_db *db) { return atomic_load(&db->sequence) + atomic_load(&db->worked); }
+
 /* Until there is work: false when it is time to stop. *eager: what to do then; with `more` what was done last goes on as long
  * as nothing else comes. Caller holds write. */
 static bool wait_for_work(struct wodan_db *db, bool more, uint32_t *eager) {
-  bool idle = *eager > 1 && more && db->idle_at == atomic_load(&db->sequence);
-  if (idle && !db->work_asked && !db->stopping) return true;
+  if (*eager > 1 && more && db->idle_from == atomic_load(&db->sequence) && !db->work_asked && !db->stopping)
+    return true;
+  if (*eager > 1 && !more) db->idle_at = activity(db);
   *eager = 1;
   while (!db->stopping && !db->work_asked) {
-    uint64_t before = atomic_load(&db->sequence);
+    uint64_t before = activity(db);
     condition_wait_for(&db->work, &db->write, IDLE_MICROSECONDS);
-    if (space_discard_waits(db->space) && !db->stopping) {
-      lock_leave(&db->write);
-      engine_discard(db);
-      lock_acquire(&db->write);
-    }
-    bool quiet = !db->work_asked && !db->stopping && before == atomic_load(&db->sequence);
+    discard_now(db);
+    bool quiet = !db->work_asked && !db->stopping && before == activity(db);
     if (!quiet || db->background_stuck || db->idle_at == before) continue;
-    db->idle_at = before; /* once, until something is written */
+    db->idle_from = atomic_load(&db->sequence);
     *eager = IDLE_EAGER;
     return true;
   }

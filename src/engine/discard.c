@@ -36,13 +36,14 @@ static int send(struct wodan_db *db, const struct extent *extent, uint64_t *done
   return status;
 }
 
-void engine_discard(struct wodan_db *db) {
+bool engine_discard(struct wodan_db *db) {
   struct extent extent;
   uint64_t done;
   for (int n = 0; n < AT_A_TIME && !engine_failed(db); n++) {
-    if (!space_discard_next(db->space, clock_now(&db->hooks), &extent)) return;
+    if (!space_discard_next(db->space, clock_now(&db->hooks), &extent)) return false;
     send(db, &extent, &done);
   }
+  return !engine_failed(db);
 }
 
 static int unsupported(struct wodan_error *error) {

@@ -8,6 +8,7 @@
  *
  * See: format/blob.h, DESIGN.md "Large values", tests/unit/test_large.c. */
 #include <assert.h>
+#include <string.h>
 #include "engine/engine.h"
 
 uint64_t engine_value_max(const struct wodan_db *db) {
@@ -144,8 +145,9 @@ int engine_large_open(struct wodan_db *db, struct wodan_slice key, const struct 
   return blob_reader_open(reader, &source, &ref, error);
 }
 
-int engine_large_read(struct wodan_db *db, struct wodan_slice key, const struct engine_value *value,
-                      const struct wodan_part *part, struct wodan_error *error) {
+/* From the device. */
+static int read_part(struct wodan_db *db, struct wodan_slice key, const struct engine_value *value,
+                     const struct wodan_part *part, struct wodan_error *error) {
   struct blob_reader reader;
   if (part->capacity == value->size) {
     struct blob_source source = source_of(db, key);
@@ -156,5 +158,35 @@ int engine_large_read(struct wodan_db *db, struct wodan_slice key, const struct 
   if (status < 0) return status;
   status = blob_reader_read(&reader, part->offset, part->buffer, part->capacity, error);
   blob_reader_close(&reader);
+  return status;
+}
+
+int engine_large_read(struct wodan_db *db, struct wodan_slice key, const struct engine_value *value,
+                      const struct wodan_part *part, struct wodan_error *error) {
+  struct value_buffer *kept = values_pin(db->values, blob_values(value->blob), memtable_hash(key));
+  if (!kept) return read_part(db, key, value, part, error);
+  memcpy(part->buffer, values_bytes(kept) + part->offset, part->capacity);
+  values_unpin(db->values, kept);
+  return 0;
+}
+
+int engine_large_pin(struct wodan_db *db, struct wodan_slice key, const struct engine_value *value,
+                     struct value_buffer **buffer, struct wodan_error *error) {
+  value_slot *slot = blob_values(value->blob);
+  uint64_t name = memtable_hash(key);
+  *buffer = values_pin(db->values, slot, name);
+  if (*buffer) return 0;
+  struct value_buffer *fresh = values_reserve(db->values, value->size);
+  if (!fresh)
+    return status_set(
+        error, WODAN_ENOMEM, 0, WODAN_NO_BLOCK,
+        "no memory for readers to hold a value of %llu bytes: read it in parts, or into memory of your own",
+        (unsigned long long)value->size);
+  struct wodan_part part = {.buffer = values_fill(fresh), .capacity = (size_t)value->size};
+  int status = read_part(db, key, value, &part, error);
+  if (status < 0)
+    values_unpin(db->values, fresh);
+  else
+    *buffer = values_publish(db->values, slot, name, fresh);
   return status;
 }

@@ -38,16 +38,16 @@ bool engine_locate_begin(struct wodan_db *db, uint64_t hash) {
 }
 
 bool engine_locate(struct wodan_db *db, uint64_t hash, uint64_t drained, struct location *location) {
-  if (!db->locations || !locations_find(db->locations, hash, name_of(hash, drained), location)) return false;
-  cache_prefetch_at(db->cache, location->place);
-  return true;
+  return db->locations && locations_find(db->locations, hash, name_of(hash, drained), location);
+}
+
+void engine_locate_ask(const struct wodan_db *db, const struct location *location) {
+  cache_prefetch_at(db->cache, location->place, location->offset);
 }
 
 struct frame *engine_locate_page(struct wodan_db *db, const struct location *location) {
   struct frame *frame = cache_pin_at(db->cache, location->place);
   if (!frame) return NULL;
-  struct page page = page_view(cache_data(frame));
-  page_prefetch_at(&page, location->offset);
   return frame;
 }
 
@@ -55,7 +55,7 @@ bool engine_locate_take(struct wodan_db *db, struct frame *frame, const struct l
                         struct wodan_slice key, struct record *record) {
   struct page page = page_view(cache_data(frame));
   struct page_record found = page_record_at(&page, page.data + location->offset);
-  struct wodan_slice prefix = page_prefix(&page);
+  struct wodan_slice prefix = run_page_prefix(frame);
   bool same = key.size == prefix.size + found.suffix.size && memcmp(key.data, prefix.data, prefix.size) == 0 &&
               memcmp((const uint8_t *)key.data + prefix.size, found.suffix.data, found.suffix.size) == 0;
   if (!same) {

@@ -182,6 +182,16 @@ int engine_reclaim(struct wodan_db *db, struct wodan_error *error) {
   return status;
 }
 
+/* What an idle database ends with: checkpoints as long as they free more than they write, two at most, so that nothing but the two
+ * newest roots has a place. That the ring has no room for one is no failure. */
+int engine_rest(struct wodan_db *db, struct wodan_error *error) {
+  int status = 0;
+  for (int i = 0; i < 2 && status == 0 && space_counts(db->space).deferred > db->node->sums.header_blocks; i++)
+    status = engine_checkpoint_tree(db, error);
+  space_discard_rest(db->space);
+  return status == WODAN_ENOSPC && !engine_failed(db) ? 0 : status;
+}
+
 /* The smallest leaf a sweep falls back to when the holes are small. */
 static uint64_t leaf_size_min(const struct wodan_db *db) { return 4ull * db->superblock.page_size; }
 

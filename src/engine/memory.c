@@ -15,12 +15,15 @@
  *             of READS reads; where pages may be compressed, what that takes and stored bytes of as many pages
  *   large     a large value being written, the largest there can be, and one being read; what is held in memory of others is the
  *             readers'
+ *   behind    copies of large values on their way to the device, where the caller wished that
  *   shelf     indexes of what a sweep and CURSORS cursors stand in, on half of the runs that each level may have
- *   cache     a page of each run they stand in
+ *   cache     a page of each run they stand in; beyond that large values too
  *   fixed     journal, space, the handle
  *
  * See: DESIGN.md "Threads and memory", tests/unit/test_engine_memory.c. */
+#include "dev/behind.h"
 #include "engine/engine.h"
+#include "memtable/arena.h"
 
 enum {
   DEFAULT_BUDGET = 256 << 20,
@@ -32,7 +35,8 @@ enum {
   CHUNK_MOST = 512 << 10,
   RECORD_LEAST = 14, /* encoded bytes */
   VIEWS = 4,         /* memtables that views may hold beyond the least, where the budget has room */
-  READERS = 16,      /* times CURSORS cursors, the same */
+  VALUES_FROM = 16 << 20,
+  READERS = 16, /* times CURSORS cursors, the same */
 };
 
 static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
@@ -151,16 +155,28 @@ static size_t frames_least(const struct superblock *sb) {
 static size_t tree_key_max(const struct superblock *sb) { return sb->page_size / 8 + TABLE_ID_SIZE; }
 
 static uint64_t fixed_memory(const struct superblock *sb) {
-  return sizeof(struct wodan_db) + journal_memory(sb->journal_block_size, superblock_ring_blocks(sb)) +
-         space_memory(sb->device_blocks) + space_discard_memory(sb->device_blocks, sb->block_size) +
-         gaps_memory(tree_key_max(sb)) + 4096;
+  return sizeof(struct wodan_db) + values_memory() +
+         journal_memory(sb->journal_block_size, superblock_ring_blocks(sb)) + space_memory(sb->device_blocks) +
+         space_discard_memory(sb->device_blocks, sb->block_size) + gaps_memory(tree_key_max(sb)) + 4096;
 }
 
 /* ---- the plan --------------------------------------------------------------------------------------------------- */
 
+/* Pages and large values share what is left: whoever comes first, large values up to a half, pages up to all but a sixteenth.
+ * Where it is little there are pages only: they take memory in pieces of 2 MiB, and enough of those must fit beside the values. */
+static void share_cache(struct wodan_db *db, uint64_t left) {
+  const struct superblock *sb = &db->superblock;
+  uint64_t all = cache_memory(sb->page_size, frames_least(sb)) + left;
+  bool keeps = left >= VALUES_FROM && sb->incompat & FEATURE_BLOBS;
+  mem_init_part(&db->cache_mem, &db->mem, all + values_memory());
+  db->values = values_create(&db->cache_mem, &db->readers_mem, keeps ? left / 2 : 0);
+  size_t frames = cache_frames_within(sb->page_size, all - (keeps ? left / 16 : 0));
+  db->cache = cache_create(&db->cache_mem, sb->page_size, frames);
+}
+
 /* What is above the least goes, in this order of shares, to memtables that views hold, the skeleton, cursors, larger
- * writes and filters of larger runs, indexes and filters in memory, and locations: each no more than it can use. The rest are
- * pages. */
+ * writes and filters of larger runs, writes that wait, indexes and filters in memory, and locations: each no more than it can
+ * use. The rest are pages and large values. */
 static int share_out(struct wodan_db *db, uint64_t rest) {
   const struct superblock *sb = &db->superblock;
   uint64_t skeleton = skeleton_for(sb, leaves_most(sb)), keys_most = sb->memtable_size / RECORD_LEAST * RUNS_INNER;
@@ -172,24 +188,30 @@ static int share_out(struct wodan_db *db, uint64_t rest) {
   uint64_t tables = least(rest / 8, VIEWS * table_memory(sb)), nodes = least(rest / 16, skeleton);
   uint64_t readers = least(rest / 16, READERS * (readers_least(sb) + large_read_memory(db)));
   mem_init_part(&db->tables_mem, &db->mem, tables_least(sb) + tables);
+  mem_keep(&db->tables_mem, ARENA_CHUNK_MAX, ARENA_CHUNK_MAX);
   mem_init_part(&db->skeleton_mem, &db->mem, skeleton + nodes);
   mem_init_part(&db->readers_mem, &db->mem, readers_least(sb) + large_read_memory(db) + readers);
   left -= tables + nodes + readers;
+  uint64_t waiting = least(rest / 8, db->write_behind);
+  left -= waiting;
   uint64_t shelf = shelf_least(sb) + least(rest / 4, shelf_most(sb)), locations = 0;
   left -= shelf - shelf_least(sb);
   if (!db->no_locations) locations = least(rest / 16, locations_most(sb));
   left -= locations;
+  if (waiting > behind_memory(4 * BEHIND_LEAST)) {
+    db->device.behind = behind_create(&db->mem, &db->device, (size_t)(waiting - behind_memory(0)));
+    if (!db->device.behind) return WODAN_ENOMEM;
+  }
   db->env.chunk_size = (uint32_t)chunk;
   db->env.filter_keys = keys;
   db->shelf = run_shelf_create(&db->mem, shelf);
-  size_t frames = cache_frames_within(sb->page_size, cache_memory(sb->page_size, frames_least(sb)) + left);
-  db->cache = cache_create(&db->mem, sb->page_size, frames);
+  share_cache(db, left);
   if (!db->no_locations) db->locations = locations_create(&db->mem, locations);
   db->gaps = gaps_create(&db->mem, tree_key_max(sb));
   enum compression how = compression_most(db);
   if (how != COMPRESSION_OFF) db->env.compressor = compressor_create(&db->mem, how, sb->page_size);
   bool compresses = how == COMPRESSION_OFF || db->env.compressor;
-  return db->cache && db->shelf && db->gaps && compresses ? 0 : WODAN_ENOMEM;
+  return db->cache && db->values && db->shelf && db->gaps && compresses ? 0 : WODAN_ENOMEM;
 }
 
 int engine_plan_memory(struct wodan_db *db, uint64_t wished, struct wodan_error *error) {

@@ -8,6 +8,7 @@
  * See: tests/unit/test_engine_kv.c and its siblings. */
 #include <string.h>
 #include "codec/checksum.h"
+#include "dev/behind.h"
 #include "engine/engine.h"
 
 static void set_up(struct wodan_db *db) {
@@ -42,10 +43,13 @@ static int open_locks(struct wodan_db *db, struct wodan_error *error) {
 
 static void release(struct wodan_db *db) {
   struct mem mem = db->mem;
+  behind_free(db->device.behind);
+  db->device.behind = NULL;
   engine_abandon_jobs(db);
   node_unref(db->node);
   if (db->active.table) memtable_unref(db->active.table);
   if (db->frozen.table) memtable_unref(db->frozen.table);
+  mem_keep_none(&db->tables_mem);
   journal_release(&db->journal);
   run_shelf_free(db->shelf);
   gaps_free(db->gaps);
@@ -53,6 +57,7 @@ static void release(struct wodan_db *db) {
   cache_free(db->cache);
   compressor_free(db->env.compressor);
   blobs_free(db->blobs);
+  values_free(db->values);
   space_free(db->space);
   lock_release(&db->gate);
   lock_release(&db->tree);
@@ -113,6 +118,7 @@ int engine_open(struct wodan_device *raw, const struct wodan_open_options *optio
   db->read_only = options->flags & WODAN_OPEN_READ_ONLY;
   db->no_auto_checkpoint = options->flags & WODAN_OPEN_NO_AUTO_CHECKPOINT;
   db->no_locations = options->flags & WODAN_OPEN_NO_LOCATIONS;
+  if (!db->read_only && !(options->flags & WODAN_OPEN_INLINE)) db->write_behind = options->write_behind;
   db->last_error.block = WODAN_NO_BLOCK;
   int status = open_locks(db, error);
   if (status == 0) status = device_init(&db->device, raw, error);

@@ -112,6 +112,7 @@ static int take_value(struct wodan_db *db, const struct record *record, struct e
 /* The tree's answer without the tree. WODAN_ENOTFOUND: ask it. */
 static int look_at_location(struct wodan_db *db, const struct location *where, struct wodan_slice key,
                             struct record *record, struct frame **pin) {
+  engine_locate_ask(db, where);
   struct frame *frame = engine_locate_page(db, where);
   if (!frame || !engine_locate_take(db, frame, where, key, record)) return WODAN_ENOTFOUND;
   *pin = frame;
@@ -165,6 +166,8 @@ static size_t look_around(struct wodan_db *db, const struct moment *at, struct e
       known[i] = engine_locate(db, lookups[i].hash, at->drained, &lookups[i].location);
     if (lookup->status == WODAN_ENOTFOUND && !known[i]) left[left_count++] = &lookups[i];
   }
+  for (size_t i = 0; i < count; i++) /* nothing else in this loop: else few page walks overlap */
+    if (known[i]) engine_locate_ask(db, &lookups[i].location);
   for (size_t i = 0; i < count; i++)
     if (known[i]) lookups[i].in_tree.pin = engine_locate_page(db, &lookups[i].location);
   for (size_t i = 0; i < count; i++) {
@@ -197,8 +200,9 @@ void engine_get_many(struct wodan_db *db, struct wodan_view *view, struct engine
     lookups[i].table = NULL;
     if (lookups[i].in_tree.status) continue;
     lookups[i].hash = memtable_hash(lookups[i].in_tree.key);
-    lookups[i].asked = engine_locate_begin(db, lookups[i].hash);
   }
+  for (size_t i = 0; i < count; i++)
+    if (lookups[i].in_tree.status == 0) lookups[i].asked = engine_locate_begin(db, lookups[i].hash);
   striped_read(&db->state);
   struct moment at = moment_of(db, view);
   size_t left_count = look_around(db, &at, lookups, count, left);

@@ -206,7 +206,8 @@ static int fresh_space(struct wodan_db *db, struct wodan_error *error) {
   db->env.blobs = db->blobs = NULL;
   space_free(db->space);
   db->env.space = db->space = space_create(&db->mem, db->io.bounds.data_first, db->io.bounds.data_end);
-  if (db->space) db->env.blobs = db->blobs = blobs_create(&db->mem, &db->skeleton_mem, db->space);
+  struct blobs_setup blobs = {.mem = &db->mem, .handles = &db->skeleton_mem, .space = db->space, .values = db->values};
+  if (db->space) db->env.blobs = db->blobs = blobs_create(&blobs);
   return db->blobs ? 0 : status_nomem(error);
 }
 

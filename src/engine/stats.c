@@ -79,6 +79,14 @@ static void view_stats(struct wodan_db *db, struct wodan_stats *stats) {
   lock_leave(&db->views_lock);
 }
 
+static void value_stats(struct wodan_db *db, struct wodan_stats *stats) {
+  struct values_counts counts = values_counts(db->values);
+  stats->values_hits = counts.hits;
+  stats->values_misses = counts.misses;
+  stats->values_evictions = counts.evictions;
+  stats->values_bytes = counts.bytes;
+}
+
 void engine_stats(struct wodan_db *db, struct wodan_stats *stats) {
   const struct engine_counters *c = &db->counters;
   uint64_t misses = striped_sum(&db->reading, READ_MISSES); /* before gets, which count first: never more than those */
@@ -114,6 +122,7 @@ void engine_stats(struct wodan_db *db, struct wodan_stats *stats) {
   stats->cache_hits = cache.hits;
   stats->cache_misses = cache.misses;
   stats->cache_evictions = cache.evictions;
+  value_stats(db, stats);
 }
 
 void engine_info(struct wodan_db *db, struct wodan_info *info) {

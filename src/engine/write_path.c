@@ -83,21 +83,33 @@ static void gap_from(struct wodan_db *db, const struct record *record) {
   gaps_add(db->gaps, &range, record->sequence, false);
 }
 
+/* What else is known of the active memtable's records; returns how many are puts. */
+static uint64_t note_all(struct wodan_db *db, const struct record *records, size_t count) {
+  struct table_slot *slot = &db->active;
+  uint64_t puts = 0;
+  if (slot->pending_count == 0) slot->pending_first = records->sequence;
+  slot->pending_count += count;
+  for (const struct record *record = records; record < records + count; record++) {
+    slot->pending_bytes += journal_operation_size(record->key.size, record->value.size);
+    if (record->kind == RECORD_BLOB) name_blob(db, record);
+    if (record->kind == RECORD_DELETE_RANGE) gap_from(db, record);
+    if (record->kind != RECORD_PUT && record->kind != RECORD_BLOB) continue;
+    gaps_put(db->gaps, record->key); /* no view can have this sequence yet */
+    puts++;
+  }
+  return puts;
+}
+
 /* Caller holds write and state exclusively; the memtable has room. */
 static void insert_all(struct wodan_db *db, const struct operations *operations) {
-  struct record record;
+  enum { TOGETHER = 16 };
+  struct record records[TOGETHER];
   uint64_t sequence = atomic_load_explicit(&db->sequence, memory_order_relaxed), puts = 0;
-  struct table_slot *slot = &db->active;
-  for (size_t at = 0; operations_next(operations, &at, &record);) {
-    record.sequence = ++sequence;
-    memtable_insert(slot->table, &record);
-    if (record.kind == RECORD_BLOB) name_blob(db, &record);
-    if (slot->pending_count++ == 0) slot->pending_first = sequence;
-    slot->pending_bytes += journal_operation_size(record.key.size, record.value.size);
-    if (record.kind == RECORD_DELETE_RANGE) gap_from(db, &record);
-    if (record.kind != RECORD_PUT && record.kind != RECORD_BLOB) continue;
-    gaps_put(db->gaps, record.key); /* no view can have this sequence yet */
-    puts++;
+  for (size_t at = 0, taken = 1; taken > 0;) {
+    for (taken = 0; taken < TOGETHER && operations_next(operations, &at, &records[taken]); taken++)
+      records[taken].sequence = ++sequence;
+    memtable_insert_many(db->active.table, records, taken);
+    if (taken) puts += note_all(db, records, taken);
   }
   atomic_store_explicit(&db->sequence, sequence, memory_order_release);
   count(&db->counters.puts, puts);

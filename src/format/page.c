@@ -100,13 +100,6 @@ void page_prefetch_record(const struct page *page, struct wodan_slice key) {
   __builtin_prefetch(record + CACHE_LINE);
 }
 
-void page_prefetch_at(const struct page *page, uint32_t offset) {
-  const uint8_t *record = page->data + offset;
-  __builtin_prefetch(prefix_of(page));
-  __builtin_prefetch(record);
-  __builtin_prefetch(record + CACHE_LINE);
-}
-
 uint32_t page_lower_bound(const struct page *page, struct wodan_slice key, bool *exact) {
   const uint8_t *heads = page->data + PAGE_HEADER_SIZE, *prefix = prefix_of(page);
   page_prefetch(page);

@@ -57,8 +57,6 @@ size_t page_key(const struct page *page, uint32_t index, uint8_t *out);
 void page_prefetch(const struct page *page);
 /* Then asks for the record that a search for key compares first. */
 void page_prefetch_record(const struct page *page, struct wodan_slice key);
-/* Asks for the record that starts at the offset, and for the prefix. */
-void page_prefetch_at(const struct page *page, uint32_t offset);
 /* Index of the first record with key >= `key` (count when none); *exact says whether it is equal. */
 uint32_t page_lower_bound(const struct page *page, struct wodan_slice key, bool *exact);
 

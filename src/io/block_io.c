@@ -4,7 +4,7 @@
  *  - a byte range has at most BLOCK_PTR_EXTENTS_MAX pieces, each inside one extent; widened to whole sectors a piece
  *    stays inside its extent, because a block is whole sectors;
  *  - the device sees sector-aligned requests in suitably aligned memory: the caller's when it fits, else a bounce
- *    buffer of at most CHUNK_MAX bytes at a time;
+ *    buffer of at most bounce_max bytes, and two sectors, at a time; where it is cut no sector is moved twice;
  *  - nothing is allocated by a length the device gave without a bound.
  *
  * Order: a header or section that does not prove is read once more before it is called damage, so that a fault on the
@@ -104,6 +104,42 @@ static int transfer(struct block_io *io, const struct plan *plan, uint8_t kind, 
   return status;
 }
 
+/* One piece through the window, which keeps what the next one may begin with. */
+static int read_through_window(struct block_io *io, const struct piece *piece, uint8_t *buffer,
+                               struct wodan_error *error) {
+  struct block_window *window = io->window;
+  uint64_t end = window->at + window->length;
+  if (piece->start < window->at || piece->start + piece->length > end || !window->length) {
+    size_t alignment = memory_alignment(io), kept = 0;
+    if (!window->bytes) window->bytes = mem_alloc_aligned(io->mem, window->capacity, alignment < 16 ? 16 : alignment);
+    if (!window->bytes) return status_nomem(error);
+    if (piece->start >= window->at && piece->start < end) kept = (size_t)(end - piece->start);
+    if (kept % alignment) kept = 0;
+    memmove(window->bytes, window->bytes + window->length - kept, kept);
+    window->at = piece->start;
+    window->length = 0;
+    int status = device_read(io->device, piece->start + kept, window->bytes + kept, piece->length - kept, error);
+    if (status) return status;
+    window->length = piece->length;
+  }
+  memcpy(buffer, window->bytes + (piece->at - window->at), piece->size);
+  return 0;
+}
+
+void block_io_release_window(struct block_io *io) {
+  if (!io->window) return;
+  mem_free(io->mem, io->window->bytes, io->window->capacity);
+  io->window->bytes = NULL;
+  io->window->length = 0;
+}
+
+/* How many bytes from `offset` on go through the bounce buffer at once: up to the end of a sector. */
+static size_t cut(const struct block_io *io, uint64_t offset) {
+  size_t most = io->bounce_max ? io->bounce_max : CHUNK_MAX, sector = io->device->raw->geometry.sector;
+  if (most < sector) most = sector;
+  return most - (size_t)((offset + most) % sector);
+}
+
 /* Both directions. A write's buffer is only read. */
 static int move(struct block_io *io, const struct extent *extents, uint32_t count, uint64_t offset, uint8_t kind,
                 uint8_t *buffer, size_t size, struct wodan_error *error) {
@@ -111,14 +147,18 @@ static int move(struct block_io *io, const struct extent *extents, uint32_t coun
     struct plan plan;
     size_t part = size - done;
     bool inside = plan_pieces(io, extents, count, offset + done, buffer + done, part, &plan);
-    if (inside && !plan.direct && part > CHUNK_MAX) {
-      part = CHUNK_MAX;
+    bool windowed = io->window && kind == WODAN_IO_READ && inside && !plan.direct;
+    size_t most = cut(io, offset + done);
+    if (windowed && plan.pieces[0].size < most) most = plan.pieces[0].size;
+    if (inside && !plan.direct && part > most) {
+      part = most;
       inside = plan_pieces(io, extents, count, offset + done, buffer + done, part, &plan);
     }
     if (!inside)
       return status_set(error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "bytes %llu to %llu lie outside the object",
                         (unsigned long long)offset, (unsigned long long)(offset + size));
-    int status = transfer(io, &plan, kind, buffer + done, error);
+    int status = windowed ? read_through_window(io, &plan.pieces[0], buffer + done, error)
+                          : transfer(io, &plan, kind, buffer + done, error);
     if (status) return status;
     done += part;
   }
@@ -174,6 +214,7 @@ int block_io_read_header(struct block_io *io, const struct block_ptr *ptr, uint8
   int status = 0;
   for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
     const char *fault = NULL;
+    if (attempt) block_io_doubt(io);
     status = block_io_read(io, ptr->extents, ptr->extent_count, 0, bytes, ptr->header_length, error);
     if (!status) fault = block_io_header_fault(io, ptr, type, bytes, header);
     if (!status && !fault) {
@@ -195,6 +236,7 @@ int block_io_fill_section(struct block_io *io, const struct block_ptr *ptr, cons
   size_t size = (size_t)section->length;
   int status = 0;
   for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+    if (attempt) block_io_doubt(io);
     status = block_io_read(io, ptr->extents, ptr->extent_count, section->offset, bytes, size, error);
     uint64_t block = block_io_locate(io, ptr->extents, ptr->extent_count, section->offset);
     if (status == 0 && checksum(io->seed, bytes, size) != section->checksum)

@@ -9,6 +9,14 @@
 #include "format/block_ptr.h"
 #include "format/object_header.h"
 
+/* What was read last, in whole sectors: for one thread that reads objects piece for piece, so that no sector is read again for
+ * the piece behind. */
+struct block_window {
+  uint8_t *bytes; /* NULL: nothing was read yet */
+  size_t capacity, length;
+  uint64_t at; /* of the device */
+};
+
 /* Fixed while a volume is open. */
 struct block_io {
   struct device *device;
@@ -16,7 +24,16 @@ struct block_io {
   struct volume_bounds bounds;
   uint8_t fsid[16];
   uint64_t seed;
+  size_t bounce_max;           /* most bytes read or written at once where the caller's buffer does not fit; 0: 1 MiB */
+  struct block_window *window; /* NULL: none */
 };
+
+/* What was read last is not what it should be: the next read asks the device. */
+static inline void block_io_doubt(struct block_io *io) {
+  if (io->window) io->window->length = 0;
+}
+/* Gives the window's memory back, until the next read. */
+void block_io_release_window(struct block_io *io);
 
 /* Any byte range [offset, offset + size) of the object with these extents, into any buffer. */
 int block_io_read(struct block_io *io, const struct extent *extents, uint32_t count, uint64_t offset, void *buffer,

@@ -64,7 +64,7 @@ struct journal_setup {
   uint64_t seed;
   uint32_t block_size, device_block;
   uint64_t blocks;            /* R */
-  uint32_t buffered_max;      /* blocks held for one transfer; 0: as many as an append likes */
+  uint32_t buffered_max;      /* for reading only: blocks held for one transfer; 0: as many as an append likes */
   struct journal_proof proof; /* for who mounts */
 };
 int journal_init(struct journal *journal, const struct journal_setup *setup, struct wodan_error *error);

@@ -40,8 +40,8 @@ int journal_init(struct journal *journal, const struct journal_setup *setup, str
   journal->buffered_max = buffer_blocks(setup->blocks);
   if (setup->buffered_max && setup->buffered_max < journal->buffered_max) journal->buffered_max = setup->buffered_max;
   journal->buffer = mem_alloc_aligned(setup->mem, (size_t)journal->buffered_max * setup->block_size, 4096);
-  journal->payload = mem_alloc(setup->mem, setup->block_size);
-  if (journal->buffer && journal->payload) return 0;
+  if (!setup->buffered_max) journal->payload = mem_alloc(setup->mem, setup->block_size);
+  if (journal->buffer && (journal->payload || setup->buffered_max)) return 0;
   journal_release(journal);
   return status_nomem(error);
 }

@@ -248,100 +248,155 @@ static uint64_t ring_place(const struct journal *j, uint64_t sequence) {
 
 /* ---- one record ------------------------------------------------------------------------------------------------- */
 
-/* Applies one whole record: payload as in format/journal_block.h. */
-static int apply_record(struct journal *journal, const struct journal_replay *replay, uint64_t *tip,
-                        const uint8_t *payload, uint64_t size, uint64_t block, struct wodan_error *error) {
-  struct wire_reader r = wire_reader(payload, (size_t)size);
-  uint64_t first = wire_get_u64(&r), last = wire_get_u64(&r);
-  uint64_t place = ring_place(journal, block);
-  if (first == 0 || last < first) /* what cannot be read is 0 */
-    return status_corrupt(error, place, "the journal record at block %llu has no valid header",
-                          (unsigned long long)block); /* guard: bounds */
-  if (first > *tip + 1)
-    return status_corrupt(error, place, "the journal record at block %llu starts at operation %llu, but %llu is next",
-                          (unsigned long long)block, (unsigned long long)first,
-                          (unsigned long long)(*tip + 1)); /* guard: bounds */
-  for (uint64_t sequence = first; sequence <= last; sequence++) {
-    struct journal_operation operation;
-    if (!journal_operation_decode(&r, &operation))
-      return status_corrupt(error, place, "the journal record at block %llu has a malformed operation",
-                            (unsigned long long)block); /* guard: bounds */
-    if (sequence <= *tip) continue;                     /* the checkpoint already holds it */
-    struct record record = {
-        .key = operation.key, .value = operation.value, .kind = operation.kind, .sequence = sequence};
-    int status = replay->apply(replay->context, &record, block, error);
-    if (status) return status;
-    *tip = sequence;
-  }
-  if (r.at != r.size)
-    return status_corrupt(error, place, "the journal record at block %llu is longer than its operations",
-                          (unsigned long long)block); /* guard: bounds */
-  return 0;
-}
+/* No operation that a writer gives is longer, nor is a record's header. */
+enum { OPERATION_MAX = 8192, RECORD_HEADER = 16 };
 
-/* The payloads of a record's fragments, one behind the other. */
-struct joined {
-  uint8_t *bytes;
-  uint64_t capacity, filled;
+/* A record on its way into the replay, fragment by fragment (payload as in format/journal_block.h): of what a fragment cuts
+ * the beginning is kept. */
+struct unpacking {
+  struct journal *journal;
+  const struct journal_replay *replay;
+  uint64_t *tip;  /* the last operation applied */
+  bool stray;     /* operations before its first may be missing */
+  uint64_t block; /* its first */
+  uint32_t due, fragments;
+  uint64_t next, last; /* operation due; 0: its header is */
+  uint8_t *kept;       /* 2 * OPERATION_MAX bytes, once needed */
+  size_t kept_size;
 };
 
-/* Adds the payload of the block; its first fragment begins anew. */
-static int join(struct journal *journal, struct joined *joined, const struct ring_block *got,
-                struct wodan_error *error) {
-  const struct journal_block *b = &got->block;
-  uint64_t wanted = (uint64_t)b->fragments * journal_payload_max(journal);
-  if (b->fragment == 0) joined->filled = 0;
-  if (b->fragment == 0 && wanted > joined->capacity) {
-    mem_free(journal->mem, joined->bytes, joined->capacity);
-    joined->bytes = mem_alloc(journal->mem, wanted);
-    joined->capacity = joined->bytes ? wanted : 0;
-    if (!joined->bytes) return status_nomem(error);
-  }
-  if (b->payload_length > joined->capacity - joined->filled)
-    return status_corrupt(error, ring_place(journal, b->sequence), "journal block %llu does not fit its record",
-                          (unsigned long long)b->sequence); /* guard: bounds */
-  memcpy(joined->bytes + joined->filled, got->payload, b->payload_length);
-  joined->filled += b->payload_length;
+static int bad_record(const struct unpacking *u, struct wodan_error *error, const char *what) {
+  return status_corrupt(error, ring_place(u->journal, u->block), "the journal record at block %llu %s",
+                        (unsigned long long)u->block, what); /* no guard: its callers judge */
+}
+
+static int unpack_header(struct unpacking *u, struct wire_reader *r, struct wodan_error *error) {
+  uint64_t first = wire_get_u64(r), last = wire_get_u64(r), place = ring_place(u->journal, u->block);
+  if (first == 0 || last < first) return bad_record(u, error, "has no valid header"); /* guard: bounds */
+  if (u->stray && first - 1 > *u->tip) *u->tip = first - 1;
+  if (first > *u->tip + 1)
+    return status_corrupt(error, place, "the journal record at block %llu starts at operation %llu, but %llu is next",
+                          (unsigned long long)u->block, (unsigned long long)first,
+                          (unsigned long long)(*u->tip + 1)); /* guard: bounds */
+  u->next = first;
+  u->last = last;
   return 0;
 }
 
-/* The whole record that starts at this block, if one does. WODAN_ENOMEM; WODAN_ENOTFOUND: none, or not all of it. */
-static int stray_record(struct ring_reader *reader, uint64_t first, struct joined *joined, struct wodan_error *error) {
+/* Takes what is whole of `r`: header and operations, until it has passed `end`. A negative status, or what apply returned. */
+static int unpack_whole(struct unpacking *u, struct wire_reader *r, size_t end, struct wodan_error *error) {
+  int status = 0;
+  while (r->at < end && status == 0) {
+    size_t start = r->at;
+    if (u->next == 0 && r->size - r->at < RECORD_HEADER) break;
+    if (u->next == 0) {
+      status = unpack_header(u, r, error);
+      continue;
+    }
+    if (u->next > u->last) return bad_record(u, error, "is longer than its operations"); /* guard: bounds */
+    struct journal_operation operation;
+    if (!journal_operation_decode(r, &operation)) {
+      r->at = start;
+      break;
+    }
+    uint64_t sequence = u->next++;
+    if (sequence <= *u->tip) continue; /* the checkpoint already holds it */
+    const struct record record = {
+        .key = operation.key, .value = operation.value, .kind = operation.kind, .sequence = sequence};
+    status = u->replay->apply(u->replay->context, &record, u->block, error);
+    if (status == 0) *u->tip = sequence;
+  }
+  return status;
+}
+
+/* What was kept goes on in the fragment's payload: it is whole then, or the payload is at its end. */
+static int unpack_kept(struct unpacking *u, struct wire_reader *payload, struct wodan_error *error) {
+  size_t before = u->kept_size, room = 2 * OPERATION_MAX - before;
+  size_t more = payload->size < room ? payload->size : room;
+  memcpy(u->kept + before, payload->data, more);
+  struct wire_reader r = wire_reader(u->kept, before + more);
+  int status = unpack_whole(u, &r, before, error);
+  if (status || r.at >= before) {
+    u->kept_size = 0;
+    payload->at = r.at - before;
+    return status;
+  }
+  if (more < payload->size) return bad_record(u, error, "has a malformed operation"); /* guard: bounds */
+  payload->at = payload->size;
+  u->kept_size = before + more;
+  return 0;
+}
+
+static int unpack_keep(struct unpacking *u, const struct wire_reader *payload, struct wodan_error *error) {
+  size_t left = payload->size - payload->at;
+  if (left > OPERATION_MAX) return bad_record(u, error, "has a malformed operation"); /* guard: bounds */
+  if (!u->kept) u->kept = mem_alloc(u->journal->mem, 2 * OPERATION_MAX);
+  if (!u->kept) return status_nomem(error);
+  memcpy(u->kept, payload->data + payload->at, left);
+  u->kept_size = left;
+  return 0;
+}
+
+/* The record's next fragment. */
+static int unpack(struct unpacking *u, const struct ring_block *got, struct wodan_error *error) {
+  const struct journal_block *b = &got->block;
+  struct wire_reader payload = wire_reader(got->payload, b->payload_length);
+  int status = 0;
+  if (b->fragment == 0) {
+    u->block = b->sequence;
+    u->due = 0;
+    u->fragments = b->fragments;
+    u->next = u->last = 0;
+    u->kept_size = 0;
+  }
+  if (b->fragment != u->due++ || b->fragments != u->fragments) /* the chain was walked before: it changed */
+    return status_corrupt(error, ring_place(u->journal, b->sequence), "journal block %llu does not fit its record",
+                          (unsigned long long)b->sequence); /* guard: bounds */
+  if (u->kept_size) status = unpack_kept(u, &payload, error);
+  if (status == 0) status = unpack_whole(u, &payload, payload.size, error);
+  if (status) return status;
+  if (b->fragment + 1 < b->fragments) return payload.at < payload.size ? unpack_keep(u, &payload, error) : 0;
+  if (u->next == 0) return bad_record(u, error, "has no valid header"); /* guard: bounds */
+  if (payload.at < payload.size || u->kept_size || u->next <= u->last)
+    return bad_record(u, error, "has a malformed operation"); /* guard: bounds */
+  return 0;
+}
+
+static void unpacking_release(struct unpacking *u) {
+  if (u->kept) mem_free(u->journal->mem, u->kept, 2 * OPERATION_MAX);
+}
+
+/* Fragments of the whole record that starts at this block; 0: none does, or not all of it is there. */
+static uint32_t stray_record(struct ring_reader *reader, uint64_t first) {
   uint32_t fragments = 1;
   uint64_t previous = 0;
   for (uint32_t i = 0; i < fragments; i++) {
     struct ring_block got;
     if (!ring_get(reader, first + i, &got) || got.block.kind != JOURNAL_RECORD || got.block.fragment != i ||
         got.block.fragments > reader->journal->blocks)
-      return WODAN_ENOTFOUND;
-    if (i && (got.block.fragments != fragments || got.block.previous != previous))
-      return WODAN_ENOTFOUND; /* guard: checksum */
-    int status = join(reader->journal, joined, &got, error);
-    if (status < 0) return status == WODAN_ENOMEM ? status : WODAN_ENOTFOUND;
+      return 0;
+    if (i && (got.block.fragments != fragments || got.block.previous != previous)) return 0; /* guard: checksum */
     fragments = got.block.fragments;
     previous = got.block.hash;
   }
-  return 0;
+  return fragments;
 }
 
-/* All operations of the whole record that starts at this block, whatever came before it. WODAN_ENOTFOUND: there is none now. */
-static int show_record(struct ring_reader *reader, const struct journal_replay *replay, uint64_t first,
-                       struct joined *joined, struct wodan_error *error) {
-  int status = stray_record(reader, first, joined, error);
-  if (status < 0 || joined->filled < sizeof(uint64_t)) return status;
-  uint64_t sequence = load_u64(joined->bytes), tip = sequence > replay->covered ? sequence - 1 : replay->covered;
-  return apply_record(reader->journal, replay, &tip, joined->bytes, joined->filled, first, error);
-}
-
-/* The same of one that the walk has just found whole. */
+/* The operations of a record that the walk has just found whole, whatever came before it. */
 static int show_found(struct ring_reader *reader, const struct journal_replay *replay, uint64_t first,
                       struct wodan_error *error) {
-  struct joined joined = {0};
-  int status = show_record(reader, replay, first, &joined, error);
-  mem_free(reader->journal->mem, joined.bytes, joined.capacity);
-  if (status == WODAN_ENOTFOUND)
+  uint64_t tip = 0;
+  struct unpacking unpacking = {.journal = reader->journal, .replay = replay, .tip = &tip, .stray = true};
+  uint32_t fragments = stray_record(reader, first);
+  int status = 0;
+  if (!fragments)
     status = status_corrupt(error, ring_place(reader->journal, first), "journal block %llu changed while it was read",
                             (unsigned long long)first); /* no guard: the walk has just found it whole */
+  for (uint32_t i = 0; i < fragments && status == 0; i++) {
+    struct ring_block got;
+    if (ring_get(reader, first + i, &got)) status = unpack(&unpacking, &got, error);
+  }
+  unpacking_release(&unpacking);
   return status;
 }
 
@@ -536,8 +591,8 @@ int journal_root_of_generation(struct journal *journal, const struct volume_boun
 
 int journal_replay(struct journal *journal, const struct journal_replay *replay, struct wodan_error *error) {
   struct ring_reader reader = ring_reader(journal);
-  struct joined joined = {0};
   uint64_t tip = replay->covered;
+  struct unpacking unpacking = {.journal = journal, .replay = replay, .tip = &tip};
   int status = 0;
   for (uint64_t q = replay->mark.tail; q < replay->head && status == 0; q++) {
     struct ring_block got;
@@ -548,12 +603,9 @@ int journal_replay(struct journal *journal, const struct journal_replay *replay,
     }
     const struct journal_block *b = &got.block;
     if (b->kind == JOURNAL_CHECKPOINT && q > replay->mark.sequence && replay->stop_at_checkpoint) break;
-    if (b->kind != JOURNAL_RECORD) continue;
-    status = join(journal, &joined, &got, error);
-    if (status == 0 && b->fragment + 1 == b->fragments)
-      status = apply_record(journal, replay, &tip, joined.bytes, joined.filled, q - b->fragment, error);
+    if (b->kind == JOURNAL_RECORD) status = unpack(&unpacking, &got, error);
   }
-  mem_free(journal->mem, joined.bytes, joined.capacity);
+  unpacking_release(&unpacking);
   return status;
 }
 
@@ -566,15 +618,19 @@ int journal_rejected(struct journal *journal, const struct journal_mounted *moun
 
 int journal_strays(struct journal *journal, const struct journal_replay *replay, struct wodan_error *error) {
   struct ring_reader reader = ring_reader(journal);
-  struct ring_block newest;
-  struct joined joined = {0};
+  struct ring_block newest, got;
+  uint64_t tip;
+  struct unpacking unpacking = {.journal = journal, .replay = replay, .tip = &tip, .stray = true};
   int status = 0;
   scan_ring(&reader, &newest);
   uint64_t end = newest.block.sequence + 1, q = end > journal->blocks ? end - journal->blocks : 0;
   for (q = q > replay->mark.tail ? q : replay->mark.tail; q < end && status == 0; q++) {
-    status = show_record(&reader, replay, q, &joined, error);
-    if (status == WODAN_ENOTFOUND || status == WODAN_ECORRUPT) status = 0;
+    uint32_t fragments = stray_record(&reader, q);
+    tip = replay->covered;
+    for (uint32_t i = 0; i < fragments && status == 0; i++)
+      if (ring_get(&reader, q + i, &got)) status = unpack(&unpacking, &got, error);
+    if (status == WODAN_ECORRUPT) status = 0;
   }
-  mem_free(journal->mem, joined.bytes, joined.capacity);
+  unpacking_release(&unpacking);
   return status;
 }

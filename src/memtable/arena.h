@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 
-enum { ARENA_CHUNK_MIN = 1024, ARENA_CHUNK_MAX = 1 << 20 }; /* bytes, for what is not bigger by itself */
+enum { ARENA_CHUNK_MIN = 1024, ARENA_CHUNK_MAX = 2 << 20 }; /* bytes, for what is not bigger by itself */
 
 struct arena_chunk;
 

@@ -8,6 +8,7 @@
 
 enum {
   WORDS_MIN = 8,
+  FULL_SHARE = 16,      /* once so much of what is expected is there, the next filter is for all of it */
   RECORDS_PER_WORD = 8, /* more than that starts a bigger filter: a byte a record, about 5 % of misses get through */
 };
 
@@ -19,10 +20,11 @@ void key_filter_release(struct key_filter *filter) {
   key_filter_init(filter, filter->mem);
 }
 
-bool key_filter_reserve(struct key_filter *filter, uint64_t records, uint64_t more) {
+bool key_filter_reserve(struct key_filter *filter, uint64_t records, uint64_t more, uint64_t expected) {
   if (filter->next || more > UINT64_MAX - records) return filter->next != NULL;
   uint64_t wanted = records + more;
   if (filter->words && wanted / RECORDS_PER_WORD < filter->count) return true;
+  if (wanted < expected && wanted >= expected / FULL_SHARE) wanted = expected;
   if (wanted > SIZE_MAX / 64) return false;
   size_t count = WORDS_MIN;
   while (wanted / RECORDS_PER_WORD >= count) count *= 2;

@@ -16,10 +16,17 @@ struct key_filter {
 void key_filter_init(struct key_filter *filter, struct mem *mem);
 void key_filter_release(struct key_filter *filter);
 
-/* Makes room for `more` records on top of `records`; may start a bigger filter. false: no memory, nothing changed. */
-bool key_filter_reserve(struct key_filter *filter, uint64_t records, uint64_t more);
+/* Makes room for `more` records on top of `records`; may start a bigger filter, of `expected` records when they are not far (0:
+ * unknown). false: no memory, nothing changed. */
+bool key_filter_reserve(struct key_filter *filter, uint64_t records, uint64_t more, uint64_t expected);
 /* The key is in the filter from now on. After key_filter_reserve. */
 void key_filter_add(struct key_filter *filter, uint64_t hash);
+
+/* Begins to load what key_filter_add will touch; returns the hash. */
+static inline uint64_t key_filter_expect(const struct key_filter *filter, uint64_t hash) {
+  __builtin_prefetch(&filter->words[hash >> 18 & (filter->count - 1)], 1);
+  return hash;
+}
 
 /* While next is there: every record of the table goes to key_filter_move, then comes key_filter_switch. */
 void key_filter_move(struct key_filter *filter, uint64_t hash);

@@ -33,6 +33,7 @@ struct memtable {
   struct range_tree ranges;
   struct memtable_walk moved; /* how far the bigger filter is filled */
   uint64_t records, blobs, bytes, ranges_bytes, first_sequence, last_sequence;
+  uint64_t full_bytes;       /* as memtable_bytes counts; 0: not known */
   memtable_release *release; /* NULL: nobody is told */
   void *release_context;
 };
@@ -54,6 +55,8 @@ struct memtable *memtable_create_within(struct mem *mem, struct mem *records, _A
   range_tree_init(&table->ranges, records);
   return table;
 }
+
+void memtable_expect(struct memtable *table, uint64_t bytes) { table->full_bytes = bytes; }
 
 void memtable_on_release(struct memtable *table, memtable_release *release, void *context) {
   table->release = release;
@@ -191,7 +194,8 @@ int memtable_reserve(struct memtable *table, size_t count, size_t bytes, struct 
   if (count > (SIZE_MAX - bytes) / entry_overhead) return status_nomem(error);
   if (!arena_reserve(&table->entries, count * entry_overhead + bytes)) return status_nomem(error);
   if (!ordered_map_reserve(&table->map, count)) return status_nomem(error);
-  if (!ordered_map_ascends(&table->map) && !key_filter_reserve(&table->filter, table->records, count))
+  uint64_t mean = table->records ? table->bytes / table->records : 0, expected = mean ? table->full_bytes / mean : 0;
+  if (!ordered_map_ascends(&table->map) && !key_filter_reserve(&table->filter, table->records, count, expected))
     return status_nomem(error);
   return 0;
 }
@@ -212,7 +216,7 @@ static void filter_grow(struct memtable *table) {
   }
 }
 
-void memtable_insert(struct memtable *table, const struct record *record) {
+static struct map_entry *entry_create(struct memtable *table, const struct record *record) {
   assert(record->key.size <= MAP_KEY_MAX && record->value.size <= UINT32_MAX);
   assert(table->records == 0 || record->sequence > table->last_sequence);
   assert(record->kind != RECORD_DELETE || record->value.size == 0);
@@ -224,20 +228,44 @@ void memtable_insert(struct memtable *table, const struct record *record) {
   if (record->key.size) memcpy(entry->bytes, record->key.data, record->key.size);
   if (record->value.size) memcpy(entry->bytes + record->key.size, record->value.data, record->value.size);
   entry_seal(entry);
-  if (record->kind == RECORD_DELETE_RANGE) {
-    range_tree_insert(&table->ranges, entry);
-    table->ranges_bytes += sizeof(struct range_delete) + record->key.size + record->value.size;
-  } else {
-    if (table->filter.words) key_filter_add(&table->filter, memtable_hash(record->key));
-    if (table->filter.next) filter_grow(table);
-    ordered_map_insert(&table->map, entry);
-  }
-
   if (table->records == 0) table->first_sequence = record->sequence;
   table->last_sequence = record->sequence;
   table->records++;
   table->bytes += record_weight(record);
   if (record->kind == RECORD_BLOB) table->blobs++;
+  return entry;
+}
+
+static void insert_range(struct memtable *table, const struct map_entry *entry) {
+  range_tree_insert(&table->ranges, entry);
+  table->ranges_bytes += sizeof(struct range_delete) + entry->key_size + entry->value_size;
+}
+
+/* At most MAP_MANY. */
+static void insert_some(struct memtable *table, const struct record *records, size_t count) {
+  const struct map_entry *entries[MAP_MANY];
+  uint64_t hashes[MAP_MANY];
+  size_t keys = 0;
+  for (size_t i = 0; i < count; i++) {
+    const struct map_entry *entry = entry_create(table, &records[i]);
+    if (entry->kind == RECORD_DELETE_RANGE) {
+      insert_range(table, entry);
+      continue;
+    }
+    entries[keys] = entry;
+    if (table->filter.words) hashes[keys] = key_filter_expect(&table->filter, memtable_hash(records[i].key));
+    keys++;
+  }
+  ordered_map_insert(&table->map, entries, keys);
+  for (size_t i = 0; i < keys; i++) {
+    if (table->filter.words) key_filter_add(&table->filter, hashes[i]);
+    if (table->filter.next) filter_grow(table);
+  }
+}
+
+void memtable_insert_many(struct memtable *table, const struct record *records, size_t count) {
+  for (size_t at = 0; at < count; at += MAP_MANY)
+    insert_some(table, records + at, count - at < MAP_MANY ? count - at : MAP_MANY);
 }
 
 /* false: surely not. */

@@ -19,6 +19,8 @@ struct memtable;
 struct memtable *memtable_create(struct mem *mem, _Atomic uint32_t *alive);
 /* The same with the records in an account of their own; handle and iterators stay in mem. */
 struct memtable *memtable_create_within(struct mem *mem, struct mem *records, _Atomic uint32_t *alive);
+/* It will be full with so many bytes, as memtable_bytes counts: what grows with it grows less often. */
+void memtable_expect(struct memtable *table, uint64_t bytes);
 /* When it is freed, `release` is told each record of a large value: the table held the blobs. */
 typedef void memtable_release(void *context, const struct record *record);
 void memtable_on_release(struct memtable *table, memtable_release *release, void *context);
@@ -29,8 +31,12 @@ void memtable_unref(struct memtable *table); /* frees at the last one */
 int memtable_reserve(struct memtable *table, size_t count, size_t bytes, struct wodan_error *error);
 /* The same for so many range deletes among them. */
 int memtable_reserve_ranges(struct memtable *table, size_t count, struct wodan_error *error);
-/* Only after these; sequences rise with each insert. Copies key and value. */
-void memtable_insert(struct memtable *table, const struct record *record);
+/* Only after these; sequences rise with each record. Copies keys and values. One after the other, but with the cache misses of
+ * several at once. */
+void memtable_insert_many(struct memtable *table, const struct record *records, size_t count);
+static inline void memtable_insert(struct memtable *table, const struct record *record) {
+  memtable_insert_many(table, record, 1);
+}
 
 /* What memtable_get wants beside the key. */
 static inline uint64_t memtable_hash(struct wodan_slice key) { return checksum(0, key.data, key.size); }

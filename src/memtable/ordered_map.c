@@ -314,8 +314,43 @@ static bool follows(const struct ordered_map *map, const struct map_entry *entry
          entry_before(map->newest, map_entry_key(entry), entry->sequence);
 }
 
-void ordered_map_insert(struct ordered_map *map, const struct map_entry *entry) {
+/* The way down to the leaf that the entry belongs to, for several at once: their cache misses overlap. What an insert into the
+ * leaf is going to move is asked for, too. */
+static void descend(const struct ordered_map *map, const struct map_entry *const *entries, size_t count,
+                    struct path *paths) {
+  for (size_t i = 0; i < count; i++) paths[i].nodes[map->levels - 1] = map->root;
+  for (unsigned level = map->levels - 1; level > 0; level--) {
+    for (size_t i = 0; i < count; i++) {
+      const struct map_node *node = paths[i].nodes[level];
+      size_t index = node_lower(node, map_entry_key(entries[i]), entries[i]->sequence, 1) - 1;
+      paths[i].index[level] = index;
+      __builtin_prefetch(&children(node)[index]);
+    }
+    for (size_t i = 0; i < count; i++) {
+      paths[i].nodes[level - 1] = children(paths[i].nodes[level])[paths[i].index[level]];
+      prefetch_heads(paths[i].nodes[level - 1]);
+    }
+  }
+  for (size_t i = 0; i < count && count > 1; i++) {
+    const struct map_node *leaf = paths[i].nodes[0];
+    size_t index = heads_lower(leaf->heads, entry_head(entries[i], leaf->skip));
+    for (; index <= leaf->count && index < MAP_WIDTH; index += CACHE_LINE / sizeof *leaf->entries)
+      __builtin_prefetch(&leaf->entries[index], 1);
+  }
+}
+
+static void insert_at(struct ordered_map *map, const struct map_entry *entry, const struct path *path) {
   struct addition add = {entry, NULL};
+  struct map_node *leaf = path->nodes[0];
+  size_t index = node_lower(leaf, map_entry_key(entry), entry->sequence, 0);
+  if (leaf->count < MAP_WIDTH)
+    node_insert(leaf, index, add);
+  else
+    split_upward(map, path, index, add);
+}
+
+/* Without a search; false: it goes elsewhere, or there is no room. */
+static bool insert_behind(struct ordered_map *map, const struct map_entry *entry) {
   bool behind = !map->root || follows(map, entry);
   map->ascends = behind && ordered_map_ascends(map);
   if (!map->root) {
@@ -326,27 +361,26 @@ void ordered_map_insert(struct ordered_map *map, const struct map_entry *entry) 
     map->common = entry->key_size;
   }
   map_widen(map, entry);
-  if (behind && map->last->count < MAP_WIDTH) { /* no search */
-    node_insert(map->last, map->last->count, add);
-    map->newest = entry;
-    return;
+  if (!behind || map->last->count == MAP_WIDTH) return false;
+  node_insert(map->last, map->last->count, (struct addition){entry, NULL});
+  return true;
+}
+
+void ordered_map_insert(struct ordered_map *map, const struct map_entry *const *entries, size_t count) {
+  struct path paths[MAP_MANY];
+  size_t leaves = 0; /* as many as there were when the ways down were found; 0: they were not */
+  assert(count <= MAP_MANY);
+  for (size_t i = 0; i < count; i++) {
+    bool done = insert_behind(map, entries[i]);
+    if (!done && leaves == 0) {
+      for (size_t j = i + 1; j < count; j++) map_widen(map, entries[j]);
+      descend(map, entries + i, count - i, paths + i);
+      leaves = map->node_count[0];
+    }
+    if (!done && leaves != map->node_count[0]) descend(map, entries + i, 1, paths + i); /* nodes were split since */
+    if (!done) insert_at(map, entries[i], &paths[i]);
+    map->newest = entries[i];
   }
-  struct wodan_slice key = map_entry_key(entry);
-  struct path path;
-  struct map_node *node = map->root;
-  for (unsigned level = map->levels - 1; level > 0; level--) {
-    path.nodes[level] = node;
-    path.index[level] = node_lower(node, key, entry->sequence, 1) - 1;
-    node = children(node)[path.index[level]];
-    prefetch_heads(node);
-  }
-  path.nodes[0] = node;
-  size_t index = node_lower(node, key, entry->sequence, 0);
-  if (node->count < MAP_WIDTH)
-    node_insert(node, index, add);
-  else
-    split_upward(map, &path, index, add);
-  map->newest = entry;
 }
 
 /* ---- life ----------------------------------------------------------------------------------------------------- */

@@ -9,7 +9,7 @@
 #include "format/record.h"
 #include "memtable/arena.h"
 
-enum { MAP_KEY_MAX = UINT16_MAX, MAP_WIDTH = 64, MAP_LEVELS_MAX = 16 };
+enum { MAP_KEY_MAX = UINT16_MAX, MAP_WIDTH = 64, MAP_LEVELS_MAX = 16, MAP_MANY = 16 };
 
 /* What the map orders; key, then value, follow the fields. */
 struct map_entry {
@@ -45,8 +45,9 @@ void ordered_map_release(struct ordered_map *map);
 
 /* After it, `count` more inserts cannot fail. Replaces an earlier reservation. false: no memory. */
 bool ordered_map_reserve(struct ordered_map *map, size_t count);
-/* Only after ordered_map_reserve. No two entries with the same key and sequence. */
-void ordered_map_insert(struct ordered_map *map, const struct map_entry *entry);
+/* Only after ordered_map_reserve. Up to MAP_MANY entries, one after the other; their cache misses overlap. No two entries with
+ * the same key and sequence. */
+void ordered_map_insert(struct ordered_map *map, const struct map_entry *const *entries, size_t count);
 
 /* Nothing came before what was there already. */
 static inline bool ordered_map_ascends(const struct ordered_map *map) { return map->ascends || !map->root; }

@@ -8,7 +8,7 @@
  *    that is used up, so that the number of its extents stays small;
  *  - until finish returns the pointer nothing names the blocks, so giving up is space_release.
  *
- * Order: every other byte is handed to the device before the header's chunk. Nothing here is a barrier: who first names the
+ * Order: every other byte is handed to the device before the header's chunk, or all of them to its write-behind. Nothing here is a barrier: who first names the
  * object orders it.
  *
  * See: tests/unit/test_run.c, test_blob.c. */
@@ -17,6 +17,7 @@
 #include <assert.h>
 #include <string.h>
 #include "codec/checksum.h"
+#include "dev/behind.h"
 
 static uint64_t block_size(const struct object_writer *writer) { return writer->io->bounds.block_size; }
 
@@ -29,7 +30,11 @@ int object_writer_init(struct object_writer *writer, struct block_io *io, struct
   uint64_t chunk_blocks = block < chunk ? chunk / block : 1;
   if (!options->grows && chunk_blocks > writer->blocks) chunk_blocks = writer->blocks;
   writer->chunk_size = (size_t)(chunk_blocks * block);
-  writer->first = writer->chunk = mem_alloc_aligned(io->mem, writer->chunk_size, BLOCK_IO_ALIGNMENT);
+  if (options->at_once && chunk_blocks == writer->blocks)
+    writer->first = behind_lend(io->device->behind, writer->chunk_size);
+  writer->lent = writer->first != NULL;
+  if (!writer->lent) writer->first = mem_alloc_aligned(io->mem, writer->chunk_size, BLOCK_IO_ALIGNMENT);
+  writer->chunk = writer->first;
   return writer->first ? 0 : status_nomem(error);
 }
 
@@ -38,7 +43,10 @@ void object_writer_release(struct object_writer *writer, bool give_back) {
   struct mem *mem = writer->io->mem;
   if (give_back && writer->extent_count) space_release(writer->space, writer->extents, writer->extent_count);
   if (writer->chunk != writer->first) mem_free(mem, writer->chunk, writer->chunk_size);
-  mem_free(mem, writer->first, writer->chunk_size);
+  if (writer->lent)
+    behind_give_back(writer->io->device->behind, writer->first);
+  else
+    mem_free(mem, writer->first, writer->chunk_size);
   *writer = (struct object_writer){0};
 }
 
@@ -167,6 +175,16 @@ static void point_to(const struct object_header *header, struct block_ptr *ptr) 
   memcpy(ptr->extents, header->extents, sizeof ptr->extents);
 }
 
+/* The first chunk, which has the header. One that was lent is queued where it goes to one place, and is ours no more. */
+static int write_first(struct object_writer *writer, const struct object_header *header, struct wodan_error *error) {
+  size_t size = writer->chunk == writer->first ? writer->chunk_used : writer->chunk_size;
+  if (!writer->lent || header->extent_count > 1) return write_chunk(writer, writer->first, 0, size, error);
+  behind_write(writer->io->device->behind, writer->first, header->extents[0].first * block_size(writer), size);
+  writer->first = writer->chunk = NULL;
+  writer->lent = false;
+  return 0;
+}
+
 int object_writer_finish(struct object_writer *writer, struct object_header *header, struct block_ptr *ptr,
                          struct wodan_error *error) {
   uint64_t block = block_size(writer);
@@ -182,8 +200,7 @@ int object_writer_finish(struct object_writer *writer, struct object_header *hea
   if (status) return status;
   bool fits = object_header_encode(header, writer->io->seed, writer->first);
   if (!fits) return status_set(error, WODAN_ETOOBIG, 0, WODAN_NO_BLOCK, "the header of an object does not fit");
-  size_t size = writer->chunk == writer->first ? writer->chunk_used : writer->chunk_size;
-  status = write_chunk(writer, writer->first, 0, size, error);
+  status = write_first(writer, header, error);
   if (!status && spare_count) space_release(writer->space, spare, spare_count);
   if (!status) point_to(header, ptr);
   return status;

@@ -11,6 +11,7 @@ struct object_writer_options {
   uint64_t chunk_size; /* bytes written at once, about */
   enum space_kind kind;
   uint64_t spare; /* blocks that must stay free for others, see space_allocate_sparing */
+  bool at_once;   /* it is written without a pause: may be in memory of the device's write-behind meanwhile */
   bool grows;     /* takes more space where size_max was too little, as long as its extents suffice */
 };
 
@@ -22,6 +23,7 @@ struct object_writer {
   uint32_t extent_count;
   uint64_t blocks;        /* that it may have; all of them taken when extent_count > 0 */
   uint8_t *first, *chunk; /* the same until the first is full; chunk_size bytes each */
+  bool lent;              /* `first` holds the whole object and belongs to the write-behind */
   size_t chunk_size, chunk_used;
   uint64_t chunk_offset; /* of `chunk` in the object */
 };

@@ -70,7 +70,7 @@ static int check(struct repair *repair, uint64_t generation, bool aloud, struct 
                                            .context = &repair->damage,
                                            .finding = damage_note,
                                            .progress = damage_progress,
-                                           .memory_limit = options->memory_limit,
+                                           .memory_limit = options->memory_limit ? options->memory_limit : UINT64_MAX,
                                            .generation = generation};
   int status = check_image(repair->raw, &wish, report, error);
   if (status == 0 && repair->damage.out_of_memory) status = status_nomem(error);

@@ -378,7 +378,7 @@ static int check_first(struct salvage *salvage, struct wodan_device *from, struc
                                             .context = &salvage->damage,
                                             .finding = damage_note,
                                             .progress = damage_progress,
-                                            .memory_limit = options->memory_limit,
+                                            .memory_limit = options->memory_limit ? options->memory_limit : UINT64_MAX,
                                             .generation = options->generation};
   int status = check_image(from, &check, &salvage->report->check, error);
   if (status == WODAN_EFORMAT || status == WODAN_EIO) return 0; /* no superblock: the search will tell */

@@ -27,7 +27,10 @@ void filter_add(uint8_t *filter, uint32_t lines, uint64_t hash) {
 
 bool filter_may_contain(const uint8_t *filter, uint32_t lines, uint64_t hash) {
   assert(lines > 0);
-  const uint8_t *line = filter_line(filter, lines, hash);
+  return filter_line_may_contain(filter_line(filter, lines, hash), hash);
+}
+
+bool filter_line_may_contain(const uint8_t line[FILTER_LINE_SIZE], uint64_t hash) {
   uint32_t a = (uint32_t)hash;
   for (int probe = 0; probe < FILTER_PROBES; probe++, a *= FILTER_STEP) {
     uint32_t bit = a >> 23;

@@ -21,8 +21,14 @@ uint32_t filter_lines(uint64_t records);
 void filter_add(uint8_t *filter, uint32_t lines, uint64_t hash);
 bool filter_may_contain(const uint8_t *filter, uint32_t lines, uint64_t hash);
 
+/* The line of a hash, by its number, and whether a line lets it through: for who has a part of the filter only. */
+static inline uint32_t filter_line_number(uint32_t lines, uint64_t hash) {
+  return (uint32_t)((hash >> 32) * lines >> 32);
+}
+bool filter_line_may_contain(const uint8_t line[FILTER_LINE_SIZE], uint64_t hash);
+
 static inline const uint8_t *filter_line(const uint8_t *filter, uint32_t lines, uint64_t hash) {
-  return filter + (size_t)((hash >> 32) * lines >> 32) * FILTER_LINE_SIZE;
+  return filter + (size_t)filter_line_number(lines, hash) * FILTER_LINE_SIZE;
 }
 static inline void filter_prefetch(const uint8_t *filter, uint32_t lines, uint64_t hash) {
   __builtin_prefetch(filter_line(filter, lines, hash));

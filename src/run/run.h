@@ -122,6 +122,8 @@ uint64_t run_range_bytes(const struct run *run, const struct wodan_slice *lower,
 
 /* Hash of a tree key for filters; computed once per lookup. */
 uint64_t run_key_hash(const struct run_env *env, struct wodan_slice key);
+/* What all keys of the page in a pinned frame of some run begin with; where it is short without touching a line of the page. */
+struct wodan_slice run_page_prefix(const struct frame *frame);
 
 /* 0 and *record with value in place and *pin to be cache_unpin'ed (record->key is the caller's key), or WODAN_ENOTFOUND, or a
  * failure. Loads the body as needed and holds it for the time of the call. A filter that the shelf has no room for is done

@@ -126,6 +126,25 @@ bool run_keep_page(struct run *run, const struct run_index *index, uint32_t at, 
   return same;
 }
 
+/* A frame's note: what all keys of its page begin with, behind a byte that tells how long that is; UINT8_MAX: too long. Its line
+ * in the page can only be asked for when the page's header is there, so it cost a lookup by location one more wait for memory. */
+enum { NOTED_MOST = CACHE_NOTE - 1 };
+
+static void note_prefix(struct frame *frame) {
+  struct page page = page_view(cache_data(frame));
+  struct wodan_slice prefix = page_prefix(&page);
+  uint8_t *note = cache_fill_note(frame);
+  note[0] = prefix.size <= NOTED_MOST ? (uint8_t)prefix.size : UINT8_MAX;
+  if (prefix.size && note[0] != UINT8_MAX) memcpy(note + 1, prefix.data, prefix.size);
+}
+
+struct wodan_slice run_page_prefix(const struct frame *frame) {
+  const uint8_t *note = cache_note(frame);
+  if (note[0] != UINT8_MAX) return (struct wodan_slice){note + 1, note[0]};
+  struct page page = page_view(cache_data(frame));
+  return page_prefix(&page);
+}
+
 int run_pin_page(struct run *run, const struct run_index *index, uint32_t at, struct run_kept_page *kept,
                  struct frame **frame, struct wodan_error *error) {
   assert(at < index->page.count);
@@ -140,6 +159,7 @@ int run_pin_page(struct run *run, const struct run_index *index, uint32_t at, st
     cache_cancel(cache, ours);
     return status;
   }
+  note_prefix(ours);
   *frame = cache_publish(cache, &index->slots[at], ours);
   return 0;
 }

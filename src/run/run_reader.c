@@ -96,6 +96,7 @@ enum run_page_state run_reader_page(struct run_reader *reader, const struct inde
     return state;
   }
   for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+    if (attempt) block_io_doubt(reader->io);
     int status =
         block_io_read(reader->io, ptr->extents, ptr->extent_count, entry->offset, stored, entry->length, error);
     state = RUN_PAGE_UNREADABLE;

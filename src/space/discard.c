@@ -145,7 +145,8 @@ void discards_freed(struct space *space, uint64_t first, uint64_t end) {
   }
   d->counts.freed += end - first;
   d->counts.waiting += end - first;
-  d->again = true;
+  d->again = d->policy == DISCARD_EAGER;
+  d->rest = false;
 }
 
 /* Blocks [first, end) do not wait any more; how many did. */
@@ -165,15 +166,18 @@ static uint64_t wait_no_more(struct space *space, uint64_t first, uint64_t end) 
 }
 
 void discards_taken(struct space *space, uint64_t first, uint64_t end) {
+  space->discards.rest = false;
   space->discards.counts.saved += wait_no_more(space, first, end);
 }
 
 /* ---- what is due ------------------------------------------------------------------------------------------------------ */
 
-static bool may_round(const struct discards *d) { return d->policy == DISCARD_EAGER ? d->again : d->turn > d->round; }
+static bool may_round(const struct discards *d) {
+  return d->again || (d->policy != DISCARD_EAGER && d->turn > d->round);
+}
 
 static bool quiet(const struct discards *d, const struct discard_unit *unit, uint32_t turns) {
-  return d->policy == DISCARD_EAGER || d->turn - unit->turn >= turns;
+  return d->policy == DISCARD_EAGER || d->rest || d->turn - unit->turn >= turns;
 }
 
 static uint64_t most_now(const struct space *space) {
@@ -291,6 +295,16 @@ bool space_discard_next(struct space *space, uint64_t now, struct extent *extent
   }
   lock_leave(&space->lock);
   return due;
+}
+
+void space_discard_rest(struct space *space) {
+  struct discards *d = &space->discards;
+  lock_acquire(&space->lock);
+  if (d->policy == DISCARD_BATCHED && !d->rest) {
+    d->rest = d->again = true;
+    d->hand = size_of(space); /* a round under way has passed what was not due for it */
+  }
+  lock_leave(&space->lock);
 }
 
 static void give_up(struct space *space) {

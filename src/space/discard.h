@@ -13,9 +13,9 @@
 #include "space/space.h"
 
 enum discard_policy {
-  DISCARD_OFF,     /* nothing waits */
-  DISCARD_BATCHED, /* whole units when nothing of them became free for a while, the rest later; so many a second */
-  DISCARD_EAGER,   /* all at once */
+  DISCARD_OFF, /* nothing waits */
+  DISCARD_BATCHED, /* whole units when nothing of them became free for a while, the rest later, and all at rest; so many a second */
+  DISCARD_EAGER, /* all at once */
 };
 
 struct discard_setup {
@@ -32,6 +32,9 @@ bool space_discard_begin(struct space *space, const struct discard_setup *setup)
 /* The next extent that is due at this time (ns of any clock, which may stand still or go back), held from now on;
  * false: none now, or another one is held. */
 bool space_discard_next(struct space *space, uint64_t now, struct extent *extent);
+/* Nothing is written for now, so nothing that waits will be used again soon nor find new neighbours: all of it is due, in its
+ * rate, until a block becomes free or is taken. */
+void space_discard_rest(struct space *space);
 /* The held extent is free again. The device has done its first `done` blocks and refused the rest, which does not wait for
  * another try; unsupported: it does not discard, so nothing waits any more. */
 void space_discard_done(struct space *space, uint64_t done, bool unsupported);

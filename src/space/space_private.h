@@ -25,7 +25,8 @@ struct discards {
   uint64_t unit_count;
   uint64_t hand;         /* block the round has come to; the size of the data area: the round is over */
   uint32_t turn, round;  /* now; in which the round began */
-  bool again;            /* something became free since the round began */
+  bool again;            /* a round is due that is not for the turn: something became free (EAGER), or rest began */
+  bool rest;             /* nothing became free or was taken since space_discard_rest */
   uint64_t clock, time;  /* as last told; how far it went forward in all, ns */
   int64_t credit;        /* ns of discarding that may be done at once */
   uint64_t rate;         /* bytes a second */

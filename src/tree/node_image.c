@@ -15,6 +15,7 @@
 void node_image_release(struct node_image *image) {
   if (!image->mem) return;
   mem_array_free(image->mem, image->entries, image->entry_capacity, sizeof *image->entries);
+  mem_array_free(image->mem, image->lean, image->entry_capacity, sizeof *image->lean);
   mem_array_free(image->mem, image->runs, image->run_count, sizeof *image->runs);
   mem_free(image->mem, image->header, image->header_size);
   mem_free(image->mem, image->page, image->page_size);
@@ -28,7 +29,14 @@ static int damaged(const struct block_ptr *ptr, struct wodan_error *error, const
                         (unsigned long long)ptr->generation, what);
 }
 
-static int decode_entries(struct block_io *io, const struct block_ptr *ptr, struct node_image *image,
+/* The branch entry of a record of the table: false when it is none. */
+static bool decode_branch(const struct page_record *record, const struct volume_bounds *bounds,
+                          struct branch_entry *branch) {
+  return record->sequence == 0 && record->kind == RECORD_PUT &&
+         branch_entry_decode(record->value.data, record->value.size, bounds, branch); /* guard: bounds */
+}
+
+static int decode_entries(struct block_io *io, const struct block_ptr *ptr, struct node_image *image, bool lean,
                           struct wodan_error *error) {
   if (!page_validate(image->page, image->page_size))
     return damaged(ptr, error, "its table of leaves or children is malformed"); /* guard: bounds */
@@ -42,23 +50,29 @@ static int decode_entries(struct block_io *io, const struct block_ptr *ptr, stru
   }
   image->entry_count = 0;
   image->entry_capacity = page.count;
-  image->entries = mem_array(image->mem, page.count, sizeof *image->entries);
+  if (lean)
+    image->lean = mem_array(image->mem, page.count, sizeof *image->lean);
+  else
+    image->entries = mem_array(image->mem, page.count, sizeof *image->entries);
   image->pivots_size = total ? total : 1;
   image->pivots = mem_alloc(image->mem, image->pivots_size);
-  if (!image->entries || !image->pivots) return status_nomem(error);
+  if (!(image->entries || image->lean) || !image->pivots) return status_nomem(error);
   uint8_t *at = image->pivots;
   for (uint32_t i = 0; i < page.count; i++) {
     struct page_record record = page_record(&page, i);
-    struct node_image_entry *entry = &image->entries[i];
-    if (record.sequence || record.kind != RECORD_PUT ||
-        !branch_entry_decode(record.value.data, record.value.size, &io->bounds, &entry->branch))
+    struct branch_entry branch;
+    if (!decode_branch(&record, &io->bounds, &branch))
       return damaged(ptr, error, "a leaf or child entry is malformed"); /* guard: bounds */
-    if (entry->branch.ptr.generation >= ptr->generation || entry->branch.flushed_upto >= ptr->generation)
+    if (branch.ptr.generation >= ptr->generation || branch.flushed_upto >= ptr->generation)
       return damaged(ptr, error, "a leaf or child is not older than the node"); /* guard: bounds */
-    if (image->level && entry->branch.blobs)
+    if (image->level && branch.blobs)
       return damaged(ptr, error, "a child is said to have large values"); /* guard: bounds */
     size_t size = page_key(&page, i, at);
-    entry->pivot = (struct wodan_slice){at, size};
+    struct wodan_slice pivot = {at, size};
+    if (lean)
+      image->lean[i] = pivot;
+    else
+      image->entries[i] = (struct node_image_entry){pivot, branch};
     at += size;
     image->entry_count++;
   }
@@ -96,7 +110,7 @@ static int decode_runs(struct block_io *io, const struct block_ptr *ptr, struct 
   return 0;
 }
 
-static int read_node(struct block_io *io, const struct block_ptr *ptr, struct node_image *image,
+static int read_node(struct block_io *io, const struct block_ptr *ptr, struct node_image *image, bool lean,
                      struct wodan_error *error) {
   struct object_header header;
   int status = block_io_read_header(io, ptr, OBJECT_NODE, &header, &image->header, error);
@@ -111,7 +125,7 @@ static int read_node(struct block_io *io, const struct block_ptr *ptr, struct no
   if (table) {
     image->page_size = (size_t)table->length;
     status = block_io_read_section(io, ptr, table, &image->page, error);
-    if (status == 0) status = decode_entries(io, ptr, image, error);
+    if (status == 0) status = decode_entries(io, ptr, image, lean, error);
     if (status < 0) return status;
   }
   image->list_size = (size_t)runs->length;
@@ -119,13 +133,40 @@ static int read_node(struct block_io *io, const struct block_ptr *ptr, struct no
   return status < 0 ? status : decode_runs(io, ptr, image, error);
 }
 
-int node_image_read(struct block_io *io, const struct block_ptr *ptr, struct node_image *image,
-                    struct wodan_error *error) {
+static int read_image(struct block_io *io, const struct block_ptr *ptr, struct node_image *image, bool lean,
+                      struct wodan_error *error) {
   *image = (struct node_image){.mem = io->mem};
   if (ptr->generation == 0) return 0;
-  int status = read_node(io, ptr, image, error);
+  int status = read_node(io, ptr, image, lean, error);
   if (status < 0) node_image_release(image);
   return status;
+}
+
+int node_image_read(struct block_io *io, const struct block_ptr *ptr, struct node_image *image,
+                    struct wodan_error *error) {
+  return read_image(io, ptr, image, false, error);
+}
+
+int node_image_read_lean(struct block_io *io, const struct block_ptr *ptr, struct node_image *image,
+                         struct wodan_error *error) {
+  return read_image(io, ptr, image, true, error);
+}
+
+struct wodan_slice node_image_pivot(const struct node_image *image, uint32_t i) {
+  assert(i < image->entry_count);
+  return image->lean ? image->lean[i] : image->entries[i].pivot;
+}
+
+struct branch_entry node_image_branch(const struct node_image *image, uint32_t i, const struct volume_bounds *bounds) {
+  assert(i < image->entry_count);
+  struct branch_entry branch = {0};
+  if (!image->lean) return image->entries[i].branch;
+  struct page page = page_view(image->page);
+  struct page_record record = page_record(&page, i);
+  bool ok = decode_branch(&record, bounds, &branch);
+  assert(ok); /* proven when it was read */
+  (void)ok;
+  return branch;
 }
 
 /* ---- encoding --------------------------------------------------------------------------------------------------- */

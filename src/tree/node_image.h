@@ -20,7 +20,8 @@ struct node_image_run {
 struct node_image {
   struct mem *mem;
   uint32_t level;                   /* 0: its entries are leaves; else nodes of level - 1 */
-  struct node_image_entry *entries; /* by rising pivot */
+  struct node_image_entry *entries; /* by rising pivot; NULL in a lean image */
+  struct wodan_slice *lean;         /* their pivots, in a lean image */
   uint32_t entry_count, entry_capacity;
   struct node_image_run *runs; /* newest first */
   uint32_t run_count;
@@ -35,7 +36,14 @@ struct node_image {
  * null ptr is the empty tree: level 0, no entry, no run. Release the image on success. */
 int node_image_read(struct block_io *io, const struct block_ptr *ptr, struct node_image *image,
                     struct wodan_error *error);
+/* The same with a tenth of the memory for each entry, which is decoded when it is asked for; all of it was proven. */
+int node_image_read_lean(struct block_io *io, const struct block_ptr *ptr, struct node_image *image,
+                         struct wodan_error *error);
 void node_image_release(struct node_image *image);
+
+/* Of either image. bounds: those it was read with. */
+struct wodan_slice node_image_pivot(const struct node_image *image, uint32_t i);
+struct branch_entry node_image_branch(const struct node_image *image, uint32_t i, const struct volume_bounds *bounds);
 
 /* Encodes the node, of image->level, as one object in fresh memory: *size bytes (a multiple of the block size) at *bytes, aligned for
  * block_io_write. The extents are taken with `allocate` once the size is known. ptr is filled. */

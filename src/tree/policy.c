@@ -115,13 +115,22 @@ static bool wants_freeing(const struct node *node, const struct key_span *span, 
   return node->run_count && frees_much(node, i, policy) && may_sweep(node, span, i, policy);
 }
 
+/* Runs that make a sweep due. What can wait counts fewer, but in a bottom node only where they come to something: else many
+ * short pauses would rewrite all leaves, each time for a few records. */
+static uint64_t runs_due(const struct node *node, const struct tree_policy *policy) {
+  enum { WORTH = 16 };
+  uint64_t runs = runs_max(node);
+  if (node->level == 0 && node->unabsorbed < node->sums.leaf_bytes / WORTH) return runs;
+  return runs / policy->eager ? runs / policy->eager : 1;
+}
+
 /* Above 1024: it has to be swept. What only damaged entries hold back does not count as a full buffer. */
 static uint64_t urgency(const struct node *node, const struct tree_policy *policy) {
   if (node->run_count == 0) return 0;
   if (being_emptied(node, policy)) return UINT64_MAX / 2;
-  uint64_t limit = node_buffer_limit(node, policy), runs = runs_max(node) / policy->eager;
+  uint64_t limit = node_buffer_limit(node, policy), runs = runs_due(node, policy);
   uint64_t by_bytes = per_1024(node->unabsorbed, limit / 8 * DUE_EIGHTHS + 1);
-  uint64_t by_runs = per_1024(node->unabsorbed_runs, 16 * (runs ? runs : 1) / 8 * RUNS_DUE_EIGHTHS + 8);
+  uint64_t by_runs = per_1024(node->unabsorbed_runs, 16 * runs / 8 * RUNS_DUE_EIGHTHS + 8);
   return by_bytes > by_runs ? by_bytes : by_runs;
 }
 

@@ -28,11 +28,11 @@ struct node_place node_place_entry(const struct node_place *place, const struct 
   entry.level = image->level ? image->level - 1 : 0;
   if (i > 0) {
     entry.has_lower = true;
-    entry.lower = image->entries[i].pivot;
+    entry.lower = node_image_pivot(image, i);
   }
   if (i + 1 < image->entry_count) {
     entry.has_upper = true;
-    entry.upper = image->entries[i + 1].pivot;
+    entry.upper = node_image_pivot(image, i + 1);
   }
   return entry;
 }
@@ -48,16 +48,17 @@ int node_image_prove(const struct node_image *image, const struct block_ptr *ptr
     return misplaced(ptr, error, "its level is not the one below its parent's"); /* guard: bounds */
   if (image->entry_count == 0) return 0;
   /* Pivots ascend: the second and the last one speak for all. */
-  if (place->has_lower && image->entry_count > 1 && key_compare(image->entries[1].pivot, place->lower) <= 0)
+  if (place->has_lower && image->entry_count > 1 && key_compare(node_image_pivot(image, 1), place->lower) <= 0)
     return misplaced(ptr, error, "a pivot lies at or below the range that its parent gives it"); /* guard: bounds */
-  if (place->has_upper && key_compare(image->entries[image->entry_count - 1].pivot, place->upper) >= 0)
+  if (place->has_upper && key_compare(node_image_pivot(image, image->entry_count - 1), place->upper) >= 0)
     return misplaced(ptr, error, "a pivot lies above the range that its parent gives it"); /* guard: bounds */
   return 0;
 }
 
 static int read_proven(struct walk *walk, const struct block_ptr *ptr, const struct node_place *place,
                        struct node_image *image, struct wodan_error *error) {
-  int status = node_image_read(walk->io, ptr, image, error);
+  int status = walk->walker->lean ? node_image_read_lean(walk->io, ptr, image, error)
+                                  : node_image_read(walk->io, ptr, image, error);
   if (status < 0) return status;
   status = node_image_prove(image, ptr, place, error);
   if (status < 0) node_image_release(image);
@@ -68,7 +69,8 @@ static int tell_damage(const struct tree_walker *walker, const struct block_ptr 
                        const struct wodan_error *why, struct wodan_error *error) {
   assert(why->code < 0);
   int status = why->code;
-  if (walker->damaged && status != WODAN_ENOMEM) status = walker->damaged(walker->context, ptr, place, why);
+  if (walker->damaged && (status != WODAN_ENOMEM || walker->lean))
+    status = walker->damaged(walker->context, ptr, place, why);
   if (status < 0 && error) *error = *why;
   return status;
 }
@@ -89,7 +91,8 @@ static int visit(struct walk *walk, const struct block_ptr *ptr, const struct no
   int status = walker->node(walker->context, ptr, &own, &image, error);
   for (uint32_t i = 0; image.level > 0 && i < image.entry_count && status == 0; i++) {
     struct node_place child = node_place_entry(&own, &image, i);
-    status = visit(walk, &image.entries[i].branch.ptr, &child, error);
+    struct branch_entry branch = node_image_branch(&image, i, &walk->io->bounds);
+    status = visit(walk, &branch.ptr, &child, error);
   }
   node_image_release(&image);
   return status == 0 && walker->leave ? walker->leave(walker->context, ptr) : status;

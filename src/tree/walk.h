@@ -31,9 +31,10 @@ struct tree_walker {
   int (*node)(void *context, const struct block_ptr *ptr, const struct node_place *place,
               const struct node_image *image, struct wodan_error *error);
   /* A node that could not be read or does not fit its place; `why` tells. 0: the walk goes on behind the subtree; else it
-   * ends. NULL: it ends with the failure. A lack of memory always ends it. */
+   * ends. NULL: it ends with the failure. A lack of memory always ends it, unless `lean`: then that is told, too. */
   int (*damaged)(void *context, const struct block_ptr *ptr, const struct node_place *place,
                  const struct wodan_error *why);
+  bool lean; /* with images as small as can be: node_image_read_lean */
   /* The same node once more, behind its children: for those who work from the leaves up. NULL: not called. */
   int (*leave)(void *context, const struct block_ptr *ptr);
   /* Before the node is read: the place to claim its blocks. false: the subtree is left out. NULL: none is. */

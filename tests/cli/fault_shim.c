@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "fault_board.h"
@@ -59,6 +60,7 @@ int posix_memalign(void **memory, size_t alignment, size_t size) {
 
 static ssize_t (*next_pread)(int, void *, size_t, off_t);
 static ssize_t (*next_pwrite)(int, const void *, size_t, off_t);
+static ssize_t (*next_pwritev)(int, const struct iovec *, int, off_t);
 static int (*next_fdatasync)(int);
 static int (*next_fsync)(int);
 static int (*next_ftruncate)(int, off_t);
@@ -79,6 +81,13 @@ ssize_t pread(int fd, void *data, size_t size, off_t at) {
 ssize_t pwrite(int fd, const void *data, size_t size, off_t at) {
   if (outcome_of(FAULT_WRITE) == FAILS) return fail();
   return writes_are_lost() ? (ssize_t)size : next_pwrite(fd, data, size, at);
+}
+
+ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t at) {
+  ssize_t size = 0;
+  if (outcome_of(FAULT_WRITE) == FAILS) return fail();
+  for (int i = 0; i < count; i++) size += (ssize_t)parts[i].iov_len;
+  return writes_are_lost() ? size : next_pwritev(fd, parts, count, at);
 }
 
 int fdatasync(int fd) {
@@ -110,6 +119,7 @@ static void find(void *function, const char *name) {
 __attribute__((constructor)) static void start(void) {
   find(&next_pread, "pread");
   find(&next_pwrite, "pwrite");
+  find(&next_pwritev, "pwritev");
   find(&next_fdatasync, "fdatasync");
   find(&next_fsync, "fsync");
   find(&next_ftruncate, "ftruncate");

@@ -17,11 +17,10 @@ struct hooked {
 
 static void *hooked_allocate(void *context, size_t size, size_t alignment) {
   struct hooked *h = context;
-  (void)alignment;
   h->calls++;
   if (h->fail_from && h->calls >= h->fail_from) return NULL;
   h->live += size;
-  return malloc(size);
+  return alignment > 16 ? aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment) : malloc(size);
 }
 
 static void hooked_release(void *context, void *memory, size_t size) {
@@ -116,6 +115,41 @@ static void test_mem__sizes_are_refused_not_cut(void **state) {
   assert_non_null(memory);
   mem_free(&part, memory, 100);
   assert_int_equal(mem.used, 0);
+  assert_int_equal(h.live, 0);
+}
+
+/* Pieces of one kind stay with the part, within its limit, until others need the room. */
+static void test_mem__kept_pieces_come_again_and_give_way(void **state) {
+  (void)state;
+  enum { PIECE = 4096, ROOM = 10 * PIECE };
+  struct hooked h = {0};
+  struct mem mem = hooked_mem(&h), part;
+  mem_init_part(&part, &mem, ROOM);
+  mem_keep(&part, PIECE, PIECE);
+  void *pieces[8];
+  for (int i = 0; i < 8; i++) assert_non_null(pieces[i] = mem_alloc_aligned(&part, PIECE, PIECE));
+  for (int i = 0; i < 8; i++) mem_free(&part, pieces[i], PIECE);
+  assert_int_equal(mem_used(&part), 0);
+  assert_int_equal(mem_used(&mem), 8 * PIECE);
+  size_t calls = h.calls;
+  void *again = mem_alloc_aligned(&part, PIECE, PIECE);
+  assert_non_null(again);
+  assert_int_equal(h.calls, calls); /* nobody was asked */
+  assert_int_equal(mem_used(&part), PIECE);
+  void *other = mem_alloc(&part, ROOM - 3 * PIECE); /* all but two of what is kept have to go */
+  assert_non_null(other);
+  assert_int_equal(mem_used(&mem), ROOM);
+  uint64_t refused = mem_refused(&part);
+  assert_null(mem_alloc(&part, 3 * PIECE)); /* nothing of what is kept would help */
+  assert_int_equal(mem_refused(&part), refused + 1);
+  assert_int_equal(mem_used(&mem), ROOM);
+  mem_free(&part, other, ROOM - 3 * PIECE);
+  mem_free(&part, again, PIECE);
+  void *unaligned = mem_alloc(&part, PIECE + 16); /* another size is never kept */
+  mem_free(&part, unaligned, PIECE + 16);
+  assert_int_equal(mem_used(&mem), 3 * PIECE);
+  mem_keep_none(&part);
+  assert_int_equal(mem_used(&mem), 0);
   assert_int_equal(h.live, 0);
 }
 
@@ -267,6 +301,7 @@ int main(void) {
       cmocka_unit_test(test_mem__hooks_get_the_sizes_back),
       cmocka_unit_test(test_mem__array_overflow_is_no_memory),
       cmocka_unit_test(test_mem__sizes_are_refused_not_cut),
+      cmocka_unit_test(test_mem__kept_pieces_come_again_and_give_way),
       cmocka_unit_test(test_mem__failure_is_not_counted),
       cmocka_unit_test(test_mem__grow_keeps_contents),
       cmocka_unit_test(test_mem__grow_failure_leaves_the_array),

@@ -554,7 +554,7 @@ static void test_blobs__live_as_long_as_somebody_names_them(void **state) {
   (void)state;
   struct world w;
   world_open(&w, BLOCK, PAGE, BLOCKS, 4);
-  struct blobs *blobs = blobs_create(&w.mem, &w.mem, w.space);
+  struct blobs *blobs = blobs_create(&(struct blobs_setup){.mem = &w.mem, .handles = &w.mem, .space = w.space});
   struct blob *first, *second;
   struct block_ptr ptr = pointer(20, 3), back;
   uint64_t all = space_counts(w.space).free;
@@ -584,7 +584,7 @@ static void test_blobs__what_no_record_named_is_free_at_once(void **state) {
   (void)state;
   struct world w;
   world_open(&w, BLOCK, PAGE, BLOCKS, 4);
-  struct blobs *blobs = blobs_create(&w.mem, &w.mem, w.space);
+  struct blobs *blobs = blobs_create(&(struct blobs_setup){.mem = &w.mem, .handles = &w.mem, .space = w.space});
   uint64_t all = space_counts(w.space).free;
   for (int named = 0; named < 2; named++) {
     struct block_ptr ptr = {.generation = 9, .checksum = 1, .length = 2 * BLOCK, .header_length = 100};
@@ -605,7 +605,7 @@ static void test_blobs__only_the_very_same_pointer_is_named_twice(void **state) 
   (void)state;
   struct world w;
   world_open(&w, BLOCK, PAGE, BLOCKS, 4);
-  struct blobs *blobs = blobs_create(&w.mem, &w.mem, w.space);
+  struct blobs *blobs = blobs_create(&(struct blobs_setup){.mem = &w.mem, .handles = &w.mem, .space = w.space});
   struct block_ptr ptr = pointer(20, 3), other;
   struct blob *blob, *none;
   assert_int_equal(blobs_claim(blobs, &ptr, &blob, NULL), 0);
@@ -636,7 +636,7 @@ static void test_blobs__are_found_among_many_and_without_memory(void **state) {
   enum { MANY = 500 };
   struct world w;
   world_open(&w, BLOCK, PAGE, BLOCKS, 4);
-  struct blobs *blobs = blobs_create(&w.mem, &w.mem, w.space);
+  struct blobs *blobs = blobs_create(&(struct blobs_setup){.mem = &w.mem, .handles = &w.mem, .space = w.space});
   struct blob *blob[MANY];
   unsigned refused = 0;
   for (uint64_t i = 0; i < MANY; i++) {

@@ -212,11 +212,13 @@ static void test_file__lock_survives_a_child_that_ends(void **state) {
 
 /* ---- a system that refuses, interrupts and cuts short ---------------------------------------------------------- */
 
-static struct {
+static struct shim {
   int open, lock, direct, fdatasync, fsync, fallocate, ftruncate, pread, pwrite; /* errno to fail with, 0: do it */
   unsigned calls;
   size_t most;    /* bytes a transfer, 0: all */
   bool interrupt; /* every other call */
+  off_t begun_at; /* of the last write that the medium was to begin with, and of all of them the bytes */
+  off_t begun;
 } shim;
 
 static bool interrupted(void) {
@@ -250,6 +252,17 @@ static ssize_t shim_pwrite(int fd, const void *buffer, size_t size, off_t offset
   if (shim.pwrite) return refuse_with(shim.pwrite);
   return pwrite(fd, buffer, shim.most && size > shim.most ? shim.most : size, offset);
 }
+static void shim_write_out(int fd, off_t offset, off_t size) {
+  (void)fd;
+  shim.begun_at = offset;
+  shim.begun += size;
+}
+static ssize_t shim_pwritev(int fd, const struct iovec *parts, int count, off_t offset) {
+  if (interrupted()) return -1;
+  if (shim.pwrite) return refuse_with(shim.pwrite);
+  if (!shim.most || parts->iov_len <= shim.most) return pwritev(fd, parts, shim.most ? 1 : count, offset);
+  return pwrite(fd, parts->iov_base, shim.most, offset);
+}
 static int shim_fdatasync(int fd) {
   if (interrupted()) return -1;
   return shim.fdatasync ? refuse_with(shim.fdatasync) : fdatasync(fd);
@@ -266,8 +279,9 @@ static int shim_ftruncate(int fd, off_t size) {
   if (interrupted()) return -1;
   return shim.ftruncate ? refuse_with(shim.ftruncate) : ftruncate(fd, size);
 }
-static const struct path_calls shim_calls = {shim_open,      shim_lock,  shim_direct,    shim_pread,    shim_pwrite,
-                                             shim_fdatasync, shim_fsync, shim_fallocate, shim_ftruncate};
+static const struct path_calls shim_calls = {shim_open,   shim_lock,      shim_direct,   shim_pread,
+                                             shim_pwrite, shim_write_out, shim_pwritev,  shim_fdatasync,
+                                             shim_fsync,  shim_fallocate, shim_ftruncate};
 
 static struct wodan_device *shim_must_open(unsigned flags) {
   struct wodan_device *d;
@@ -294,6 +308,87 @@ static void test_file__one_byte_at_a_time_and_interrupted_is_whole(void **state)
   int status = io(d, WODAN_IO_DISCARD, 0, NULL, 4096);
   assert_true(status == 0 || status == WODAN_ENOTSUP);
   wodan_device_close(d);
+}
+
+static void test_file__large_writes_are_begun_at_once(void **state) {
+  (void)state;
+  enum { LARGE = 256 << 10 };
+  memset(&shim, 0, sizeof shim);
+  struct wodan_device *d = shim_must_open(WODAN_PATH_CREATE);
+  assert_int_equal(d->ops->resize(d, 4 * LARGE), 0);
+  uint8_t *data = calloc(1, 2 * LARGE);
+  assert_non_null(data);
+  assert_int_equal(io(d, WODAN_IO_WRITE, S, data, LARGE - S), 0);
+  assert_int_equal(io(d, WODAN_IO_READ, 0, data, LARGE), 0);
+  assert_int_equal(shim.begun, 0);
+  assert_int_equal(io(d, WODAN_IO_WRITE, LARGE, data, 2 * LARGE), 0);
+  assert_int_equal(shim.begun, 2 * LARGE);
+  assert_int_equal(shim.begun_at, LARGE);
+  shim.pwrite = EIO;
+  assert_int_equal(io(d, WODAN_IO_WRITE, 0, data, LARGE), WODAN_EIO);
+  assert_int_equal(shim.begun, 2 * LARGE);
+  free(data);
+  wodan_device_close(d);
+}
+
+/* Writes that follow one another go to the host in one call, and are whole however it cuts them. */
+static void test_file__writes_in_a_row_are_one_call(void **state) {
+  (void)state;
+  uint8_t data[6 * S], back[6 * S];
+  for (size_t i = 0; i < sizeof data; i++) data[i] = (uint8_t)(i * 7 + 1);
+  static const size_t most[] = {0, 1, S - 1, S, S + 1, 3 * S};
+  for (size_t i = 0; i < sizeof most / sizeof *most; i++) {
+    memset(&shim, 0, sizeof shim);
+    struct wodan_device *d = shim_must_open(WODAN_PATH_CREATE);
+    struct wodan_io io_of[] = {{.kind = WODAN_IO_WRITE, .offset = 5 * S, .data = data, .size = S},
+                               {.kind = WODAN_IO_WRITE, .offset = 6 * S, .data = data + S, .size = 3 * S},
+                               {.kind = WODAN_IO_WRITE, .offset = 9 * S, .data = data + 4 * S, .size = S},
+                               {.kind = WODAN_IO_WRITE, .offset = 11 * S, .data = data + 5 * S, .size = S}};
+    shim.most = most[i];
+    shim.interrupt = i == 1;
+    shim.calls = 0;
+    assert_int_equal(d->ops->transfer(d, io_of, 4), 0);
+    if (most[i] == 0) assert_int_equal(shim.calls, 2);
+    shim = (struct shim){0};
+    assert_int_equal(io(d, WODAN_IO_READ, 5 * S, back, 5 * S), 0);
+    assert_memory_equal(back, data, 5 * S);
+    assert_int_equal(io(d, WODAN_IO_READ, 11 * S, back, S), 0);
+    assert_memory_equal(back, data + 5 * S, S);
+    shim.pwrite = ENOSPC;
+    assert_int_equal(d->ops->transfer(d, io_of, 4), WODAN_ENOSPC);
+    for (int j = 0; j < 4; j++) assert_true(io_of[j].status == WODAN_ENOSPC && io_of[j].device_errno == ENOSPC);
+    memset(&shim, 0, sizeof shim);
+    wodan_device_close(d);
+    unlink(path);
+  }
+}
+
+/* Large writes that follow one another find the host's space reserved: up to a quarter of theirs ahead, never behind the end;
+ * a host that refuses that changes nothing. */
+static void test_file__space_is_reserved_ahead_of_a_stream(void **state) {
+  (void)state;
+  enum { PIECE = 128 << 10, PIECES = 40 };
+  uint8_t *data = calloc(1, PIECE);
+  for (int refused = 0; refused < 2; refused++) {
+    struct wodan_device *d;
+    struct stat stat_found;
+    memset(&shim, 0, sizeof shim);
+    if (refused) shim.fallocate = EOPNOTSUPP;
+    assert_int_equal(path_device_open(path, WODAN_PATH_CREATE, PIECES * PIECE, &shim_calls, &d, NULL), 0);
+    shim.calls = 0;
+    for (uint64_t i = 0; i < PIECES; i++) {
+      assert_int_equal(io(d, WODAN_IO_WRITE, i * PIECE, data, PIECE), 0);
+      assert_int_equal(stat(path, &stat_found), 0);
+      assert_int_equal(stat_found.st_size, PIECES * PIECE);
+      assert_true((uint64_t)stat_found.st_blocks * 512 <= (i + 1) * PIECE * 5 / 4 + (64 << 10));
+    }
+    unsigned calls = shim.calls - PIECES; /* besides the writes */
+    if (refused) assert_int_equal(calls, 1);
+    if (!refused) assert_true(calls > 3 && calls < PIECES / 2);
+    wodan_device_close(d);
+    unlink(path);
+  }
+  free(data);
 }
 
 static void test_file__host_errors_become_the_right_status(void **state) {
@@ -460,6 +555,9 @@ int main(void) {
       FILE_TEST(test_file__one_writer_or_many_readers),
       FILE_TEST(test_file__lock_survives_a_child_that_ends),
       FILE_TEST(test_file__one_byte_at_a_time_and_interrupted_is_whole),
+      FILE_TEST(test_file__large_writes_are_begun_at_once),
+      FILE_TEST(test_file__writes_in_a_row_are_one_call),
+      FILE_TEST(test_file__space_is_reserved_ahead_of_a_stream),
       FILE_TEST(test_file__host_errors_become_the_right_status),
       FILE_TEST(test_file__refused_creation_leaves_no_file),
       FILE_TEST(test_file__open_errors_advise),

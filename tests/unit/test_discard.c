@@ -295,6 +295,37 @@ static void test_discard__operations_a_second_are_bounded_at_any_rate(void **sta
   done(&w);
 }
 
+static void test_discard__at_rest_all_that_waits_is_due_in_its_rate(void **state) {
+  (void)state;
+  struct world w = start(DISCARD_BATCHED);
+  take(&w, 4 * UNIT);
+  give(&w, FIRST + UNIT, UNIT);
+  give(&w, FIRST + 10, 20);
+  give(&w, FIRST + 40, 3); /* too small, now as ever */
+  expect_none(&w);
+  space_discard_rest(w.space);
+  expect_next(&w, FIRST + 10, 20);
+  expect_next(&w, FIRST + UNIT, UNIT);
+  expect_none(&w);
+  expect_counts(&w, (struct discard_counts){.freed = UNIT + 23, .waiting = 3, .discarded = UNIT + 20});
+  give(&w, FIRST + 2 * UNIT, UNIT); /* the rest is over */
+  pass(&w, 20);
+  expect_next(&w, FIRST + 2 * UNIT, UNIT);
+  give(&w, FIRST + 3 * UNIT, UNIT);
+  space_discard_rest(w.space);
+  take(&w, 1); /* so is this one */
+  pass(&w, 20);
+  expect_next(&w, FIRST + 3 * UNIT, UNIT);
+  done(&w);
+  w = start_at(FIRST, DISCARD_BATCHED, BLOCK, 4 * UNIT * BLOCK); /* four units a second */
+  take(&w, TOTAL);
+  for (uint64_t unit = 0; unit < TOTAL / UNIT; unit += 2) give(&w, FIRST + unit * UNIT, UNIT);
+  space_discard_rest(w.space);
+  assert_in_range(discarded_in(&w, 1), 4 * UNIT, 9 * UNIT);
+  assert_in_range(discarded_in(&w, 3), 11 * UNIT, 13 * UNIT);
+  done(&w);
+}
+
 /* ---- what the device can ------------------------------------------------------------------------------------------------ */
 
 static void test_discard__only_whole_granules_go(void **state) {
@@ -570,6 +601,7 @@ int main(void) {
       cmocka_unit_test(test_discard__what_a_durable_root_may_name_never_waits),
       cmocka_unit_test(test_discard__a_clock_that_stands_still_or_goes_back_is_only_late),
       cmocka_unit_test(test_discard__bytes_a_second_are_bounded),
+      cmocka_unit_test(test_discard__at_rest_all_that_waits_is_due_in_its_rate),
       cmocka_unit_test(test_discard__operations_a_second_are_bounded_at_any_rate),
       cmocka_unit_test(test_discard__only_whole_granules_go),
       cmocka_unit_test(test_discard__a_granule_larger_than_an_extent_waits_for_its_neighbours),

@@ -95,7 +95,7 @@ static void test_place__is_of_one_filling_of_a_frame(void **state) {
   }
   int there = 0;
   for (int i = 0; i < 3 * FRAMES; i++) {
-    cache_prefetch_at(cache, places[i]);
+    cache_prefetch_at(cache, places[i], 0);
     struct frame *frame = cache_pin_at(cache, places[i]);
     assert_true((frame != NULL) == (atomic_load(&slots[i]) != NULL));
     if (!frame) continue;
@@ -272,11 +272,56 @@ static void test_twins__keys_that_are_nowhere_are_not_asked_for(void **state) {
   rig_end(&t.without);
 }
 
+/* Takes the record of a tree key at its location, for `asked`, which is as long. */
+static bool takes(struct wodan_db *db, struct wodan_slice tree_key, const uint8_t *asked) {
+  struct location location;
+  struct record record;
+  assert_true(engine_locate(db, memtable_hash(tree_key), db->drained, &location));
+  struct frame *frame = engine_locate_page(db, &location);
+  assert_non_null(frame);
+  if (!engine_locate_take(db, frame, &location, (struct wodan_slice){asked, tree_key.size}, &record)) return false;
+  cache_unpin(frame);
+  return true;
+}
+
+/* Two keys of one hash differ somewhere: in what the page's keys share, however long that is, or behind it. */
+static void test_place__proves_every_byte_of_the_key(void **state) {
+  enum { SHARED_MOST = 24, NUMBERS = 200 };
+  (void)state;
+  for (size_t shared = 0; shared <= SHARED_MOST; shared++) {
+    struct twins t;
+    start_twins(&t, 0);
+    uint8_t key[TABLE_ID_SIZE + SHARED_MOST + 2];
+    size_t size = TABLE_ID_SIZE + shared + 2;
+    struct wodan_slice tree_key = {key, size}, user_key = {key + TABLE_ID_SIZE, size - TABLE_ID_SIZE};
+    struct wodan_pinned pinned;
+    memset(key, 'p', sizeof key);
+    key[0] = TABLE_DEFAULT;
+    for (uint32_t i = 0; i < NUMBERS; i++) {
+      key[size - 2] = (uint8_t)i;
+      assert_done(t.with.db, wodan_put(t.with.db, user_key, (struct wodan_slice){"v", 1}, NULL));
+    }
+    assert_done(t.with.db, wodan_checkpoint(t.with.db, NULL));
+    assert_done(t.with.db, wodan_get_pinned(t.with.db, NULL, user_key, &pinned));
+    wodan_unpin(t.with.db, &pinned);
+    assert_true(takes(t.with.db, tree_key, key));
+    for (size_t i = 0; i < size; i++) {
+      uint8_t other[sizeof key];
+      memcpy(other, key, sizeof key);
+      other[i] ^= 1;
+      if (takes(t.with.db, tree_key, other)) fail_msg("%zu bytes shared: byte %zu is not proven", shared, i);
+    }
+    rig_end(&t.with);
+    rig_end(&t.without);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_locations__what_is_kept_is_found_by_its_name_only),
       cmocka_unit_test(test_locations__without_memory_nothing_is_kept),
       cmocka_unit_test(test_place__is_of_one_filling_of_a_frame),
+      cmocka_unit_test(test_place__proves_every_byte_of_the_key),
       cmocka_unit_test(test_twins__answer_the_same_with_room_for_all),
       cmocka_unit_test(test_twins__answer_the_same_with_few_pages),
       cmocka_unit_test(test_twins__keys_that_are_nowhere_are_not_asked_for),

@@ -576,6 +576,80 @@ static void test_maintenance__when_idle_fewer_runs_remain(void **state) {
   world_end(world);
 }
 
+static struct wodan_db *open_in_memory(uint64_t size, const struct wodan_format_options *format) {
+  struct wodan_open_options options = {.size = sizeof options};
+  struct wodan_device *device;
+  struct wodan_error error;
+  struct wodan_db *db;
+  assert_int_equal(wodan_memory_device(size, 512, &device), 0);
+  device->geometry.durable = 1; /* checkpoints are asked for */
+  assert_int_equal(wodan_format(device, format, &error), 0);
+  int status = wodan_open(device, &options, &db, &error);
+  if (status < 0) fail_msg("open answered %d: %s", status, error.message);
+  return db;
+}
+
+/* Until nothing is deferred and little waits for its discard; how it stands then. */
+static struct wodan_stats at_rest(struct wodan_db *db) {
+  struct wodan_stats stats = rig_stats(db);
+  for (int n = 0; n < PATIENCE / 50 && (stats.space_deferred || stats.discard_waiting > stats.space_total / 50); n++) {
+    sleep_ms(50);
+    stats = rig_stats(db);
+  }
+  return stats;
+}
+
+/* A store that is left alone holds no more than what lives and a quarter of it in buffers: what a fold gave up was once kept
+ * until the next two checkpoints, and then for up to 50 seconds, so that a file took four times its data. */
+static void test_maintenance__at_rest_a_store_takes_what_lives(void **state) {
+  (void)state;
+  enum { RECORDS = 20000, ROUNDS = 3 };
+  struct wodan_error error;
+  struct wodan_db *db = open_in_memory(32 << 20, &small_format);
+  for (uint64_t n = 0; n < (uint64_t)RECORDS * ROUNDS; n++)
+    assert_done(db, put_number(db, n * 7919 % RECORDS, (uint32_t)n, VALUE));
+  assert_done(db, wodan_checkpoint(db, NULL));
+  struct wodan_stats busy = rig_stats(db), rest = at_rest(db);
+  print_message("live %llu then %llu, deferred %llu, waiting %llu, written %llu then %llu\n",
+                (unsigned long long)busy.space_live, (unsigned long long)rest.space_live,
+                (unsigned long long)rest.space_deferred, (unsigned long long)rest.discard_waiting,
+                (unsigned long long)busy.device_write_bytes, (unsigned long long)rest.device_write_bytes);
+  assert_int_equal(rest.space_deferred, 0);
+  assert_true(rest.discard_waiting <= rest.space_total / 50);
+  assert_true(rest.space_live <= (uint64_t)RECORDS * (VALUE + 20) * 3 / 2);
+  /* Once: each leaf is written at most once more. */
+  assert_true(rest.device_write_bytes - busy.device_write_bytes <= (uint64_t)RECORDS * (VALUE + 20) * 3 / 2);
+  sleep_ms(2500);
+  assert_int_equal(rig_stats(db).device_write_bytes, rest.device_write_bytes);
+  assert_int_equal(wodan_close(db, &error), 0);
+}
+
+/* Few records are no reason to rewrite leaves, however many runs and pauses they come in. */
+static void test_maintenance__at_rest_no_leaf_is_written_for_little(void **state) {
+  (void)state;
+  enum { RECORDS = 6000, RUNS = 10 };
+  struct wodan_format_options format = small_format;
+  format.memtable_size = 64 << 10; /* one node holds all leaves */
+  struct wodan_error error;
+  struct wodan_db *db = open_in_memory(32 << 20, &format);
+  for (uint64_t n = 0; n < RECORDS; n++) assert_done(db, put_number(db, n, (uint32_t)n, VALUE));
+  for (uint32_t more = 1; more;) assert_done(db, wodan_compact(db, NULL, NULL, 0, &more));
+  at_rest(db);
+  assert_int_equal(rig_stats(db).levels, 1);
+  uint64_t before = rig_stats(db).leaf_write_bytes;
+  for (uint64_t run = 0; run < RUNS; run++) {
+    for (uint64_t n = 0; n < 10; n++)
+      assert_done(db, put_number(db, (run * 10 + n) * 7919 % RECORDS, (uint32_t)(RECORDS + n), VALUE));
+    assert_done(db, wodan_checkpoint(db, NULL));
+  }
+  sleep_ms(2500);
+  uint64_t written = rig_stats(db).leaf_write_bytes - before;
+  print_message("%llu bytes of leaves for %d runs of ten records\n", (unsigned long long)written, RUNS);
+  assert_int_equal(written, 0);
+  assert_int_equal(rig_stats(db).runs, RUNS);
+  assert_int_equal(wodan_close(db, &error), 0);
+}
+
 #endif
 
 int main(void) {
@@ -594,6 +668,8 @@ int main(void) {
       cmocka_unit_test(test_maintenance__a_device_that_fails_is_left_alone),
       cmocka_unit_test(test_maintenance__a_failure_wakes_all_who_wait),
       cmocka_unit_test(test_maintenance__when_idle_fewer_runs_remain),
+      cmocka_unit_test(test_maintenance__at_rest_a_store_takes_what_lives),
+      cmocka_unit_test(test_maintenance__at_rest_no_leaf_is_written_for_little),
 #endif
   };
   if (RACES_WATCHED) cmocka_set_skip_filter("*__inline_*");

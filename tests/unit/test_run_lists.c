@@ -193,7 +193,7 @@ static void test_run_lists__a_builder_believes_no_reference(void **state) {
   for (int lie = 0; lie < 3; lie++) {
     struct world w;
     world_open(&w, BLOCK, PAGE, BLOCKS, 4);
-    w.env.blobs = blobs_create(&w.mem, &w.mem, w.space);
+    w.env.blobs = blobs_create(&(struct blobs_setup){.mem = &w.mem, .handles = &w.mem, .space = w.space});
     const struct block_ptr ptr = blob_at(50, 3);
     const struct blob_ref ref = {.size = 700, .ptr = blob_at(lie == 1 ? 60 : 50, 3)};
     const struct run_build_options options = {.size_max = run_size_bound(&w.env, 1, 200, false)};
