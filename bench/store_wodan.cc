@@ -9,7 +9,7 @@
 namespace bench {
 namespace {
 
-constexpr uint64_t mib = 1 << 20, write_behind = 4 * mib;
+constexpr uint64_t mib = 1 << 20, write_behind = 2 * mib;
 
 wodan_slice slice(Bytes bytes) { return {bytes.data(), bytes.size()}; }
 Bytes bytes(wodan_slice slice) { return {static_cast<const char *>(slice.data), slice.size}; }

@@ -41,6 +41,10 @@ LIBS = "-lcmocka -lxxhash -llz4 -lpthread"
 CALM = {"WODAN_CRASH_BUDGET": "16", "WODAN_CRASH_ROUNDS": "2"}
 GUARDS_A_FILE = 256
 NOBODY = -2  # the number of no guard
+HANGS = "hangs"  # in place of an exit code
+# What a program does to itself. Any other signal (killed for want of memory, say) came from the machine and says nothing.
+OWN_SIGNALS = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS)
+ATTEMPTS = 3
 # Of tools/ and bench/; or linked in a way of their own.
 ELSEWHERE = ("test_text_formats", "test_json", "test_mirage", "test_paced_device", "test_api_faults")
 # Tests that are told what to do.
@@ -282,7 +286,17 @@ class Build:
         return program if made.returncode == 0 else None
 
     def run(self, program, limit, **more):
-        """(exit code, seconds, the test case that failed). -1: it took too long."""
+        """(exit code, seconds, the test case that failed, output). HANGS: it took too long, twice, the second time with three
+        times as long. What a signal of the machine's ended is run again, ATTEMPTS times in all."""
+        for _ in range(ATTEMPTS):
+            ended = self.run_once(program, limit, **more)
+            if ended[0] == HANGS:
+                return self.run_once(program, 3 * limit, **more)
+            if not from_outside(ended[0]):
+                break
+        return ended
+
+    def run_once(self, program, limit, **more):
         start = time.monotonic()
         environment = {**os.environ, **CALM, "CMOCKA_TEST_ABORT": "1", **more}
         try:
@@ -291,7 +305,7 @@ class Build:
                                   stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
             code, text = done.returncode, done.stdout.decode(errors="replace")
         except subprocess.TimeoutExpired:
-            code, text = -1, ""
+            code, text = HANGS, ""
         failed = re.search(r"^(?:\[  FAILED  \]|FAIL) (?:test_\w*?__)?([\w-]+)", text, re.MULTILINE)
         began = re.findall(r"\[ RUN      \] (?:test_\w*?__)?(\w+)", text)
         case = failed[1] if failed else began[-1] if began and code else ""
@@ -303,6 +317,10 @@ class Build:
 
 class Broken(Exception):
     pass
+
+
+def from_outside(code):
+    return code != HANGS and code < 0 and -code not in OWN_SIGNALS
 
 
 class Trial:
@@ -350,8 +368,10 @@ class Trial:
             if program is None:
                 return False, "does not compile any more"
             code, _, case, _ = self.build.run(program, 10 + 10 * self.seconds[test], **more)
+            if from_outside(code):
+                return False, f"UNDECIDED: {test} was ended from outside {ATTEMPTS} times, by signal {-code}"
             if code:
-                how = {-signal.SIGABRT: "", -1: " (it hangs)"}.get(code, " (it crashes)" if code < 0 else "")
+                how = "" if code == -signal.SIGABRT else " (it hangs)" if code == HANGS else " (it crashes)" if code < 0 else ""
                 return True, f"killed by {test}{', ' + case if case else ''}{how} in {time.monotonic() - start:.1f} s"
             tried.append(test)
         return False, f"SURVIVED {' '.join(tried)}" if tried else "SURVIVED: in no test it says no"
@@ -474,11 +494,17 @@ def main():
 
 
 def canary_survives(trial):
-    """A mutant that changes nothing: who calls it killed would call anything killed."""
+    """A mutant that changes nothing, and a test that the machine ends: who calls them killed would call anything killed."""
     trial.ready("test_wire")
     killed, sentence = trial.judge([("test_wire", f"{trial.build.folder}/test_wire", {"WODAN_GUARD": str(NOBODY)})])
     print(f"CANARY, which changes nothing: {sentence}", flush=True)
-    return not killed
+    ended = f"{trial.build.folder}/ended"
+    write(ended, "#!/bin/sh\nkill -KILL $$\n")
+    os.chmod(ended, 0o755)
+    trial.seconds["ended"] = 0
+    decided, sentence = trial.judge([("ended", ended, {})])
+    print(f"CANARY, which the machine ends: {sentence}", flush=True)
+    return not killed and not decided and sentence.startswith("UNDECIDED")
 
 
 def all_tried(trial, asked, start, steps, switches, equivalent):

@@ -77,11 +77,11 @@ struct wodan_open_options {
   uint32_t compression;
   uint32_t discard;      /* enum wodan_discard */
   uint64_t discard_rate; /* bytes a second that batched discards take at most; 0: 512 MiB */
-  /* Bytes of large values (kv.h) that may wait, copied, for a thread that hands them to the device while their writers go on;
-   * 4 MiB is much. 0: none, and a put of a large value returns when the device has taken it. At most an eighth of what the
-   * budget has above its least, of which it is a part. Values of 32 KiB up to a quarter of it, put at once. A write that the
-   * device then refuses makes the handle fail at the next one, at a sync at the latest: a buffered put promises no more.
-   * Builds without threads and handles with WODAN_OPEN_INLINE have none. */
+  /* Bytes of large values (kv.h) that may wait, copied, for a thread that hands them to the device while their writers go on:
+   * values of 32 KiB up to a quarter of it, put at once. 0: none, a put returns when the device has taken the value; 2 MiB is
+   * enough for values of 100 KB. At most an eighth of what the budget has above its least, of which it is a part. When the
+   * device refuses such a write later, the handle fails at the next write, at a sync at the latest: a buffered put promises no
+   * more. Without threads, or with WODAN_OPEN_INLINE, nothing waits. */
   uint64_t write_behind;
 };
 

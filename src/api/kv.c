@@ -353,9 +353,10 @@ static int batch_add(struct wodan_batch *batch, const struct operation *op, stru
 }
 
 static int batch_key(struct wodan_batch *batch, uint8_t kind, struct wodan_slice key, struct wodan_slice value) {
-  struct wodan_error error = {.block = WODAN_NO_BLOCK};
+  struct wodan_error error;
   struct operation op;
   if (!batch) return WODAN_EINVAL;
+  api_error_begin(&error);
   int status = key_operation(batch->db, kind, key, value, &op, &error);
   if (status == 0) status = store_value(batch->db, &op, &error);
   if (status < 0) return api_result(batch->db, status, &error);

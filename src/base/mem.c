@@ -5,6 +5,7 @@
  * See: tests/unit/test_base.c. */
 #include "base/mem.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #ifdef __linux__
@@ -177,8 +178,8 @@ void *mem_array(struct mem *mem, uint64_t count, size_t size) {
 
 void mem_array_free(struct mem *mem, void *memory, uint64_t count, size_t size) { mem_free(mem, memory, count * size); }
 
-bool mem_array_grow(struct mem *mem, void **array, size_t *capacity, size_t count, size_t size) {
-  if (count <= *capacity) return true;
+bool mem_array_enlarge(struct mem *mem, void **array, size_t *capacity, size_t count, size_t size) {
+  assert(count > *capacity);
   size_t wanted = *capacity ? *capacity : 8;
   while (wanted < count) {
     if (wanted > SIZE_MAX / 2) return false;

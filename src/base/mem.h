@@ -60,6 +60,9 @@ void mem_array_free(struct mem *mem, void *memory, uint64_t count, size_t size);
 
 /* Grows *array (of *capacity elements of `size` bytes) to hold at least `count`; doubles. Contents kept. Returns false
  * when there is no memory; the array is then as it was. */
-bool mem_array_grow(struct mem *mem, void **array, size_t *capacity, size_t count, size_t size);
+bool mem_array_enlarge(struct mem *mem, void **array, size_t *capacity, size_t count, size_t size);
+static inline bool mem_array_grow(struct mem *mem, void **array, size_t *capacity, size_t count, size_t size) {
+  return count <= *capacity || mem_array_enlarge(mem, array, capacity, count, size);
+}
 
 #endif

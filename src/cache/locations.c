@@ -1,7 +1,8 @@
 /* Owns: the table of locations.
  *
- * A line of the table is a cache line of four places; a place is two words: the location, and name ^ location. Lines lie in
- * pieces that are allocated when first written to, so that an open costs nothing and small data take little.
+ * A line of the table is two neighbouring cache lines, asked for together, of eight places; a place is two words: the location,
+ * and name ^ location. With two places for each location one in a hundred finds its line full; with lines of four it is four.
+ * Lines lie in pieces that are allocated when first written to, so that an open costs nothing and small data take little.
  *
  * Always true: a place whose two words are of different writes, or of another name, does not give the name that is asked for:
  * for the same name two different locations never do, for others only by a chance of 2^-64, and the reader proves the key.
@@ -15,52 +16,53 @@
 #include <assert.h>
 #include <string.h>
 
-enum { LINES_LEAST = 16, LINES_FIRST = 1024 };
-enum { PLACES = 4, LINE_SIZE = 64, PIECE_SIZE = 2 << 20, OFFSET_BITS = 14, FILL_BITS = 26 };
+enum { LINES_LEAST = 8, LINES_FIRST = 512, LINES_MOST = 1 << 30, PLACES_FOR_EACH = 2 };
+enum { PLACES = 8, LINE_SIZE = 128, PIECE_SIZE = 2 << 20, OFFSET_BITS = 14, FILL_BITS = 26 };
 _Static_assert(LOCATION_OFFSETS == 1 << OFFSET_BITS, "what a word holds");
 _Static_assert(CACHE_FILLS_MOST == (1 << FILL_BITS) - 1, "what a word holds");
 
 struct place {
   _Atomic uint64_t location, check;
 };
-_Static_assert(PLACES * sizeof(struct place) == LINE_SIZE, "a line is a cache line");
+_Static_assert(PLACES * sizeof(struct place) == LINE_SIZE, "a line is two cache lines");
 
 struct locations {
   struct mem *mem;
-  _Atomic uint64_t lines; /* power of two: those in use, so that small data lie close together */
-  uint64_t lines_most;
+  _Atomic uint32_t lines; /* those in use, so that small data lie close together */
+  uint32_t lines_most;
   unsigned piece_shift; /* a piece has 1 << piece_shift lines */
   size_t pieces;
   struct place *_Atomic piece[];
 };
 
+static uint32_t least(uint32_t a, uint64_t b) { return b < a ? (uint32_t)b : a; }
 static uint64_t floor_power(uint64_t n) { return UINT64_C(1) << (63 - __builtin_clzll(n)); }
 
 static size_t table_size(size_t pieces) { return sizeof(struct locations) + pieces * sizeof(struct place * _Atomic); }
 
 struct locations *locations_create(struct mem *mem, uint64_t bytes) {
   if (bytes < LINES_LEAST * LINE_SIZE + table_size(1)) return NULL;
-  uint64_t lines = floor_power((bytes - table_size(1)) / LINE_SIZE);
-  uint64_t piece_lines = lines < PIECE_SIZE / LINE_SIZE ? lines : PIECE_SIZE / LINE_SIZE, pieces = lines / piece_lines;
-  while (pieces > 1 && lines * LINE_SIZE + table_size((size_t)pieces) > bytes) {
-    lines /= 2;
-    pieces /= 2;
+  uint64_t piece_lines = PIECE_SIZE / LINE_SIZE;
+  uint64_t pieces = (bytes - table_size(0)) / (PIECE_SIZE + sizeof(struct place * _Atomic));
+  if (pieces > LINES_MOST / piece_lines) pieces = LINES_MOST / piece_lines;
+  if (pieces == 0) { /* a small one */
+    pieces = 1;
+    piece_lines = floor_power((bytes - table_size(1)) / LINE_SIZE);
   }
   struct locations *locations = mem_zalloc(mem, table_size((size_t)pieces));
   if (!locations) return NULL;
   locations->mem = mem;
-  locations->lines_most = lines;
-  locations->lines = lines < LINES_FIRST ? lines : LINES_FIRST;
+  locations->lines_most = (uint32_t)(pieces * piece_lines);
+  locations->lines = least(locations->lines_most, LINES_FIRST);
   locations->piece_shift = (unsigned)__builtin_ctzll(piece_lines);
   locations->pieces = (size_t)pieces;
   return locations;
 }
 
 void locations_expect(struct locations *locations, uint64_t count) {
-  uint64_t lines = LINES_FIRST;
-  while (lines < locations->lines_most && lines * PLACES < 2 * count) lines *= 2;
-  if (lines > locations->lines_most) lines = locations->lines_most;
-  atomic_store_explicit(&locations->lines, lines, memory_order_relaxed);
+  uint64_t lines = count / PLACES * PLACES_FOR_EACH;
+  if (lines < LINES_FIRST) lines = LINES_FIRST;
+  atomic_store_explicit(&locations->lines, least(locations->lines_most, lines), memory_order_relaxed);
 }
 
 static size_t piece_size(const struct locations *locations) { return (size_t)LINE_SIZE << locations->piece_shift; }
@@ -77,14 +79,20 @@ static struct place *line_at(const struct locations *locations, uint64_t line) {
   return piece ? piece + (line & ((UINT64_C(1) << locations->piece_shift) - 1)) * PLACES : NULL;
 }
 
-/* The low bits choose the line; the highest two the place in it that is tried first. */
+/* The low half chooses the line; the highest three bits the place in it that is tried first. */
+static uint64_t line_number(const struct locations *locations, uint64_t hash) {
+  return (hash & UINT32_MAX) * atomic_load_explicit(&locations->lines, memory_order_relaxed) >> 32;
+}
+
 static struct place *line_of(const struct locations *locations, uint64_t hash) {
-  return line_at(locations, hash & (atomic_load_explicit(&locations->lines, memory_order_relaxed) - 1));
+  return line_at(locations, line_number(locations, hash));
 }
 
 void locations_prefetch(const struct locations *locations, uint64_t hash) {
   const struct place *line = line_of(locations, hash);
-  if (line) __builtin_prefetch(line);
+  if (!line) return;
+  __builtin_prefetch(line);
+  __builtin_prefetch(line + PLACES / 2);
 }
 
 bool locations_find(const struct locations *locations, uint64_t hash, uint64_t name, struct location *location) {
@@ -121,10 +129,10 @@ static bool add_piece(struct locations *locations, uint64_t line) {
 void locations_keep(struct locations *locations, uint64_t hash, uint64_t name, const struct location *location) {
   if (location->place.frame >> (64 - OFFSET_BITS - FILL_BITS)) return;
   assert(location->offset < LOCATION_OFFSETS && location->place.fill > 0 && location->place.fill <= CACHE_FILLS_MOST);
-  uint64_t number = hash & (atomic_load_explicit(&locations->lines, memory_order_relaxed) - 1);
+  uint64_t number = line_number(locations, hash);
   struct place *line = line_at(locations, number);
   if (!line && (!add_piece(locations, number) || !(line = line_at(locations, number)))) return;
-  unsigned at = (unsigned)(hash >> 62);
+  unsigned at = (unsigned)(hash >> 61);
   for (unsigned i = 0; i < PLACES && atomic_load_explicit(&line[at].location, memory_order_relaxed); i++)
     if (!atomic_load_explicit(&line[i].location, memory_order_relaxed)) at = i;
   uint64_t word = (uint64_t)location->place.frame << (OFFSET_BITS + FILL_BITS) |

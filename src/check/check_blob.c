@@ -67,6 +67,7 @@ static int check_chunk(struct blob_check *blob, const struct blob_chunk *chunk, 
   size_t room = chunk->length < raw ? compress_in_place(raw) : raw;
   int status = check_buffer_reserve(check, &check->chunk, room);
   if (status < 0) return status;
+  check->packed |= chunk->length < raw;
   uint8_t *bytes = check->chunk.data, *stored = bytes + room - chunk->length;
   const char *fault = NULL;
   for (int attempt = 0; attempt < ATTEMPTS; attempt++) {

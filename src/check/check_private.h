@@ -65,6 +65,7 @@ struct check {
   struct check_buffer chunk;  /* of a large value */
   bool stop_at_checkpoint;    /* the replay ends there: an older root is checked */
   uint64_t journal_blobs;     /* operations of the replay that name one */
+  bool packed;                /* there are compressed pages or chunks */
   uint64_t done, total, told; /* progress, in blocks; done without: */
   uint64_t large_done;        /* those of large values */
 };

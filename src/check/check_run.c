@@ -324,6 +324,7 @@ static int check_page(struct run_check *run, uint32_t at, const struct index_ent
   status = check_keys(run, &page, at, entry->offset);
   if (status == 0) status = check_records(run, &page, entry->offset);
   if (status || check->previous) return status;
+  check->packed |= stored_page_packed(entry);
   check->report->pages++;
   check->report->page_bytes += entry->size;
   check->report->page_stored_bytes += entry->length;

@@ -231,6 +231,19 @@ static int check_tree(struct tree *tree) {
   return status;
 }
 
+/* What the newest tree has, against the flags of who names it; with what its journal has, against the superblock's. */
+static void judge_flags(struct check *check, uint64_t flags, const char *whose) {
+  if (check->report->blobs && !(flags & FEATURE_BLOBS))
+    check_found(check, FOUND_FEATURE_UNTOLD, WODAN_NO_BLOCK, 0, "large values, by %s", whose); /* guard: bounds */
+}
+
+static void judge_superblock(struct check *check) {
+  uint64_t flags = check->superblock.incompat;
+  judge_flags(check, flags, "the superblock");
+  if (check->packed && !(flags & FEATURE_LZ4))
+    check_found(check, FOUND_FEATURE_UNTOLD, WODAN_NO_BLOCK, 0, "compression, by the superblock"); /* guard: bounds */
+}
+
 static int check_both(struct check *check, struct tree *newest, struct tree *older) {
   uint64_t there = check->device.raw->geometry.size / check->superblock.block_size;
   uint64_t blocks = newest->record->device_blocks;
@@ -240,7 +253,9 @@ static int check_both(struct check *check, struct tree *newest, struct tree *old
   if (status < 0) return status;
   check->total = check->done + newest->blocks; /* the older one's own are few, and known only when these are claimed */
   status = check_tree(newest);
+  judge_flags(check, newest->record->incompat, "the newest checkpoint record");
   if (status == 0) status = check_journal_blobs(check);
+  judge_superblock(check);
   if (status || !older->record) return status;
   status = measure(older);
   if (status < 0) return status;

@@ -38,6 +38,9 @@
   X(VOLUME_SIZE, 6, WODAN_DAMAGE, WODAN_REPAIR_SALVAGE,                                                                \
     "the newest root tells another size of the volume than the superblock, as no writer does yet: %s",                 \
     REMEDY_SALVAGED)                                                                                                   \
+  X(FEATURE_UNTOLD, 7, WODAN_DAMAGE, WODAN_REPAIR_SALVAGE,                                                             \
+    "the volume uses a feature that its flags do not tell of, and other readers would misread it: %s",                 \
+    REMEDY_SALVAGED)                                                                                                   \
   /* journal */                                                                                                        \
   X(JOURNAL_REJECTED, 8, WODAN_NOTE, WODAN_REPAIR_NOTHING,                                                             \
     "the journal's newest record does not count, for a large value that it names is not whole: %s (a crash may leave " \

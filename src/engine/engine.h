@@ -46,7 +46,8 @@ struct table_slot {
 
 /* The frozen memtable on its way into the tree. */
 struct drain {
-  struct iterator *it; /* NULL: none under way */
+  struct iterator *it;    /* NULL: none under way, or another way */
+  struct sweep *straight; /* into leaves at once; NULL: none under way, or into a run */
   struct run_pieces pieces;
   struct range_buffer ranges; /* what it deletes besides */
   struct tally tally;
@@ -125,6 +126,7 @@ struct wodan_db {
 
   /* maintenance */
   struct drain drain;             /* [t] */
+  uint64_t roundabout;            /* [t] last sequence of a memtable that could not go straight into leaves */
   struct sweep *sweep;            /* [t] NULL: none under way */
   uint64_t sweep_leaf;            /* [t] bytes of the leaves it writes: smaller where free space is in small holes */
   bool sweep_reclaimed;           /* [t] since the last sweep that had room */

@@ -4,7 +4,7 @@
  * Always true:
  *  - a published root holds whole memtables only, so a checkpoint at any time holds a prefix of the commits;
  *  - one drain and one sweep are under way at most; while both are, the drain goes on first, and it changes only the root's
- *    runs, which a sweep that began before does not touch;
+ *    runs, which a sweep that began before does not touch. A drain straight into leaves is under way alone;
  *  - a slice that fails has given back what it took.
  *
  * Order: drain -> checkpoint, which releases the memtable -> structure -> sweeps, with checkpoints when much is deferred.
@@ -74,7 +74,17 @@ static struct memtable *undrained(struct wodan_db *db) {
   return table;
 }
 
+static bool drain_under_way(const struct wodan_db *db) { return db->drain.it || db->drain.straight; }
+
+static void sweep_end(struct wodan_db *db, struct sweep **sweep, bool published) {
+  count(&db->counters.leaf_bytes, sweep_leaf_bytes(*sweep));
+  count(&db->counters.run_bytes, sweep_run_bytes(*sweep));
+  sweep_close(*sweep, published);
+  *sweep = NULL;
+}
+
 static void drain_abandon(struct wodan_db *db) {
+  if (db->drain.straight) sweep_end(db, &db->drain.straight, false);
   count(&db->counters.run_bytes, db->drain.pieces.bytes);
   run_pieces_release(&db->drain.pieces, false);
   tally_release(&db->drain.tally);
@@ -93,10 +103,65 @@ static int drain_ranges(struct wodan_db *db, const struct memtable *table, struc
   return 0;
 }
 
+/* Straight into leaves where that costs less: nothing is buffered where its records lie, and the leaves there are small beside
+ * it. Not while a sweep is under way, which knows the entries as they were, nor where room is short. */
+static bool straight_way(struct wodan_db *db, struct memtable *table, struct straight *way) {
+  uint64_t bytes = memtable_bytes(table);
+  if (db->sweep || memtable_has_ranges(table) || bytes < db->superblock.leaf_size) return false;
+  if (db->roundabout == memtable_last_sequence(table) || engine_room_is_short(db)) return false;
+  struct iterator *it = memtable_iterator(table, UINT64_MAX);
+  if (!it) return false;
+  iterator_first(it, NULL);
+  struct wodan_slice low = it->record.key;
+  iterator_last(it, NULL);
+  struct wodan_slice high = it->record.key;
+  bool may = it->valid && tree_goes_straight(db->node, low, high, bytes / 2, way);
+  iterator_close(it);
+  return may;
+}
+
+static int straight_start(struct wodan_db *db, struct memtable *table, const struct straight *way,
+                          struct wodan_error *error) {
+  struct sweep_setup setup = {.env = &db->env,
+                              .generation = &db->generation,
+                              .leaf_size = db->superblock.leaf_size,
+                              .compression = db->compression,
+                              .spare = engine_spare_blocks(db),
+                              .enough = UINT64_MAX,
+                              .entries_max = way->entries,
+                              .table = table};
+  return sweep_open(&setup, db->node, &way->path, way->at, &db->drain.straight, error);
+}
+
+static int straight_some(struct wodan_db *db, struct memtable *table, uint64_t budget, struct wodan_error *error) {
+  uint64_t moved = 0;
+  bool done = false;
+  int status = sweep_step(db->drain.straight, budget, &moved, &done, error);
+  db->drain.left -= moved < db->drain.left ? moved : db->drain.left;
+  worked(db, moved);
+  if (status < 0 && atomic_load(&db->device.unsure)) return status;
+  if (status < 0) { /* then as a run */
+    db->roundabout = memtable_last_sequence(table);
+    drain_abandon(db);
+    return 0;
+  }
+  if (!done) return 0;
+  struct tree_edit edit;
+  tree_edit_init(&edit, &db->mem);
+  struct node *root = sweep_result(db->drain.straight, db->node, &edit);
+  bool made = root != NULL;
+  status = publish_edit(db, root, &edit, memtable_last_sequence(table), error);
+  sweep_end(db, &db->drain.straight, made);
+  drain_abandon(db);
+  return status;
+}
+
 static int drain_start(struct wodan_db *db, struct memtable *table, struct wodan_error *error) {
+  struct straight way;
   int status = memtable_prove_all(table, error);
   if (status < 0) return status;
   db->drain.left = memtable_bytes(table);
+  if (straight_way(db, table, &way)) return straight_start(db, table, &way, error);
   db->drain.it = memtable_iterator(table, UINT64_MAX);
   if (!db->drain.it) return status_nomem(error);
   run_pieces_begin(&db->drain.pieces, &db->env, &db->generation, memtable_bytes(table), 0);
@@ -146,8 +211,9 @@ static int drain_some(struct wodan_db *db, struct memtable *table, uint64_t budg
 
 static int drain_step(struct wodan_db *db, struct memtable *table, uint64_t budget, struct wodan_error *error) {
   atomic_store(&db->wrote, true);
-  int status = db->drain.it ? 0 : drain_start(db, table, error);
-  if (status == 0) status = drain_some(db, table, budget, error);
+  int status = drain_under_way(db) ? 0 : drain_start(db, table, error);
+  if (status == 0)
+    status = db->drain.straight ? straight_some(db, table, budget, error) : drain_some(db, table, budget, error);
   if (status == 0) return 0;
   drain_abandon(db);
   return tree_failure(db, status, error);
@@ -227,20 +293,13 @@ static int sweep_start(struct wodan_db *db, const struct tree_work *work, uint64
   return sweep_open(&setup, db->node, &work->path, work->at, &db->sweep, error);
 }
 
-static void sweep_end(struct wodan_db *db, bool published) {
-  count(&db->counters.leaf_bytes, sweep_leaf_bytes(db->sweep));
-  count(&db->counters.run_bytes, sweep_run_bytes(db->sweep));
-  sweep_close(db->sweep, published);
-  db->sweep = NULL;
-}
-
 static int sweep_publish(struct wodan_db *db, struct wodan_error *error) {
   struct tree_edit edit;
   tree_edit_init(&edit, &db->mem);
   struct node *root = sweep_result(db->sweep, db->node, &edit);
   bool made = root != NULL;
   int status = publish_edit(db, root, &edit, 0, error);
-  sweep_end(db, made);
+  sweep_end(db, &db->sweep, made);
   if (made) {
     db->sweep_leaf = db->superblock.leaf_size;
     db->sweep_reclaimed = db->short_of_space = false;
@@ -274,7 +333,7 @@ static int sweep_damaged(struct wodan_db *db, uint64_t leaf, int status, const s
 
 static int sweep_failed(struct wodan_db *db, int status, struct wodan_error *error) {
   uint64_t leaf = sweep_damaged_leaf(db->sweep);
-  sweep_end(db, false);
+  sweep_end(db, &db->sweep, false);
   status = tree_failure(db, status, error);
   if (engine_failed(db)) return status;
   if (status == WODAN_ENOSPC) return sweep_no_room(db, error);
@@ -312,7 +371,7 @@ static void estimate(struct wodan_db *db, const struct tree_policy *policy) {
   if (db->frozen.table && db->frozen_drained)
     owed += db->node->sums.header_blocks * db->io.bounds.block_size;
   else if (db->frozen.table)
-    owed += db->drain.it ? db->drain.left : memtable_bytes(db->frozen.table);
+    owed += drain_under_way(db) ? db->drain.left : memtable_bytes(db->frozen.table);
   atomic_store_explicit(&db->owed, owed, memory_order_relaxed);
   lock_leave(&db->write);
 }
@@ -320,6 +379,7 @@ static void estimate(struct wodan_db *db, const struct tree_policy *policy) {
 /* Structure and sweeps. */
 static int tend(struct wodan_db *db, const struct tree_policy *policy, uint64_t spare, uint64_t budget, bool *idle,
                 struct wodan_error *error) {
+  if (db->drain.straight) drain_abandon(db); /* it knows the tree as it is */
   if (!db->sweep) {
     struct tree_work work = tree_next_work(db->node, policy);
     if (work.kind == WORK_NONE) {
@@ -358,7 +418,7 @@ int engine_maintain(struct wodan_db *db, const struct tree_policy *policy, uint6
 
 void engine_abandon_jobs(struct wodan_db *db) {
   drain_abandon(db);
-  if (db->sweep) sweep_end(db, false);
+  if (db->sweep) sweep_end(db, &db->sweep, false);
 }
 
 /* ---- all of it -------------------------------------------------------------------------------------------------- */

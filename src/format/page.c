@@ -245,8 +245,9 @@ static struct shape shape_with(const struct page_builder *builder, const struct 
     shape.prefix_size = record->key.size;
     shape.base_sequence = record->sequence;
   } else {
-    size_t prefix = shared_prefix(builder->bytes, shape.prefix_size, record->key.data, record->key.size);
-    if (prefix < shape.prefix_size) {
+    size_t prefix = shape.prefix_size;
+    if (record->key.size < prefix || (prefix && memcmp(builder->bytes, record->key.data, prefix) != 0)) {
+      prefix = shared_prefix(builder->bytes, prefix, record->key.data, record->key.size);
       shape.prefix_size = prefix;
       shape.suffix_varints = 0;
       for (size_t i = 0; i < count; i++) shape.suffix_varints += varint_size(builder->entries[i].key_size - prefix);

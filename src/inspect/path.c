@@ -162,7 +162,8 @@ static int probe_index(struct probe *probe, struct index_entry *entry, bool *out
   }
   struct page_record record = page_record(&page, at);
   uint64_t end = pages->offset + pages->length;
-  if (!index_entry_decode(record.value.data, record.value.size, entry) || entry->offset < pages->offset ||
+  if (record.kind != RECORD_PUT || record.sequence ||
+      !index_entry_decode(record.value.data, record.value.size, entry) || entry->offset < pages->offset ||
       entry->offset > end || entry->length > end - entry->offset ||
       entry->size > probe->path->inspect->superblock.page_size)
     return malformed(probe, "an index entry cannot be", failure); /* guard: bounds */

@@ -50,11 +50,11 @@ static struct arena_chunk *chunk_create(struct arena *arena, size_t bytes) {
   size_t header = header_size(arena);
   if (bytes > SIZE_MAX / 4 - header) return NULL;
   size_t size = chunk_size(arena, arena_piece(arena, header + bytes));
-  bool whole = size >= ARENA_CHUNK_MAX; /* a huge page of memory, were the system to give one */
+  bool whole = size >= ARENA_CHUNK_MAX; /* one huge page of memory, were the system to give it */
   size_t alignment = whole ? ARENA_CHUNK_MAX : arena->alignment < 16 ? 16 : arena->alignment;
   struct arena_chunk *chunk = mem_alloc_aligned(arena->mem, size, alignment);
   if (!chunk) return NULL;
-  if (whole) mem_advise_huge(chunk, size);
+  if (whole && !arena->in_order) mem_advise_huge(chunk, size);
   *chunk = (struct arena_chunk){.size = size, .used = header};
   arena->size += size;
   return chunk;

@@ -14,6 +14,7 @@ struct arena {
   struct arena_chunk *first, *current; /* at most one chunk, an empty one, follows current */
   size_t alignment;                    /* of everything taken; power of two, 8..64 */
   size_t size;                         /* bytes of all chunks */
+  bool in_order;                       /* pieces are going to be read as they were taken: huge pages gain nothing */
 };
 
 void arena_init(struct arena *arena, struct mem *mem, size_t alignment); /* allocates nothing */

@@ -192,6 +192,7 @@ static void entry_seal(struct map_entry *entry) { (void)entry; }
 int memtable_reserve(struct memtable *table, size_t count, size_t bytes, struct wodan_error *error) {
   size_t entry_overhead = sizeof(struct map_entry) + ENTRY_ALIGNMENT - 1;
   if (count > (SIZE_MAX - bytes) / entry_overhead) return status_nomem(error);
+  table->entries.in_order = table->map.nodes.in_order = ordered_map_ascends(&table->map);
   if (!arena_reserve(&table->entries, count * entry_overhead + bytes)) return status_nomem(error);
   if (!ordered_map_reserve(&table->map, count)) return status_nomem(error);
   uint64_t mean = table->records ? table->bytes / table->records : 0, expected = mean ? table->full_bytes / mean : 0;

@@ -6,7 +6,8 @@
  *
  * Order: the header comes first; its memory counts on the shelf until what is needed of it was copied. A filter is loaded
  * after the index part, which tells where it lies: at once when there is free room, and by evicting others only when as
- * many bytes of pages have been read for want of it as it has itself.
+ * many bytes of pages have been read for want of it as it has itself. A run that has none on the device, as leaves, gets one
+ * made from its pages when lookups have missed it, all of them are cached and there is free room.
  *
  * See: FORMAT.md "Runs", tests/unit/test_shelf.c, test_run_damage.c, test_run_lists.c. */
 #include <assert.h>
@@ -267,22 +268,51 @@ void run_filter_free(struct run *run, struct run_filter *filter) {
   mem_free(run->env->mem, filter, filter_size(lines));
 }
 
-/* Between shelf_begin and shelf_end; room was taken, and is given back on failure. */
-static int filter_load(struct run *run, const struct section *section, uint32_t lines, struct run_filter **out,
+/* Sets the bits of all keys of the run, when all its pages are in the cache. */
+static bool fill_from_pages(struct run *run, const struct run_index *index, uint32_t lines, struct run_filter *filter) {
+  uint32_t page_size = run->env->page_size; /* no key has more bytes than its page */
+  uint8_t *key = mem_alloc(run->env->mem, page_size);
+  uint32_t at = 0;
+  memset(filter->lines, 0, (size_t)lines * FILTER_LINE_SIZE);
+  for (; key && at < index->page.count; at++) {
+    struct frame *frame = cache_pin(run->env->cache, &index->slots[at]);
+    if (!frame) break;
+    struct page page = page_view(cache_data(frame));
+    for (uint32_t i = 0; i < page.count; i++) {
+      struct wodan_slice whole = {key, page_key(&page, i, key)};
+      filter_add(filter->lines, lines, run_key_hash(run->env, whole));
+    }
+    cache_unpin(frame);
+  }
+  mem_free(run->env->mem, key, page_size);
+  return key && at == index->page.count;
+}
+
+/* What stands on the device, or is made. false: nothing, and *status says whether that is a failure. */
+static bool filter_fill(struct run *run, const struct run_index *index, uint32_t lines, struct run_filter *filter,
+                        int *status, struct wodan_error *error) {
+  struct block_ptr ptr;
+  if (!index->filter.tag) return fill_from_pages(run, index, lines, filter);
+  run_pointer(run, &ptr);
+  *status = block_io_fill_section(run->env->io, &ptr, &index->filter, filter->lines, error);
+  return *status == 0;
+}
+
+/* Between shelf_begin and shelf_end; room was taken, and is given back when there is no filter then. */
+static int filter_load(struct run *run, const struct run_index *index, uint32_t lines, struct run_filter **out,
                        struct wodan_error *error) {
   size_t size = filter_size(lines);
   struct run_filter *filter = mem_alloc_aligned(run->env->mem, size, FILTER_LINE_SIZE);
-  struct block_ptr ptr;
-  run_pointer(run, &ptr);
-  int status = filter ? block_io_fill_section(run->env->io, &ptr, section, filter->lines, error) : status_nomem(error);
-  if (status) {
+  int status = filter || !index->filter.tag ? 0 : status_nomem(error);
+  bool there = filter && filter_fill(run, index, lines, filter, &status, error);
+  if (status == 0) atomic_store_explicit(&run->unfiltered, 0, memory_order_relaxed);
+  if (!there) {
     mem_free(run->env->mem, filter, size);
     shelf_give(run->env->shelf, size);
     return status;
   }
   filter->item.bytes = size;
   atomic_store_explicit(&run->filter_lines, lines, memory_order_relaxed);
-  atomic_store_explicit(&run->unfiltered, 0, memory_order_relaxed);
   *out = filter;
   return 0;
 }
@@ -290,21 +320,22 @@ static int filter_load(struct run *run, const struct section *section, uint32_t 
 int run_load_filter(struct run *run, const struct run_index *index, struct run_filter **filter,
                     struct wodan_error *error) {
   const struct section *section = &index->filter;
-  *filter = NULL;
-  if (!section->tag) return 0;
   uint32_t lines = filter_lines(index->shape.record_count);
-  if (!lines || section->length != (uint64_t)lines * FILTER_LINE_SIZE || section->length > BLOCK_IO_SECTION_MAX)
+  uint64_t length = (uint64_t)lines * FILTER_LINE_SIZE;
+  *filter = NULL;
+  if (!section->tag && !lines) return 0;
+  if (section->tag && (!lines || section->length != length || length > BLOCK_IO_SECTION_MAX))
     return run_corrupt(run, section->offset, "its filter has a size other than its records need, or none that can be",
                        error); /* guard: bounds */
   uint64_t wasted = (uint64_t)atomic_load_explicit(&run->unfiltered, memory_order_relaxed) * run->env->page_size;
-  if (!shelf_has_room(run->env->shelf, filter_size(lines)) && wasted < section->length) return 0;
+  if (!shelf_has_room(run->env->shelf, filter_size(lines)) && (!section->tag || wasted < length)) return 0;
   if (!shelf_begin(run, true, false)) {
     *filter = atomic_load_explicit(&run->filter, memory_order_acquire);
     return 0;
   }
   int status = 0;
   if (shelf_take(run->env->shelf, filter_size(lines)))
-    status = filter_load(run, section, lines, filter, error);
+    status = filter_load(run, index, lines, filter, error);
   else
     atomic_store_explicit(&run->unfiltered, 0, memory_order_relaxed); /* not again at once */
   shelf_end(run, NULL, status ? NULL : *filter);

@@ -187,6 +187,12 @@ static inline bool denied(struct run *run, const struct run_filter *filter, uint
   return !filter_may_contain(filter->lines, lines, hash);
 }
 
+/* Whether it has one on the device, or so many keys that are not there were looked for that one of its own is worth its making:
+ * as many as it has pages. */
+static inline bool wants_filter(const struct run *run, const struct run_index *index) {
+  return index->filter.tag || atomic_load_explicit(&run->unfiltered, memory_order_relaxed) >= index->page.count;
+}
+
 /* The run is pinned. */
 static int locate(struct run_aim *aim, struct wodan_slice key, uint64_t hash, struct wodan_error *error) {
   struct run *run = aim->run;
@@ -196,7 +202,7 @@ static int locate(struct run_aim *aim, struct wodan_slice key, uint64_t hash, st
   int status = aim->index ? 0 : run_load_index(run, &aim->index, error);
   if (status) return status;
   mark_used(&run->index_used);
-  if (!filter && aim->index->filter.tag) {
+  if (!filter && wants_filter(run, aim->index)) {
     status = run_load_filter(run, aim->index, &filter, error);
     if (status) return status;
     if (filter && denied(run, filter, hash)) return WODAN_ENOTFOUND;
@@ -210,8 +216,7 @@ static int locate(struct run_aim *aim, struct wodan_slice key, uint64_t hash, st
 
 /* A lookup that found nothing, and that a filter would have spared. */
 static void count_unfiltered(const struct run_aim *aim) {
-  if (aim->index && !aim->filtered && aim->index->filter.tag)
-    atomic_fetch_add_explicit(&aim->run->unfiltered, 1, memory_order_relaxed);
+  if (aim->index && !aim->filtered) atomic_fetch_add_explicit(&aim->run->unfiltered, 1, memory_order_relaxed);
 }
 
 int run_aim(struct run *run, struct wodan_slice key, uint64_t hash, struct run_aim *aim, struct wodan_error *error) {

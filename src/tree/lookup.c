@@ -37,7 +37,7 @@ static void prefetch(const struct node *node, struct wodan_slice key, uint64_t h
     for (uint32_t i = 0; i < step->count && left; i++, left--) run_prefetch(node->runs[i], hash);
     if (!step->entry) return;
     if (node->level == 0) {
-      __builtin_prefetch(step->entry->leaf);
+      run_prefetch(step->entry->leaf, hash);
       return;
     }
     node = step->entry->child;

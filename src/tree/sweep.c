@@ -12,6 +12,9 @@
  *    in them is not read, and a child is not asked for anything, but dropped with all below it; the child that takes its place
  *    holds only what is newer. A subtree larger than DROP_MOST takes the ranges instead, and is dropped part by part.
  *
+ *  - a memtable that goes straight into leaves is the newest source, before them and without any run; marks stay what they
+ *    were. All of it is done or nothing.
+ *
  *  - a leaf under half full stays open for the entry behind, so a job leaves small leaves only at its end; when an entry
  *    fails, the job goes back to where no leaf was open, and ends before that entry.
  *
@@ -56,6 +59,7 @@ struct sweep {
   struct range_buffer ranges; /* what its runs delete there */
   struct node *empty;         /* in place of the child, all of which they delete; NULL: it stays */
   struct iterator *merge;
+  struct iterator *arriving;      /* the source that is the memtable's; NULL: there is none */
   struct run_builder *builder;    /* of the leaf being built; NULL between leaves */
   struct run_pieces pieces;       /* of the child's runs */
   struct tally tally;             /* of what goes into them */
@@ -113,7 +117,7 @@ static void out_cut(struct sweep *sweep, size_t count, bool published) {
 /* A leaf that is open stays so. */
 static void leave_group(struct sweep *sweep) {
   iterator_close(sweep->merge);
-  sweep->merge = NULL;
+  sweep->merge = sweep->arriving = NULL;
   sweep->at_work = false;
 }
 
@@ -223,6 +227,17 @@ static int open_runs(struct sweep *sweep, uint64_t absorbed, struct iterator **s
   return status;
 }
 
+/* The memtable instead of runs, where it has a record in the slice. */
+static int open_table(struct sweep *sweep, struct iterator **sources, uint32_t *count, struct wodan_error *error) {
+  struct iterator *it = memtable_iterator(sweep->setup.table, UINT64_MAX);
+  int status = it ? place(sweep, it, error) : status_nomem(error);
+  bool here = status == 0 && it->valid && below(it->record.key, sweep);
+  *count = here;
+  sources[0] = sweep->arriving = here ? it : NULL;
+  if (!here) iterator_close(it);
+  return status;
+}
+
 /* What the slice's runs delete in it, together. */
 static int gather_ranges(struct sweep *sweep, struct run *const *slice, uint32_t count, struct wodan_error *error) {
   struct mem *mem = sweep->setup.env->mem;
@@ -281,8 +296,10 @@ static int move_mark(struct sweep *sweep, struct wodan_error *error) {
     node_ref(entry.child);
   else
     run_ref(entry.leaf);
-  entry.flushed_upto = sweep->target;
-  entry.frees = 0;
+  if (!sweep->setup.table) {
+    entry.flushed_upto = sweep->target;
+    entry.frees = 0;
+  }
   sweep->out[sweep->out_count++] = entry;
   sweep->next++;
   sweep->at_work = false;
@@ -397,7 +414,8 @@ static int enter_group(struct sweep *sweep, struct wodan_error *error) {
   const struct node *node = sweep->node;
   struct mem *mem = sweep->setup.env->mem;
   uint64_t absorbed = choose_group(sweep);
-  uint32_t capacity = node->run_count + sweep->group, count = 0, slice_count = 0;
+  uint32_t capacity = node->run_count + sweep->group + 1, count = 0, slice_count = 0;
+  bool table = sweep->setup.table != NULL;
   struct iterator **sources = mem_array(mem, capacity, sizeof(struct iterator *));
   struct run **slice = mem_array(mem, node->run_count, sizeof(struct run *));
   bool above = false, pass = false, merging = false;
@@ -405,12 +423,14 @@ static int enter_group(struct sweep *sweep, struct wodan_error *error) {
   sweep->deletes = sweep->kept = 0;
   sweep->group_start = (uint32_t)sweep->out_count;
   int status = sources && slice ? 0 : status_nomem(error);
-  if (status == 0) status = open_runs(sweep, absorbed, sources, slice, &slice_count, &above, error);
-  count = slice_count;
+  if (status == 0 && table) status = open_table(sweep, sources, &count, error);
+  if (status == 0 && !table) status = open_runs(sweep, absorbed, sources, slice, &slice_count, &above, error);
+  if (!table) count = slice_count;
   if (status == 0) status = gather_ranges(sweep, slice, slice_count, error);
   if (status == 0 && node->level && slice_count) status = replace_child(sweep, error);
   if (status == 0 && node->level && slice_count) status = may_pass(sweep, slice, slice_count, above, &pass, error);
-  if (status == 0 && (pass || (slice_count == 0 && node->run_count && sweep->group))) {
+  bool nothing = count == 0 && sweep->group && (table || node->run_count);
+  if (status == 0 && (pass || nothing)) {
     while (count > 0) iterator_close(sources[--count]);
     status = pass ? pass_runs(sweep, slice, slice_count, error) : move_mark(sweep, error);
   } else if (status == 0) {
@@ -536,7 +556,8 @@ static int finish_run(struct sweep *sweep, struct wodan_error *error) {
 /* Whether the entry at `next` may be gone on to. */
 static bool more_behind(const struct sweep *sweep) {
   const struct node *node = sweep->node;
-  return sweep->next < sweep->end && node->run_count && node->entries[sweep->next].flushed_upto < sweep->target;
+  if (sweep->next >= sweep->end) return false;
+  return sweep->setup.table || (node->run_count && node->entries[sweep->next].flushed_upto < sweep->target);
 }
 
 /* A leaf under half full stays open for the entry behind, a few leaves beyond what is enough. */
@@ -593,6 +614,8 @@ static int work_on_group(struct sweep *sweep, uint64_t budget, struct wodan_erro
     if (sweep->node->level == 0) status = add_page_to_leaf(sweep, &taken, error);
     if (taken || status < 0) continue;
     sweep->moved += record_weight(&merge->record);
+    if (sweep->arriving && merge_source(merge) == sweep->arriving) status = memtable_prove(&merge->record, error);
+    if (status < 0) break;
     status = sweep->node->level ? add_to_run(sweep, &merge->record, error) : add_to_leaf(sweep, &merge->record, error);
     if (status == 0) status = iterator_next(merge, error);
   }
@@ -632,7 +655,8 @@ static int step_back(struct sweep *sweep, bool *done, int status) {
   out_cut(sweep, sweep->whole_out, false);
   sweep->next = sweep->whole;
   /* A failed write ends more than this sweep. */
-  if (sweep->failed == sweep->first || atomic_load(&sweep->setup.env->io->device->unsure)) return status;
+  if (sweep->setup.table || sweep->failed == sweep->first || atomic_load(&sweep->setup.env->io->device->unsure))
+    return status;
   *done = sweep->next == sweep->failed;
   sweep->end = sweep->failed;
   return 0;
@@ -644,6 +668,16 @@ int sweep_step(struct sweep *sweep, uint64_t budget, uint64_t *moved, bool *done
   int status = step(sweep, budget < most ? budget : most, done, error);
   *moved += sweep->moved - before;
   return status < 0 ? step_back(sweep, done, status) : 0;
+}
+
+/* What the job has absorbed behind it: all runs, or what all entries had before, to which a memtable adds nothing. */
+static uint64_t target_of(const struct sweep *sweep, uint32_t at) {
+  const struct node *node = sweep->node;
+  if (!sweep->setup.table && node->run_count) return run_generation(node->runs[0]);
+  uint64_t least = at < node->entry_count ? node->entries[at].flushed_upto : 0;
+  for (uint32_t i = at; sweep->setup.table && i < sweep->end; i++)
+    if (node->entries[i].flushed_upto < least) least = node->entries[i].flushed_upto;
+  return least;
 }
 
 int sweep_open(const struct sweep_setup *setup, struct node *root, const struct tree_path *path, uint32_t at,
@@ -663,19 +697,16 @@ int sweep_open(const struct sweep_setup *setup, struct node *root, const struct 
     sweep->kept_page.bytes =
         mem_alloc(setup->env->mem, setup->env->page_size); /* without it pages are compressed again */
   node_ref(sweep->node);
-  if (sweep->node->run_count)
-    sweep->target = run_generation(sweep->node->runs[0]);
-  else if (at < sweep->node->entry_count)
-    sweep->target = sweep->node->entries[at].flushed_upto;
+  sweep->target = target_of(sweep, at);
   *out = sweep;
   return 0;
 }
 
-/* What runs that came since are to free, so that the new entries know of it. */
+/* What runs that came since are to free, so that the new entries know of it; and those that a memtable passes. */
 static void add_frees_since(struct sweep *sweep, const struct node *now) {
   uint64_t since = 0;
   for (uint32_t i = sweep->first; i < sweep->next; i++) {
-    uint64_t more = now->entries[i].frees - sweep->node->entries[i].frees;
+    uint64_t more = now->entries[i].frees - (sweep->setup.table ? 0 : sweep->node->entries[i].frees);
     if (now->level)
       sweep->out[i - sweep->first].frees = more;
     else
@@ -700,7 +731,7 @@ static void leave_out_empty(struct sweep *sweep) {
 
 struct node *sweep_result(struct sweep *sweep, struct node *root, struct tree_edit *edit) {
   struct node *node = tree_at(root, &sweep->path); /* perhaps with runs that came since */
-  if (node != sweep->node) add_frees_since(sweep, node);
+  if (node != sweep->node || sweep->setup.table) add_frees_since(sweep, node);
   for (uint32_t i = sweep->first; node->level && i < sweep->next; i++) {
     struct node *old = sweep->node->entries[i].child;
     bool dropped = sweep->dropped && sweep->dropped[i], replaced = old != sweep->out[i - sweep->first].child;

@@ -1,12 +1,16 @@
 /* Sweep: a job that moves the records of one node's buffered runs one level down, for some of its entries, in steps:
  * into new leaves (level 0), or into one new run of a child. Nothing of it is seen before its result is published; the
- * tree may change meanwhile only by runs that arrive at the root. One sweep at a time. */
+ * tree may change meanwhile only by runs that arrive at the root. One sweep at a time.
+ *
+ * The same job takes a memtable straight into leaves, past all buffers, where tree_goes_straight allows it; then the tree may not
+ * change at all meanwhile. */
 #ifndef TREE_SWEEP_H
 #define TREE_SWEEP_H
 
 #include "tree/node.h"
 
 struct sweep;
+struct memtable;
 
 struct sweep_setup {
   struct run_env *env;
@@ -17,7 +21,19 @@ struct sweep_setup {
   uint64_t enough;              /* bytes after which it goes on to no further entry */
   uint32_t runs_max;            /* of a child that is to get runs whole */
   uint32_t entries_max;         /* it takes no more; 0: no such limit */
+  struct memtable
+      *table; /* what goes straight into the leaves of `entries_max` entries, all of it; NULL: the node's runs */
 };
+
+/* Where a memtable's records lie: entries [at, at + entries) of the bottom node at `path`; 0 entries of a node without any. */
+struct straight {
+  struct tree_path path;
+  uint32_t at, entries;
+};
+/* Whether records with keys in [low, high] may go straight into leaves: no run on the way has a key there, absorbed or not, and
+ * the leaves in which they lie take `most` bytes or less. What cannot be read is a no. */
+bool tree_goes_straight(struct node *root, struct wodan_slice low, struct wodan_slice high, uint64_t most,
+                        struct straight *way);
 
 /* Begins at entry `at` of the node at `path` (a node without entries: at 0), and goes on to its right while the entries
  * there have not absorbed all runs either. WODAN_ENOMEM, or a failure to read. */

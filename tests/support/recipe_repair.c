@@ -191,14 +191,16 @@ static bool expected(const struct saving *saving, const struct recipe_outcome *o
 
 /* ---- salvage ------------------------------------------------------------------------------------------------------ */
 
-/* The new volume's leaves are compressed as those of the image were. */
+/* The new volume's leaves are compressed as the image's superblock tells; where it is not whole, as it told. */
 static bool compressed_alike(const struct recipe *recipe, struct kept_bytes *kept) {
   struct wodan_check_report report;
   struct wodan_device *device = kept_plug(kept, BASE_SECTOR, 1);
   int status = wodan_check(device, NULL, &report, NULL);
   wodan_device_close(device);
   bool packed = report.page_stored_bytes < report.page_bytes;
-  return status == 0 && packed == (recipe->image.superblock.compression != 0);
+  struct superblock told = recipe->image.superblock;
+  if (superblock_decode(recipe->image.bytes, &told, NULL) < 0) told = recipe->image.superblock;
+  return status == 0 && packed == (told.compression != 0);
 }
 
 static bool judge_salvage(struct recipe *recipe, char *why) {

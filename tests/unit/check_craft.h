@@ -54,7 +54,7 @@ static inline void craft_begin(struct craft *c) {
   c->raw = store_open(&c->store);
   mem_init(&c->mem, NULL);
   assert_int_equal(device_init(&c->device, c->raw, NULL), 0);
-  struct superblock_wish wish = {.device_size = SIZE, .sector = SECTOR};
+  struct superblock_wish wish = {.device_size = SIZE, .sector = SECTOR, .compression = COMPRESSION_FAST};
   assert_int_equal(superblock_plan(&wish, &c->sb, NULL), 0);
   memcpy(c->sb.fsid, "crafted by hand!", 16);
   superblock_encode(&c->sb, c->store.bytes);

@@ -45,6 +45,7 @@ static void test_locations__what_is_kept_is_found_by_its_name_only(void **state)
     }
     size_t places = (size_t)bytes / 16;
     assert_true(found <= places && found >= (places / 4 < count / 2 ? places / 4 : count / 2));
+    if (places >= 4 * count) assert_true(found >= count / 100 * 98); /* few lines are full */
     locations_expect(table, 10); /* lines stand elsewhere now: much is lost, nothing is found that is not right */
     for (uint64_t i = 0; i < count; i++) assert_location(table, i, hash_of(i), false);
     locations_free(table);

@@ -1,5 +1,6 @@
 /* The shelf: bodies of runs within a hard bound, evicted under lookups, iterators and threads; and the handles' size. */
 #include <pthread.h>
+#include "run/filter.h"
 #include "run_world.h"
 
 /* ---- support ------------------------------------------------------------------------------------------------- */
@@ -276,6 +277,101 @@ static void test_shelf__wanted_filter_makes_itself_room(void **state) {
   shelf_world_close(&s);
 }
 
+/* ---- filters of runs that have none on the device ------------------------------------------------------------ */
+
+struct made_world {
+  struct world w;
+  struct run *run;
+  uint64_t index; /* bytes of the index part */
+  uint32_t pages;
+};
+
+/* Every key of the run was got, so all its pages are cached if there are frames enough. */
+static void made_world_open(struct made_world *m, size_t frames, uint64_t bytes_max) {
+  world_open(&m->w, 512, 512, 16384, frames);
+  world_shelf(&m->w, bytes_max);
+  struct block_ptr ptr = build(&m->w, COUNT, false);
+  m->run = open_run(&m->w, &ptr);
+  struct run_shape shape;
+  assert_int_equal(run_open_body(m->run, NULL), 0);
+  run_shape(m->run, &shape);
+  m->pages = shape.page_count;
+  m->index = run_shelf_counts(m->w.shelf).bytes;
+  run_close_body(m->run);
+  for (uint64_t i = 0; i < COUNT; i++) {
+    struct record record;
+    struct frame *pin;
+    char key[64];
+    assert_int_equal(get(&m->w, m->run, key_of(i, key), &record, &pin, NULL), 0);
+    cache_unpin(pin);
+  }
+  assert_int_equal(run_shelf_counts(m->w.shelf).bytes, m->index);
+}
+
+static void made_world_close(struct made_world *m) {
+  run_unref(m->run);
+  world_close(&m->w);
+}
+
+/* So many lookups in vain; returns how many pages they touched. */
+static uint64_t look_in_vain(struct made_world *m, uint64_t count) {
+  uint64_t before = cache_counts(m->w.cache).hits;
+  for (uint64_t i = 0; i < count; i++) {
+    struct record record;
+    struct frame *pin;
+    char key[64];
+    assert_int_equal(get(&m->w, m->run, key_between(i % COUNT, key), &record, &pin, NULL), WODAN_ENOTFOUND);
+  }
+  return cache_counts(m->w.cache).hits - before;
+}
+
+static void test_shelf__filter_is_made_of_cached_pages(void **state) {
+  (void)state;
+  struct made_world m;
+  made_world_open(&m, 256, 1 << 20);
+  look_in_vain(&m, m.pages);
+  assert_int_equal(run_shelf_counts(m.w.shelf).bytes, m.index);
+  look_in_vain(&m, 1);
+  uint64_t filter = run_shelf_counts(m.w.shelf).bytes - m.index, lines = filter_lines(COUNT) * FILTER_LINE_SIZE;
+  assert_true(filter >= lines && filter <= lines + 128);
+  assert_true(look_in_vain(&m, COUNT) < COUNT / 10);
+  assert_run(&m.w, m.run, COUNT);
+  made_world_close(&m);
+}
+
+static void test_shelf__filter_is_not_made_of_a_part_of_the_pages(void **state) {
+  (void)state;
+  struct made_world m;
+  made_world_open(&m, CACHE_FRAMES_MIN, 1 << 20);
+  assert_true(m.pages > CACHE_FRAMES_MIN + CACHE_FRAMES_MIN);
+  look_in_vain(&m, 4 * m.pages);
+  assert_int_equal(run_shelf_counts(m.w.shelf).bytes, m.index);
+  assert_run(&m.w, m.run, COUNT);
+  made_world_close(&m);
+}
+
+/* It is a help and no need: it pushes nothing out, and lookups answer without memory for it. */
+static void test_shelf__filter_is_made_where_there_is_room(void **state) {
+  (void)state;
+  struct made_world m;
+  made_world_open(&m, 256, 16384);
+  size_t line = (size_t)filter_lines(COUNT) * FILTER_LINE_SIZE;
+  for (size_t more = 0; more <= line + 512; more += line + 256) { /* for nothing, or not for the key as well */
+    m.w.mem.limit = atomic_load(&m.w.mem.used) + more;
+    look_in_vain(&m, m.pages + 1);
+    assert_int_equal(run_shelf_counts(m.w.shelf).bytes, m.index);
+  }
+  m.w.mem.limit = SIZE_MAX;
+  look_in_vain(&m, m.pages + 1);
+  assert_true(run_shelf_counts(m.w.shelf).bytes > m.index);
+  made_world_close(&m);
+  made_world_open(&m, 256, m.index + 400); /* the header's bytes, and not the filter's */
+  look_in_vain(&m, 4 * m.pages);
+  assert_int_equal(run_shelf_counts(m.w.shelf).bytes, m.index);
+  assert_int_equal(run_shelf_counts(m.w.shelf).evictions, 0);
+  made_world_close(&m);
+}
+
 /* ---- failures ------------------------------------------------------------------------------------------------ */
 
 static void test_shelf__failed_load_gives_its_room_back(void **state) {
@@ -382,6 +478,9 @@ int main(void) {
       cmocka_unit_test(test_shelf__iterators_load_no_filter),
       cmocka_unit_test(test_shelf__lookup_goes_on_without_a_filter),
       cmocka_unit_test(test_shelf__wanted_filter_makes_itself_room),
+      cmocka_unit_test(test_shelf__filter_is_made_of_cached_pages),
+      cmocka_unit_test(test_shelf__filter_is_not_made_of_a_part_of_the_pages),
+      cmocka_unit_test(test_shelf__filter_is_made_where_there_is_room),
       cmocka_unit_test(test_shelf__failed_load_gives_its_room_back),
       cmocka_unit_test(test_shelf__threads_read_while_bodies_are_evicted),
   };

@@ -24,7 +24,7 @@ static const struct shape shapes[] = {
                 .memtable_size = 8192,
                 .node_leaves = 8,
                 .node_children = 4},
-     .keys = 14000,
+     .keys = 16000,
      .value_min = 0,
      .value_max = 150},
     {.name = "8 MiB, 4 KiB blocks, 5 leaves a node",
@@ -265,7 +265,7 @@ struct window {
   struct shape shape;
   uint64_t first, end; /* all keys that are there lie in [first, end) */
   bool unknown;        /* the next seek is the first that may step over what was deleted: not counted */
-  uint64_t seeks, pages, worst, first_pages, fresh;
+  uint64_t seeks, pages, worst, first_pages;
   uint64_t user, device; /* bytes written */
 };
 
@@ -334,36 +334,23 @@ static void look(struct window *window, enum place place, uint64_t key) {
   }
 }
 
-/* The most that a seek costs in a tree to which the same keys came once, in order. */
-static void measure_fresh(struct window *window, uint64_t from, uint64_t end, enum place place, uint64_t key) {
-  struct world fresh;
-  world_start(&fresh, &window->shape, window->world.flags, seed_or(20261122));
-  fresh.walk_every = 0;
-  for (uint64_t i = from; i < end; i++) {
-    world_put(&fresh, i);
-    if (i < end - (end - from) / 4 || i % 64 != 0) continue;
-    uint64_t pages = pages_of_seek(&fresh, place, key);
-    if (pages > window->fresh) window->fresh = pages;
-  }
-  world_end(&fresh);
-}
+/* Twice the worst that was seen with many seeds is the most that a seek may cost (before gaps and sweeps for deletes: 132). It was
+ * once measured beside ten times what a fresh tree costs; such a tree has all in leaves now, and a seek touches one page. */
+enum { PAGES_MOST = 60 };
 
-/* Ten times what it costs in a fresh tree is the most that a seek may cost. */
 static void window_end(struct window *window) {
   struct world *world = &window->world;
   struct wodan_stats stats = rig_stats(world->rig.db);
   count_writes(window);
-  print_message("%s: %llu seeks touch %.1f pages, %llu at worst, %llu when fresh; %llu leaves, %llu runs, %llu levels; "
+  print_message("%s: %llu seeks touch %.1f pages, %llu at worst; %llu leaves, %llu runs, %llu levels; "
                 "%.2f bytes written per byte\n",
                 window->shape.name, (unsigned long long)window->seeks, (double)window->pages / (double)window->seeks,
-                (unsigned long long)window->worst, (unsigned long long)window->fresh, (unsigned long long)stats.leaves,
-                (unsigned long long)stats.runs, (unsigned long long)stats.levels,
-                (double)window->device / (double)window->user);
+                (unsigned long long)window->worst, (unsigned long long)stats.leaves, (unsigned long long)stats.runs,
+                (unsigned long long)stats.levels, (double)window->device / (double)window->user);
   if (window->first_pages)
     print_message("%s: the first seek touched %llu pages\n", window->shape.name,
                   (unsigned long long)window->first_pages);
-  if (window->worst > 10 * window->fresh)
-    world_fail(world, "a seek touches %llu pages", (unsigned long long)window->worst);
+  if (window->worst > PAGES_MOST) world_fail(world, "a seek touches %llu pages", (unsigned long long)window->worst);
   world_end(world);
 }
 
@@ -382,7 +369,6 @@ static void queue_on(uint32_t flags, uint64_t rarely) {
     if (random_below(&world->random, WINDOW / 2) == 0) world_sync(world);
     if (i > WINDOW && i % rarely == 0) look(&window, AT_FRONT, 0);
   }
-  measure_fresh(&window, KEYS - WINDOW, KEYS, AT_FRONT, 0);
   window_end(&window);
 }
 
@@ -409,7 +395,6 @@ static void stack_on(uint32_t flags) {
       if (window.end % 61 == 0) look(&window, AT_END, 0);
     }
   }
-  measure_fresh(&window, 0, WINDOW, AT_END, 0);
   window_end(&window);
 }
 
@@ -441,7 +426,6 @@ static void middle_on(uint32_t flags, uint64_t step) {
     world_put(world, n % 2 ? n % FROM : WINDOW - 1 - n % FROM);
     if (n % 61 == 0) look(&window, INSIDE, FROM + random_below(&world->random, COUNT));
   }
-  measure_fresh(&window, 0, WINDOW, INSIDE, FROM);
   window_end(&window);
 }
 
