@@ -260,6 +260,47 @@ static void test_one_flush__the_newest_record_with_a_rotten_value_is_a_crash_tai
   rig_release(&rig);
 }
 
+/* ---- inspection ------------------------------------------------------------------------------------------------------ */
+
+struct roles {
+  unsigned unproven, rejected, heads;
+};
+
+static int look_at(void *context, const struct wodan_journal_block *block) {
+  struct roles *roles = context;
+  roles->unproven += (block->roles & WODAN_JOURNAL_UNPROVEN) != 0;
+  roles->rejected += (block->roles & WODAN_JOURNAL_REJECTED) != 0;
+  roles->heads += block->roles & WODAN_JOURNAL_REJECTED && block->roles & WODAN_JOURNAL_HEAD;
+  return 0;
+}
+
+static void test_one_flush__the_journals_view_tells_mark_and_rejection(void **state) {
+  (void)state;
+  struct rig rig;
+  put_in_flight(&rig);
+  struct sim *window = rig.sim;
+  for (size_t missing = 0; missing <= VALUE_SECTORS; missing++) { /* behind the value the record itself */
+    struct sim_image torn;
+    struct roles roles = {0};
+    struct wodan_inspect *inspect;
+    all_but(window, missing, &torn);
+    assert_int_equal(sim_reboot(window, &torn, &rig.sim), 0);
+    struct wodan_device *plug = sim_plug(rig.sim);
+    assert_int_equal(wodan_inspect_open(plug, NULL, &inspect, NULL), 0);
+    assert_int_equal(wodan_inspect_journal(inspect, look_at, &roles, NULL), 0);
+    wodan_inspect_close(inspect);
+    wodan_device_close(plug);
+    unsigned whole = missing < VALUE_SECTORS;
+    assert_int_equal(roles.unproven, whole);
+    assert_int_equal(roles.rejected, whole);
+    assert_int_equal(roles.heads, whole);
+    sim_image_release(&torn);
+    sim_close(rig.sim);
+  }
+  rig.sim = window;
+  rig_release(&rig);
+}
+
 /* ---- counts --------------------------------------------------------------------------------------------------------- */
 
 struct counts {
@@ -311,6 +352,7 @@ int main(void) {
       cmocka_unit_test(test_one_flush__a_rejected_record_never_becomes_whole),
       cmocka_unit_test(test_one_flush__damage_of_a_value_that_was_flushed_is_told),
       cmocka_unit_test(test_one_flush__the_newest_record_with_a_rotten_value_is_a_crash_tail),
+      cmocka_unit_test(test_one_flush__the_journals_view_tells_mark_and_rejection),
       cmocka_unit_test(test_one_flush__a_durable_put_takes_one_flush),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
