@@ -102,7 +102,7 @@ static uint64_t note_all(struct wodan_db *db, const struct record *records, size
 
 /* Caller holds write and state exclusively; the memtable has room. */
 static void insert_all(struct wodan_db *db, const struct operations *operations) {
-  enum { TOGETHER = 16 };
+  enum { TOGETHER = 8 };
   struct record records[TOGETHER];
   uint64_t sequence = atomic_load_explicit(&db->sequence, memory_order_relaxed), puts = 0;
   for (size_t at = 0, taken = 1; taken > 0;) {
