@@ -298,7 +298,7 @@ static struct block_ptr long_record(struct craft *craft) {
   wire_put_u64(&w, count);
   for (uint64_t i = 0; i < count; i++) journal_operation_encode(&w, &operation);
   assert_true(!w.failed && w.at == payload);
-  assert_int_equal(journal_record_begin(journal, payload, NULL), 0);
+  assert_int_equal(journal_record_begin(journal, payload, false, NULL), 0);
   assert_int_equal(journal_record_put(journal, w.data, (size_t)payload, NULL), 0);
   assert_int_equal(journal_record_end(journal, NULL), 0);
   free(w.data);
@@ -387,7 +387,7 @@ static void assert_bounded(const struct geometry *geometry, const char *name, ma
   craft.kept->read_bytes = 0;
   int status = wodan_check(craft.device, &options, &report, &error);
   uint64_t blocks = geometry->size / craft.block;
-  uint64_t heap = 16 * blocks + (64 << 10) + 4 * (uint64_t)craft.page, reads = (2 * blocks + 16) * craft.block;
+  uint64_t heap = 16 * blocks + (80 << 10) + 4 * (uint64_t)craft.page, reads = (2 * blocks + 16) * craft.block;
   print_message("%s, %llu KiB in blocks of %u, pages of %u: %d, heap %zu of %llu, %llu of %llu bytes read, %llu "
                 "damages, %llu warnings%s\n",
                 name, (unsigned long long)geometry->size >> 10, craft.block, craft.page, status, (size_t)meter.peak,
