@@ -59,6 +59,7 @@ LONG = ("test_brim", "test_bounds", "test_engine_budget", "test_workloads", "tes
 ROOMS = {
     "src/base/wire": "test_wire test_block_ptr",
     "src/blob/": "test_blob test_large",
+    "src/cache/": "test_values",
     "src/codec/": "test_compress test_check_findings",
     "src/check/": "test_check_findings test_check_tree test_hostile_run test_hostile_volume test_check recipes test_large",
     "src/dev/": "test_device test_dev_file test_protocol",

@@ -49,7 +49,7 @@ struct wodan_check_options {
    * of the device, 64 KiB and 4 pages; and at most 2 reads a block and 16 are made. What would take more, as only a hostile
    * volume or one of very unusual settings has, is told (WF0080, WF0081) and left out; `complete` is 0 then. */
   uint64_t memory_limit;
-  uint64_t generation;   /* 0: the newest root; else this one in its place (wodan_inspect_roots lists them) */
+  uint64_t generation; /* 0: the newest root; else this one in its place (wodan_inspect_roots lists them) */
 };
 
 struct wodan_check_report {

@@ -24,6 +24,7 @@ enum {
   CACHE_LINE = 64,
   PREFETCH_LINES = 3, /* a record of 128 bytes, wherever in a line it starts */
   FRAME_HEAD = 44,    /* data starts 20 bytes before a line ends: a page's header shares the line of the pins */
+  NOTE_ROOM = FRAME_HEAD - 8 - 2 * sizeof(void *) - 8 - 1, /* more where pointers are short */
   SLAB_SIZE = 2 << 20,
   INVERSE_BITS = 40, /* the error, index * per_slab, stays below 2^40 where the product is used */
   INVERSE_MOST = 1 << 24,
@@ -39,10 +40,10 @@ struct frame {
   struct frame *next;    /* on the free list */
   uint32_t number, fill; /* which frame; how often it was filled. Changed by the claim's holder */
   _Atomic bool referenced;
-  uint8_t note[FRAME_HEAD - 8 - 2 * sizeof(void *) - 8 -
-               1]; /* CACHE_NOTE of them are used: more where pointers are short */
+  uint8_t note[NOTE_ROOM]; /* CACHE_NOTE of them are used */
   uint8_t data[];
 };
+_Static_assert((int)NOTE_ROOM >= (int)CACHE_NOTE, "the note has room");
 _Static_assert(offsetof(struct frame, data) == FRAME_HEAD, "the page header shares the frame's first cache line");
 
 struct cache {
