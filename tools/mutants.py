@@ -59,6 +59,7 @@ LONG = ("test_brim", "test_bounds", "test_engine_budget", "test_workloads", "tes
 ROOMS = {
     "src/base/wire": "test_wire test_block_ptr",
     "src/blob/": "test_blob test_large",
+    "src/cache/": "test_values",
     "src/codec/": "test_compress test_check_findings",
     "src/check/": "test_check_findings test_check_tree test_hostile_run test_hostile_volume test_check recipes test_large",
     "src/dev/": "test_device test_dev_file test_protocol",
@@ -83,8 +84,8 @@ ROOMS = {
     "src/inspect/": "test_hostile_run test_hostile_ring test_hostile_volume test_inspect_damage",
     "src/io/": "test_run_lists test_run_damage test_node_image",
     "src/io/superblock_find": "test_superblock_find",
-    "src/journal/ring_mount": "test_hostile_ring test_journal test_repair_runs",
-    "src/journal/": "test_hostile_ring test_journal test_protocol test_hostile_journal",
+    "src/journal/ring_mount": "test_hostile_ring test_journal test_unproven test_repair_runs",
+    "src/journal/": "test_hostile_ring test_journal test_unproven test_protocol test_hostile_journal",
     "src/repair/": "test_repair test_repair_runs test_repair_nodes test_check_findings recipes test_repair_crash",
     "src/run/": "test_run_lists test_hostile_run test_run_damage",
     "src/space/": "test_space",

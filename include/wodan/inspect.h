@@ -108,13 +108,15 @@ enum wodan_journal_kind {
   WODAN_JOURNAL_INVALID = 4, /* unreadable, or nothing valid for its place */
 };
 enum wodan_journal_role {
-  WODAN_JOURNAL_LIVE = 1,     /* part of what a mount of the two newest roots reads */
-  WODAN_JOURNAL_REPLAYED = 2, /* part of the newest root's replay */
-  WODAN_JOURNAL_TAIL = 4,     /* replay of the newest root starts here */
-  WODAN_JOURNAL_NEWEST = 8,   /* the newest root's record */
-  WODAN_JOURNAL_OLDER = 16,   /* the record of the root before */
-  WODAN_JOURNAL_HEAD = 32,    /* the next block is written here */
-  WODAN_JOURNAL_CHAINED = 64, /* its `previous` is the hash of the block before it in the ring, which is valid too */
+  WODAN_JOURNAL_LIVE = 1,       /* part of what a mount of the two newest roots reads */
+  WODAN_JOURNAL_REPLAYED = 2,   /* part of the newest root's replay */
+  WODAN_JOURNAL_TAIL = 4,       /* replay of the newest root starts here */
+  WODAN_JOURNAL_NEWEST = 8,     /* the newest root's record */
+  WODAN_JOURNAL_OLDER = 16,     /* the record of the root before */
+  WODAN_JOURNAL_HEAD = 32,      /* the next block is written here */
+  WODAN_JOURNAL_CHAINED = 64,   /* its `previous` is the hash of the block before it in the ring, which is valid too */
+  WODAN_JOURNAL_UNPROVEN = 128, /* of a record: no barrier stood between the large values it names and it */
+  WODAN_JOURNAL_REJECTED = 256, /* of the newest such: one of them is not whole, so the record does not count */
 };
 struct wodan_journal_block {
   uint64_t position; /* in the ring */

@@ -73,6 +73,7 @@ const char *blob_chunk_take(uint64_t seed, const struct blob_chunk *chunk, size_
                             uint8_t *bytes) {
   if (checksum(seed, stored, chunk->length) != chunk->checksum)
     return "a chunk has a wrong checksum"; /* guard: checksum */
+  if (!bytes) return NULL;                 /* no guard: that was all that was asked */
   if (chunk->length < raw) {
     if (!compress_unpack(stored, chunk->length, bytes, raw))
       return "a compressed chunk does not decode to its size"; /* guard: bounds */
@@ -152,16 +153,17 @@ static uint8_t *buffer(struct blob_reader *reader, uint8_t **kept) {
   return *kept;
 }
 
-/* Chunk i, whole, to `bytes`. */
+/* Chunk i, whole, to `bytes`; NULL: what is stored of it is proven, and that is all. */
 static int read_chunk(struct blob_reader *reader, uint64_t i, uint8_t *bytes, struct wodan_error *error) {
   uint64_t offset;
   struct blob_chunk chunk = seek(reader, i, &offset);
   size_t raw = chunk_raw(reader, i);
-  uint8_t *stored = chunk.length < raw ? buffer(reader, &reader->stored) : bytes;
+  uint8_t *stored = chunk.length < raw || !bytes ? buffer(reader, &reader->stored) : bytes;
   if (!stored) return status_nomem(error);
   const struct block_ptr *ptr = &reader->ref.ptr;
   int status = 0;
   for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+    if (attempt) block_io_doubt(reader->io);
     status = block_io_read(reader->io, ptr->extents, ptr->extent_count, offset, stored, chunk.length, error);
     const char *fault = status ? NULL : blob_chunk_take(reader->io->seed, &chunk, raw, stored, bytes);
     if (!status && !fault) return 0;
@@ -258,14 +260,30 @@ int blob_read_whole(const struct blob_source *source, const struct blob_ref *ref
   return status;
 }
 
-int blob_prove(const struct blob_source *source, const struct blob_ref *ref, struct wodan_error *error) {
+/* Reads all of it. Not unpacked, it is as it was written; what that was, is another question. */
+static int prove_all(const struct blob_source *source, const struct blob_ref *ref, bool unpacked,
+                     struct wodan_error *error) {
   struct blob_reader reader;
   int status = blob_reader_open(&reader, source, ref, error);
   if (status) return status;
-  uint8_t *bytes = buffer(&reader, &reader.raw);
-  if (!bytes) status = status_nomem(error);
+  uint8_t *bytes = unpacked ? buffer(&reader, &reader.raw) : NULL;
+  if (unpacked && !bytes) status = status_nomem(error);
   for (uint64_t i = 0; status == 0 && i < blob_chunk_count(ref->size, source->page_size); i++)
     status = read_chunk(&reader, i, bytes, error);
   blob_reader_close(&reader);
   return status;
+}
+
+int blob_prove(const struct blob_source *source, const struct blob_ref *ref, struct wodan_error *error) {
+  return prove_all(source, ref, true, error);
+}
+
+static int prove_named(void *context, struct wodan_slice key, const struct blob_ref *ref, struct wodan_error *error) {
+  struct blob_source source = *(const struct blob_source *)context;
+  source.key = key;
+  return prove_all(&source, ref, false, error);
+}
+
+struct journal_proof blob_proof(struct blob_source *source) {
+  return (struct journal_proof){prove_named, source, blob_unproven_max(source->page_size)};
 }

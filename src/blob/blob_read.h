@@ -6,6 +6,7 @@
 #include "format/blob.h"
 #include "format/record.h"
 #include "io/block_io.h"
+#include "journal/journal.h"
 
 struct blob_reader {
   struct block_io *io;
@@ -44,13 +45,17 @@ int blob_read_whole(const struct blob_source *source, const struct blob_ref *ref
 /* Reads all of it, and keeps nothing: 0 when it is whole. */
 int blob_prove(const struct blob_source *source, const struct blob_ref *ref, struct wodan_error *error);
 
+/* For a journal that is mounted: the same of what its newest record names, whatever the source's key, which stays there as long as
+ * the journal. */
+struct journal_proof blob_proof(struct blob_source *source);
+
 /* What is wrong with a blob's header, beyond what any header proves, for this reference; NULL: nothing. */
 const char *blob_header_fault(const struct object_header *header, const struct blob_ref *ref, struct wodan_slice key,
                               uint32_t page_size);
 /* And with its table. */
 const char *blob_table_fault(const uint8_t *table, size_t size, const struct object_header *header, uint32_t page_size);
 /* From what is stored for a chunk to its `raw` bytes, which are then in `bytes`; NULL, or what is wrong. `stored` may be
- * `bytes` where the chunk is not compressed. */
+ * `bytes` where the chunk is not compressed. bytes NULL: only its checksum is looked at. */
 const char *blob_chunk_take(uint64_t seed, const struct blob_chunk *chunk, size_t raw, const uint8_t *stored,
                             uint8_t *bytes);
 

@@ -26,7 +26,7 @@
 #include "format/record.h"
 #include "tree/walk.h"
 
-enum { PROGRESS_BYTES = 1 << 20, HEAP_BYTES = 64 << 10, HEAP_PAGES = 4, BOUNCE_BYTES = 16 << 10 };
+enum { PROGRESS_BYTES = 1 << 20, HEAP_BYTES = 80 << 10, HEAP_PAGES = 4, BOUNCE_BYTES = 16 << 10 };
 
 static void count_finding(struct wodan_check_report *report, uint32_t severity) {
   switch (severity) {

@@ -107,6 +107,9 @@ static int choose_root(struct check *check, struct journal *journal) {
 
 static void judge_roots(struct check *check) {
   const struct journal_mounted *m = &check->mounted;
+  if (m->rejected)
+    check_found(check, FOUND_JOURNAL_REJECTED, place(check, m->head % superblock_ring_blocks(&check->superblock)), 0,
+                "journal blocks %" PRIu64 " to %" PRIu64, m->head, m->rejected - 1);    /* guard: bounds */
   if (m->linear) check_found(check, FOUND_JOURNAL_LINEAR, WODAN_NO_BLOCK, 0, "%s", ""); /* guard: bounds */
   if (!m->has_older && m->older_problem[0])
     check_found(check, FOUND_PREVIOUS_LOST, WODAN_NO_BLOCK, 0, "%s", m->older_problem); /* guard: bounds */
@@ -150,6 +153,7 @@ static int use_root(struct check *check, struct journal *journal, bool stop_at_c
 
 static int open_journal(struct check *check, struct journal *journal) {
   const struct superblock *sb = &check->superblock;
+  check->proof = (struct blob_source){.io = &check->io, .mem = &check->mem, .page_size = sb->page_size};
   struct journal_setup setup = {.mem = &check->mem,
                                 .device = &check->device,
                                 .fsid = sb->fsid,
@@ -157,7 +161,8 @@ static int open_journal(struct check *check, struct journal *journal) {
                                 .block_size = sb->journal_block_size,
                                 .device_block = sb->block_size,
                                 .blocks = superblock_ring_blocks(sb),
-                                .buffered_max = blocks_at_once(sb)};
+                                .buffered_max = blocks_at_once(sb),
+                                .proof = blob_proof(&check->proof)};
   return journal_init(journal, &setup, check->error);
 }
 

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include "base/mem.h"
 #include "base/status.h"
+#include "blob/blob_read.h"
 #include "check/check.h"
 #include "check/findings.h"
 #include "format/blob.h"
@@ -47,6 +48,7 @@ struct check {
   struct superblock superblock;
   struct superblock_found found;
   struct block_io io;
+  struct blob_source proof; /* for the journal */
   struct block_window window;
   struct journal_mounted mounted;
   uint64_t sequence;      /* of the last operation, once the journal was replayed */

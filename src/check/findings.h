@@ -42,6 +42,10 @@
     "the volume uses a feature that its flags do not tell of, and other readers would misread it: %s",                 \
     REMEDY_SALVAGED)                                                                                                   \
   /* journal */                                                                                                        \
+  X(JOURNAL_REJECTED, 8, WODAN_NOTE, WODAN_REPAIR_NOTHING,                                                             \
+    "the journal's newest record does not count, for a large value that it names is not whole: %s (a crash may leave " \
+    "such)",                                                                                                           \
+    "")                                                                                                                \
   X(JOURNAL_COUNTERS, 9, WODAN_DAMAGE, WODAN_REPAIR_SALVAGE,                                                           \
     "a counter in the journal is beyond what a volume can reach: %s", REMEDY_SALVAGED)                                 \
   X(JOURNAL_DAMAGED, 10, WODAN_DAMAGE, WODAN_REPAIR_LOSSY, "the journal is damaged: %s",                               \

@@ -46,13 +46,13 @@ static struct entry *entry(struct behind *behind, uint64_t i) { return &behind->
 
 uint64_t behind_memory(uint64_t bytes) { return sizeof(struct behind) + bytes; }
 
-struct behind *behind_create(struct mem *mem, struct device *device, size_t bytes) {
+struct behind *behind_create(struct mem *mem, struct device *device, uint64_t bytes) {
   struct behind *behind = mem_zalloc(mem, sizeof *behind);
   if (!behind) return NULL;
   behind->mem = mem;
   behind->device = device;
-  behind->capacity = bytes / ALIGNMENT * ALIGNMENT;
-  behind->ring = mem_alloc_aligned(mem, behind->capacity, ALIGNMENT);
+  behind->ring = mem_alloc_aligned(mem, bytes / ALIGNMENT * ALIGNMENT, ALIGNMENT);
+  if (behind->ring) behind->capacity = (size_t)(bytes / ALIGNMENT * ALIGNMENT); /* was granted, so it fits */
   bool ready = behind->ring && lock_init(&behind->lock) == 0;
   if (ready && condition_init(&behind->queued) == 0) {
     if (condition_init(&behind->done) == 0) return behind;

@@ -16,7 +16,7 @@ struct behind;
 /* Takes `bytes` of memory, for all that is queued at a time, and behind_memory() with its own, once. NULL: no memory. The thread
  * starts with the first write. */
 uint64_t behind_memory(uint64_t bytes);
-struct behind *behind_create(struct mem *mem, struct device *device, size_t bytes);
+struct behind *behind_create(struct mem *mem, struct device *device, uint64_t bytes);
 /* Nobody uses it any more. What is queued is given up: who wants it written has waited for it. NULL is allowed. */
 void behind_free(struct behind *behind);
 

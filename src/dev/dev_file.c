@@ -17,7 +17,7 @@
 #include "dev/dev_path_private.h"
 
 enum { SECTOR_BUFFERED = 512, SECTOR_DIRECT = 4096, SECTOR_MAX = 65536 };
-enum { STREAM_LEAST = 64 << 10, AHEAD_MOST = 16 << 20 };
+enum { WRITE_LEAST = 64 << 10, STREAM_LEAST = 4 << 20, AHEAD_MOST = 16 << 20 };
 
 static int file_discard(struct path_device *path, uint64_t offset, uint64_t size) {
   while (path->calls->fallocate(path->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)size) < 0)
@@ -28,7 +28,7 @@ static int file_discard(struct path_device *path, uint64_t offset, uint64_t size
 /* ---- space ahead of a stream -------------------------------------------------------------------------------------- */
 
 /* The stream goes on with [start, end), or another one begins. Where it has no space ahead any more, how much to reserve: up to
- * a quarter of what it has written, from *from on. */
+ * a quarter of what it has written once that is much, from *from on. */
 static uint64_t go_on(struct path_stream *stream, uint64_t start, uint64_t end, uint64_t *from) {
   bool begins = start != stream->end && start == stream->other_end;
   if (start != stream->end && !begins) {
@@ -42,10 +42,11 @@ static uint64_t go_on(struct path_stream *stream, uint64_t start, uint64_t end, 
   }
   stream->end = end;
   if (end <= stream->ahead) return 0;
-  uint64_t more = (end - stream->start) / 4;
+  uint64_t length = end - stream->start, more = length / 4;
   *from = stream->ahead;
+  if (length < STREAM_LEAST) more = 0;
   stream->ahead = end + (more < AHEAD_MOST ? more : AHEAD_MOST);
-  return stream->ahead - *from;
+  return more ? stream->ahead - *from : 0;
 }
 
 /* File systems decide late where a hole's new blocks go, at a price for each of them; where the space is reserved a large write
@@ -55,7 +56,7 @@ static void reserve_ahead(struct path_device *path, const struct wodan_io *reque
   const struct wodan_io *last = &requests[count - 1];
   uint64_t start = requests->offset, from = 0;
   if (requests->kind != WODAN_IO_WRITE || last->kind != WODAN_IO_WRITE) return;
-  if (last->offset < start || last->offset - start + last->size < STREAM_LEAST) return;
+  if (last->offset < start || last->offset - start + last->size < WRITE_LEAST) return;
   if (last->offset > path->device.geometry.size || last->size > path->device.geometry.size - last->offset) return;
   lock_acquire(&stream->lock);
   uint64_t size = stream->off ? 0 : go_on(stream, start, last->offset + last->size, &from);

@@ -40,7 +40,7 @@ struct table_slot {
   uint64_t pending_count;    /* [w] how many */
   uint64_t pending_first;    /* [w] sequence of the first of them */
   uint64_t first_block;      /* [w] first journal block of the first record with a batch of this table; 0: none */
-  bool pending_blobs;        /* [w] one of the pending records is of a large value */
+  uint64_t pending_blobs;    /* [w] bytes of the large values that the pending records name */
   uint64_t blob_blocks;      /* [w] of the large values its records name */
 };
 
@@ -88,7 +88,8 @@ struct wodan_db {
   struct space *space;
   struct blobs *blobs;
   struct gaps *gaps;
-  struct journal journal; /* [w] */
+  struct blob_source proof; /* for the journal: what its newest record names */
+  struct journal journal;   /* [w] */
   bool read_only, no_auto_checkpoint, no_locations;
   enum compression compression; /* of the leaves it writes while there is room: at most what was chosen at format */
   uint64_t memory_budget, memory_needed;

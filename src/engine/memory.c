@@ -199,7 +199,7 @@ static int share_out(struct wodan_db *db, uint64_t rest) {
   if (!db->no_locations) locations = least(rest / 16, locations_most(sb));
   left -= locations;
   if (waiting > behind_memory(4 * BEHIND_LEAST)) {
-    db->device.behind = behind_create(&db->mem, &db->device, (size_t)(waiting - behind_memory(0)));
+    db->device.behind = behind_create(&db->mem, &db->device, waiting - behind_memory(0));
     if (!db->device.behind) return WODAN_ENOMEM;
   }
   db->env.chunk_size = (uint32_t)chunk;

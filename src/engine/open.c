@@ -88,13 +88,15 @@ static int open_volume(struct wodan_db *db, const struct wodan_open_options *opt
   if (status == 0) status = engine_plan_memory(db, options->memory_budget, error);
   if (status < 0) return status;
   set_up(db);
+  db->proof = (struct blob_source){.io = &db->io, .mem = &db->readers_mem, .page_size = db->superblock.page_size};
   struct journal_setup setup = {.mem = &db->mem,
                                 .device = &db->device,
                                 .fsid = db->superblock.fsid,
                                 .seed = db->io.seed,
                                 .block_size = db->superblock.journal_block_size,
                                 .device_block = db->superblock.block_size,
-                                .blocks = superblock_ring_blocks(&db->superblock)};
+                                .blocks = superblock_ring_blocks(&db->superblock),
+                                .proof = blob_proof(&db->proof)};
   db->active.table = engine_new_table(db);
   if (!db->active.table) return status_nomem(error);
   status = journal_init(&db->journal, &setup, error);

@@ -188,6 +188,15 @@ static void keep_previous_named(struct wodan_db *db, const struct journal_mounte
     engine_log(db, WODAN_LOG_WARNING, "the root before the newest is damaged: %s", why.message);
 }
 
+/* What the rejected record names stays as it is until a checkpoint, whose record takes its place: else the bytes that it lacks
+ * could be written by chance (the same value put again), and a second crash would find it whole. */
+static int keep_rejected(struct wodan_db *db, const struct journal_mounted *mounted, struct wodan_error *error) {
+  if (mounted->rejected)
+    engine_log(db, WODAN_LOG_WARNING,
+               "the newest record of the journal was not durable: a large value of it is not whole");
+  return journal_rejected(&db->journal, mounted, keep_named, db, error);
+}
+
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
 
 static int fresh_space(struct wodan_db *db, struct wodan_error *error) {
@@ -286,6 +295,7 @@ int engine_recover(struct wodan_db *db, uint32_t flags, struct wodan_error *erro
   if (!older) status = load_previous(db, &mounted, error);
   if (status == 0) status = replay(db, &mounted, older, error);
   if (status == 0 && !older) keep_previous_named(db, &mounted);
+  if (status == 0) status = keep_rejected(db, &mounted, error);
   if (status == 0) status = check_counters(db, &mounted, error);
   if (status < 0) return status;
   space_mounted(db->space, mounted.newest.generation);

@@ -6,8 +6,9 @@
  *    journal record holds all of it, so what survives a crash is a prefix of whole batches.
  *  - after the first failed write or flush nothing more is written in this epoch.
  *
- * Order: large values, barrier, journal record that names them, flush, then `durable` moves. While the flush runs the write
- * lock is free, so others commit and wait, and the next flush takes all of theirs together.
+ * Order: large values, journal record that names them, flush, then `durable` moves. Between the first two a barrier, unless they
+ * are few bytes: then the record is marked, and a mount proves what it names. While the flush runs the write lock is free, so
+ * others commit and wait, and the next flush takes all of theirs together.
  *
  * See: DESIGN.md "A commit", tests/unit/test_engine_kv.c and its siblings, tests/crash/. */
 #include <assert.h>
@@ -72,7 +73,7 @@ static void name_blob(struct wodan_db *db, const struct record *record) {
   struct blob *blob = ours ? blobs_name(db->blobs, &ref.ptr) : NULL;
   assert(blob);
   (void)blob;
-  db->active.pending_blobs = true;
+  db->active.pending_blobs += blob_unproven_size(&ref);
   db->active.blob_blocks += block_ptr_blocks(&ref.ptr);
 }
 
@@ -101,7 +102,7 @@ static uint64_t note_all(struct wodan_db *db, const struct record *records, size
 
 /* Caller holds write and state exclusively; the memtable has room. */
 static void insert_all(struct wodan_db *db, const struct operations *operations) {
-  enum { TOGETHER = 16 };
+  enum { TOGETHER = 8 };
   struct record records[TOGETHER];
   uint64_t sequence = atomic_load_explicit(&db->sequence, memory_order_relaxed), puts = 0;
   for (size_t at = 0, taken = 1; taken > 0;) {
@@ -224,13 +225,13 @@ static int journal_slot(struct wodan_db *db, struct table_slot *slot, uint64_t b
       status = journal_record_put(&db->journal, record.value.data, record.value.size, error);
     db->journaled = record.sequence;
   }
-  slot->pending_count = slot->pending_bytes = 0;
-  slot->pending_blobs = false;
+  slot->pending_count = slot->pending_bytes = slot->pending_blobs = 0;
   if (slot->first_block == 0) slot->first_block = block;
   return status;
 }
 
-/* Everything pending as one record; not flushed. */
+/* Everything pending as one record; not flushed. One flush makes it durable together with its large values, if they are not too
+ * many for a mount to prove them: no barrier then. */
 static int journal_pending(struct wodan_db *db, uint64_t payload, struct wodan_error *error) {
   uint64_t first = db->frozen.pending_count ? db->frozen.pending_first : db->active.pending_first;
   uint64_t last = atomic_load_explicit(&db->sequence, memory_order_relaxed), block = db->journal.head;
@@ -238,8 +239,10 @@ static int journal_pending(struct wodan_db *db, uint64_t payload, struct wodan_e
   store_u64(header, first);
   store_u64(header + 8, last);
   atomic_store(&db->wrote, true);
-  int status = db->frozen.pending_blobs || db->active.pending_blobs ? device_barrier(&db->device, error) : 0;
-  if (status == 0) status = journal_record_begin(&db->journal, payload, error);
+  uint64_t blobs = db->frozen.pending_blobs + db->active.pending_blobs;
+  bool unproven = blobs > 0 && blobs <= blob_unproven_max(db->superblock.page_size);
+  int status = blobs > 0 && !unproven ? device_barrier(&db->device, error) : 0;
+  if (status == 0) status = journal_record_begin(&db->journal, payload, unproven, error);
   if (status == 0) status = journal_record_put(&db->journal, header, sizeof header, error);
   if (status == 0) status = journal_slot(db, &db->frozen, block, error);
   if (status == 0) status = journal_slot(db, &db->active, block, error);

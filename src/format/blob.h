@@ -36,10 +36,19 @@ static inline uint64_t blob_chunk_count(uint64_t value_size, uint32_t page_size)
   return value_size / chunk + (value_size % chunk != 0);
 }
 
+/* Most bytes of large values that one journal record may name without a barrier before it (journal_block.h): what a mount reads
+ * to prove them. 1 MiB with the pages that are usual. */
+static inline uint64_t blob_unproven_max(uint32_t page_size) { return UINT64_C(64) * page_size; }
+
 struct blob_ref {
   uint64_t size; /* of the value, bytes */
   struct block_ptr ptr;
 };
+
+/* What a blob counts against it: of its value and its object the larger. */
+static inline uint64_t blob_unproven_size(const struct blob_ref *ref) {
+  return ref->size > ref->ptr.length ? ref->size : ref->ptr.length;
+}
 
 /* Bytes written to out, 0: no room. */
 uint32_t blob_ref_encode(const struct blob_ref *ref, uint8_t *out, size_t size);

@@ -28,7 +28,9 @@ int epoch_compare(struct epoch a, struct epoch b) {
 
 /* What must hold of the fields of a block of this size, before it is written and after it is read. */
 static bool fields_valid(const struct journal_block *block, uint32_t size) {
-  if (block->kind > JOURNAL_SEAL) return false; /* guard: bounds */
+  if (block->kind > JOURNAL_SEAL) return false;                    /* guard: bounds */
+  if (block->flags & ~JOURNAL_UNPROVEN) return false;              /* guard: bounds */
+  if (block->flags && block->kind != JOURNAL_RECORD) return false; /* guard: bounds */
   /* So fragments >= 1. */
   if (block->fragment >= block->fragments) return false;                    /* guard: bounds */
   if (block->kind != JOURNAL_RECORD && block->fragments != 1) return false; /* guard: bounds */
@@ -49,7 +51,8 @@ void journal_block_encode(struct journal_block *block, const uint8_t *payload, u
   wire_put_u64(&w, 0);
   wire_put_bytes(&w, MAGIC, sizeof MAGIC);
   wire_put_u8(&w, block->kind);
-  wire_put_room(&w, 3);
+  wire_put_u8(&w, block->flags);
+  wire_put_room(&w, 2);
   wire_put_bytes(&w, block->fsid, sizeof block->fsid);
   wire_put_u64(&w, block->epoch.number);
   wire_put_u64(&w, block->epoch.random);
@@ -77,7 +80,8 @@ bool journal_block_decode(const uint8_t *in, uint32_t size, uint64_t seed, const
   if (memcmp(wire_get_bytes(&r, sizeof MAGIC), MAGIC, sizeof MAGIC) != 0) return false; /* guard: bounds */
   if (checksum(seed, in + 8, size - 8) != block->hash) return false;                    /* guard: checksum */
   block->kind = wire_get_u8(&r);
-  bool zeros = all_zero(wire_get_bytes(&r, 3), 3);
+  block->flags = wire_get_u8(&r);
+  bool zeros = all_zero(wire_get_bytes(&r, 2), 2);
   memcpy(block->fsid, wire_get_bytes(&r, sizeof block->fsid), sizeof block->fsid);
   block->epoch.number = wire_get_u64(&r);
   block->epoch.random = wire_get_u64(&r);

@@ -5,7 +5,8 @@
  *        0    8 checksum: XXH3-64 (volume seed) of bytes 8..journal_block_size-1
  *        8    4 magic "WJNL"
  *       12    1 kind: 0 empty (format's lap 0), 1 record, 2 checkpoint, 3 seal
- *       13    3 zero
+ *       13    1 flags: 1 unproven (a record only)
+ *       14    2 zero
  *       16   16 fsid
  *       32    8 epoch number
  *       40    8 epoch random bits
@@ -23,7 +24,10 @@
  * Record payload: the fragments' payloads joined are one journal record, the unit of atomicity:
  *   u64 first sequence, u64 last sequence (>= first), then last-first+1 operations, each:
  *   u8 kind (record kinds of record.h), varint key length (>= 1), key, varint value length, value (a delete: length
- *   0, no value; a range delete: the key where the range ends, range.h). */
+ *   0, no value; a range delete: the key where the range ends, range.h).
+ *
+ * Flag 1, in each block of a record or in none: no barrier stands between the large values that the record names and the record
+ * itself. As long as nothing tells that a flush has returned since, it counts only when each of them proves. */
 #ifndef FORMAT_JOURNAL_BLOCK_H
 #define FORMAT_JOURNAL_BLOCK_H
 
@@ -33,13 +37,14 @@
 
 enum journal_kind { JOURNAL_EMPTY = 0, JOURNAL_RECORD = 1, JOURNAL_CHECKPOINT = 2, JOURNAL_SEAL = 3 };
 enum { JOURNAL_HEADER_SIZE = 104 };
+enum journal_flags { JOURNAL_UNPROVEN = 1 };
 
 struct epoch {
   uint64_t number, random;
 };
 
 struct journal_block {
-  uint8_t kind;
+  uint8_t kind, flags;
   uint8_t fsid[16];
   struct epoch epoch;
   uint64_t sequence, previous, flushed_through;

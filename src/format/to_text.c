@@ -246,8 +246,12 @@ void journal_block_to_text(struct text_sink *sink, const uint8_t *bytes, uint32_
   uint8_t kind = wire_get_u8(&r);
   bool known = kind <= JOURNAL_SEAL; /* guard: bounds */
   text_put(sink, 12, 1, known ? NULL : "not known", "kind", "%u %s", kind, known ? KINDS[kind] : "");
-  wire_get_bytes(&r, 3);
-  text_zeros(sink, bytes, 13, 3);
+  uint8_t flags = wire_get_u8(&r);
+  bool may = flags == 0 || (flags == JOURNAL_UNPROVEN && kind == JOURNAL_RECORD); /* guard: bounds */
+  text_put(sink, 13, 1, may ? NULL : "not known", "flags", "%u%s", flags,
+           flags & JOURNAL_UNPROVEN ? " unproven: no barrier between its large values and it" : "");
+  wire_get_bytes(&r, 2);
+  text_zeros(sink, bytes, 14, 2);
   text_fsid(sink, &r, volume->fsid);
   text_u64(sink, &r, "epoch", "");
   text_hash(sink, &r, "epoch random");

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include "base/mem.h"
 #include "base/status.h"
+#include "blob/blob_read.h"
 #include "format/superblock.h"
 #include "io/block_io.h"
 #include "journal/journal.h"
@@ -17,7 +18,8 @@ struct wodan_inspect {
   struct mem mem;
   struct device device;
   struct superblock superblock;
-  struct block_io io; /* bounds are those of the root looked at last */
+  struct block_io io;       /* bounds are those of the root looked at last */
+  struct blob_source proof; /* for the journal */
   struct journal journal;
   struct journal_mounted mounted;
   bool has_root, has_mounted;

@@ -171,13 +171,15 @@ static int open_image(struct wodan_inspect *inspect, struct wodan_error *error) 
   int status = find_superblock(inspect, error);
   if (status < 0) return status;
   volume_setup(inspect);
+  inspect->proof = (struct blob_source){.io = &inspect->io, .mem = &inspect->mem, .page_size = sb->page_size};
   struct journal_setup setup = {.mem = &inspect->mem,
                                 .device = &inspect->device,
                                 .fsid = sb->fsid,
                                 .seed = inspect->io.seed,
                                 .block_size = sb->journal_block_size,
                                 .device_block = sb->block_size,
-                                .blocks = superblock_ring_blocks(sb)};
+                                .blocks = superblock_ring_blocks(sb),
+                                .proof = blob_proof(&inspect->proof)};
   status = journal_init(&inspect->journal, &setup, error);
   if (status == 0) status = find_roots(inspect, error);
   if (status == 0) status = judge_roots(inspect, error);

@@ -135,12 +135,13 @@ static uint32_t roles_of(const struct wodan_inspect *inspect, const struct ring_
   const struct journal_mounted *m = &inspect->mounted;
   uint64_t ring = superblock_ring_blocks(&inspect->superblock);
   uint32_t roles = look->chained ? WODAN_JOURNAL_CHAINED : 0;
+  if (look->valid && look->block.flags & JOURNAL_UNPROVEN) roles |= WODAN_JOURNAL_UNPROVEN;
   if (!inspect->has_root) return roles;
   if (look->position == m->head % ring) roles |= WODAN_JOURNAL_HEAD;
   if (!look->valid) return roles;
   uint64_t q = look->block.sequence, live = m->has_older ? m->older_mark.tail : m->newest_mark.tail;
   if (live > m->newest_mark.tail) live = m->newest_mark.tail;
-  if (q >= m->head) return roles;
+  if (q >= m->head) return q < m->rejected ? roles | WODAN_JOURNAL_REJECTED : roles;
   if (q >= live) roles |= WODAN_JOURNAL_LIVE;
   if (q >= m->newest_mark.tail) roles |= WODAN_JOURNAL_REPLAYED;
   if (q == m->newest_mark.tail) roles |= WODAN_JOURNAL_TAIL;

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/status.h"
 #include "dev/device.h"
+#include "format/blob.h"
 #include "format/checkpoint_record.h"
 #include "format/journal_block.h"
 #include "format/record.h"
@@ -20,8 +21,16 @@ struct checkpoint_mark {
   uint64_t tail;     /* journal block where its replay starts */
 };
 
+/* Proves the large value of this tree key: 0, or WODAN_ECORRUPT or WODAN_EIO when it is not whole; WODAN_ENOMEM. */
+struct journal_proof {
+  int (*prove)(void *context, struct wodan_slice key, const struct blob_ref *ref, struct wodan_error *error);
+  void *context;
+  uint64_t bytes_max; /* blob_unproven_max */
+};
+
 struct journal {
   /* fixed */
+  struct journal_proof proof;
   struct mem *mem;
   struct device *device;
   uint8_t fsid[16];
@@ -34,6 +43,7 @@ struct journal {
   struct epoch epoch;
   uint64_t head, head_hash;                 /* next sequence; hash of block head-1 */
   uint64_t flushed_through;                 /* last block covered by a flush that returned */
+  uint64_t unproven_end;                    /* behind the last record marked so; 0: none since the mount */
   struct checkpoint_mark durable, previous; /* the two newest durable checkpoints */
   struct checkpoint_mark written;           /* appended, not yet durable (sequence 0: none) */
   uint64_t bytes_written;
@@ -43,6 +53,7 @@ struct journal {
   uint32_t buffered_max, buffered;      /* blocks */
   uint64_t buffer_first;                /* sequence of the first block in the buffer */
   uint32_t fragment, fragments, filled; /* of the record; bytes of payload in `payload` */
+  uint8_t flags;                        /* of the record */
   uint8_t *payload;                     /* one block's payload */
 };
 
@@ -52,8 +63,9 @@ struct journal_setup {
   const uint8_t *fsid;
   uint64_t seed;
   uint32_t block_size, device_block;
-  uint64_t blocks;       /* R */
-  uint32_t buffered_max; /* for reading only: blocks held for one transfer; 0: as many as an append likes */
+  uint64_t blocks;            /* R */
+  uint32_t buffered_max;      /* for reading only: blocks held for one transfer; 0: as many as an append likes */
+  struct journal_proof proof; /* for who mounts */
 };
 int journal_init(struct journal *journal, const struct journal_setup *setup, struct wodan_error *error);
 void journal_release(struct journal *journal);
@@ -75,8 +87,9 @@ bool journal_room(const struct journal *journal, uint64_t blocks);
 bool journal_room_for_checkpoint(const struct journal *journal);
 
 /* A record of exactly `payload` bytes: begin, put in pieces, end. Nothing is flushed. On a failure the epoch is over:
- * the caller writes nothing more (rule 16). */
-int journal_record_begin(struct journal *journal, uint64_t payload, struct wodan_error *error);
+ * the caller writes nothing more (rule 16). unproven: large values it names may not be on the medium before it; then nothing is
+ * appended behind it before a flush has returned (rule 17). */
+int journal_record_begin(struct journal *journal, uint64_t payload, bool unproven, struct wodan_error *error);
 int journal_record_put(struct journal *journal, const void *bytes, size_t size, struct wodan_error *error);
 int journal_record_end(struct journal *journal, struct wodan_error *error);
 int journal_append_checkpoint(struct journal *journal, const struct checkpoint_record *record,
@@ -94,6 +107,7 @@ struct journal_mounted {
   bool linear;              /* the whole ring had to be read */
   bool debris;              /* at head's place lies something else than the block of the lap before */
   uint64_t head, head_hash; /* rule 1: first block of the first incomplete record */
+  uint64_t rejected;        /* behind the record at head that is whole but names large values that are not; 0: none */
   struct epoch epoch_max;   /* greatest epoch number seen in any valid block */
   uint64_t generation_max;  /* greatest generation seen in any valid checkpoint block */
   uint64_t walked;          /* blocks on the chain */
@@ -108,7 +122,7 @@ static inline bool journal_counters_sound(const struct journal_mounted *mounted,
          mounted->head < JOURNAL_COUNTER_LIMIT && sequence < JOURNAL_COUNTER_LIMIT; /* guard: bounds */
 }
 
-/* Rules 11 to 14. Reads only. WODAN_ECORRUPT names what is broken. */
+/* Rules 11 to 14 and 17. Reads only. WODAN_ECORRUPT names what is broken. */
 int journal_mount(struct journal *journal, const struct volume_bounds *bounds, struct journal_mounted *mounted,
                   struct wodan_error *error);
 /* Rule 15: of every whole checkpoint record in the ring the newest one older than `below` (by epoch, then sequence)
@@ -132,6 +146,10 @@ struct journal_replay {
   void *context;
 };
 int journal_replay(struct journal *journal, const struct journal_replay *replay, struct wodan_error *error);
+/* The operations of the record that the mount rejected, whatever they are; nothing without one. The blocks of what they name stay
+ * as they are until the record is written over: else it could become whole. WODAN_ENOMEM, or what `apply` answered. */
+int journal_rejected(struct journal *journal, const struct journal_mounted *mounted, journal_apply *apply,
+                     void *context, struct wodan_error *error);
 /* For salvage: the same of every record from mark.tail on whose blocks are all there, by rising sequence, whether a chain
  * leads to it or not; gaps and malformed records are passed over. They are no part of the database: some were never
  * acknowledged, or given up. WODAN_ENOMEM, or what `apply` answered. */

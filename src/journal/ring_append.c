@@ -36,6 +36,7 @@ int journal_init(struct journal *journal, const struct journal_setup *setup, str
   journal->device_block = setup->device_block;
   journal->offset = setup->device_block;
   journal->blocks = setup->blocks;
+  journal->proof = setup->proof;
   journal->buffered_max = buffer_blocks(setup->blocks);
   if (setup->buffered_max && setup->buffered_max < journal->buffered_max) journal->buffered_max = setup->buffered_max;
   journal->buffer = mem_alloc_aligned(setup->mem, (size_t)journal->buffered_max * setup->block_size, 4096);
@@ -99,7 +100,9 @@ static int clear_debris(struct journal *journal, struct wodan_error *error) {
 static int put_block(struct journal *journal, uint8_t kind, const uint8_t *payload, uint32_t payload_length,
                      struct wodan_error *error) {
   bool names_itself = journal->durable.sequence == journal->head;
+  assert(journal->fragment > 0 || journal->unproven_end <= journal->flushed_through + 1);
   struct journal_block block = {.kind = kind,
+                                .flags = kind == JOURNAL_RECORD ? journal->flags : 0,
                                 .epoch = journal->epoch,
                                 .sequence = journal->head,
                                 .previous = journal->head_hash,
@@ -137,13 +140,14 @@ int journal_format(struct journal *journal, struct wodan_error *error) {
   return 0;
 }
 
-int journal_record_begin(struct journal *journal, uint64_t payload, struct wodan_error *error) {
+int journal_record_begin(struct journal *journal, uint64_t payload, bool unproven, struct wodan_error *error) {
   (void)error;
   assert(payload > 0 && journal->buffered == 0);
   assert(journal_room(journal, journal_record_blocks(journal, payload)));
   journal->fragment = 0;
   journal->fragments = (uint32_t)journal_record_blocks(journal, payload);
   journal->filled = 0;
+  journal->flags = unproven ? JOURNAL_UNPROVEN : 0;
   return 0;
 }
 
@@ -169,6 +173,7 @@ int journal_record_put(struct journal *journal, const void *bytes, size_t size, 
 int journal_record_end(struct journal *journal, struct wodan_error *error) {
   assert(journal->fragment + 1 == journal->fragments && journal->filled > 0);
   int status = put_block(journal, JOURNAL_RECORD, journal->payload, journal->filled, error);
+  if (journal->flags) journal->unproven_end = journal->head;
   return status < 0 ? status : write_buffer(journal, error);
 }
 
@@ -214,6 +219,7 @@ void journal_continue(struct journal *journal, const struct journal_mounted *mou
   journal->flushed_through = mounted->head - 1;
   journal->durable = mounted->newest_mark;
   journal->previous = mounted->has_older ? mounted->older_mark : mounted->newest_mark;
+  journal->unproven_end = 0;
   journal->written = (struct checkpoint_mark){0};
   journal->buffered = 0;
   journal->debris = mounted->debris;

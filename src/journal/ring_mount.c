@@ -4,8 +4,8 @@
  * a record counts only with all its fragments; blocks of format's empty lap are never part of the chain. A block that
  * cannot be read (twice) counts as invalid: a torn sector may be unreadable after a power cut.
  *
- * Order: start (rule 11) -> walk (12) -> evidence (13) -> previous root (14); all of it is in FORMAT.md, "Protocol", and
- * the traces that break without a rule are tests/crash/test_protocol.c.
+ * Order: start (rule 11) -> walk (12) -> evidence (13) -> proof of the newest record (17) -> previous root (14); all of it is in
+ * FORMAT.md, "Protocol", and the traces that break without a rule are tests/crash/test_protocol.c.
  *
  * See: tests/unit/test_journal.c. */
 #include <assert.h>
@@ -157,9 +157,12 @@ struct walk {
   uint64_t hash;
   bool any;
   uint32_t fragment, fragments; /* next fragment due; 0: a record starts */
+  uint8_t flags;                /* of the record begun */
   /* behind the last whole record */
   uint64_t whole, whole_hash;
   struct epoch whole_epoch;
+  bool unproven;                /* it is marked so, and no block behind it tells that it was flushed */
+  uint64_t before, before_hash; /* behind the one before it */
 };
 
 /* One step: the next block when it continues the chain. */
@@ -172,17 +175,24 @@ static bool walk_step(struct ring_reader *reader, const struct volume_bounds *bo
   if (b->kind == JOURNAL_CHECKPOINT && !decode_checkpoint(reader, bounds, got, &record, &mark))
     return false; /* guard: bounds */
   if (walk->any && (b->previous != walk->hash || epoch_compare(b->epoch, walk->epoch) < 0))
-    return false;                                                      /* guard: checksum */
-  if (b->fragment != walk->fragment) return false;                     /* guard: bounds */
-  if (walk->fragment && b->fragments != walk->fragments) return false; /* guard: bounds */
+    return false;                                                           /* guard: checksum */
+  if (b->fragment != walk->fragment) return false;                          /* guard: bounds */
+  if (walk->fragment && b->fragments != walk->fragments) return false;      /* guard: bounds */
+  if (walk->fragment && b->flags != walk->flags) return false;              /* guard: bounds */
+  if (walk->unproven && b->flushed_through < walk->whole - 1) return false; /* guard: bounds */
   if (!walk->any) walk->whole_hash = b->previous;
   walk->any = true;
   walk->next++;
   walk->epoch = b->epoch;
   walk->hash = b->hash;
   walk->fragments = b->fragments;
+  walk->flags = b->flags;
   walk->fragment = b->fragment + 1 == b->fragments ? 0 : b->fragment + 1;
+  walk->unproven = false;
   if (walk->fragment == 0) {
+    walk->unproven = b->flags & JOURNAL_UNPROVEN;
+    walk->before = walk->whole;
+    walk->before_hash = walk->whole_hash;
     walk->whole = walk->next;
     walk->whole_hash = b->hash;
     walk->whole_epoch = b->epoch;
@@ -206,9 +216,10 @@ static void walk_chain(struct ring_reader *reader, const struct volume_bounds *b
   m->walked = walk->next - tail;
 }
 
-/* Rule 13: does a valid block behind the last whole record say that the broken one was durable? Reads the whole ring. */
+/* Rule 13: does a valid block behind the last whole record say that the broken one was durable? And rule 17: or that the last
+ * whole one was? Reads the whole ring. */
 static bool find_evidence(struct ring_reader *reader, const struct volume_bounds *bounds, struct journal_mounted *m,
-                          const struct walk *walk, uint64_t *witness) {
+                          struct walk *walk, uint64_t *witness) {
   bool damage = false;
   uint64_t blocks = reader->journal->blocks, there = ring_there(reader->journal);
   for (uint64_t i = 0; i < blocks; i++) {
@@ -225,6 +236,7 @@ static bool find_evidence(struct ring_reader *reader, const struct volume_bounds
     note_block(m, &got, bounds);
     if (i == 0 || damage || epoch_compare(got.block.epoch, walk->whole_epoch) < 0) continue;
     damage = got.block.flushed_through >= walk->whole;
+    if (got.block.flushed_through >= walk->whole - 1) walk->unproven = false;
     *witness = q;
   }
   return damage;
@@ -234,136 +246,7 @@ static uint64_t ring_place(const struct journal *j, uint64_t sequence) {
   return (j->offset + sequence % j->blocks * j->block_size) / j->device_block;
 }
 
-/* Rule 14: the checkpoint before the newest one and the chain from its tail. */
-static void find_older(struct ring_reader *reader, const struct volume_bounds *bounds, struct journal_mounted *m) {
-  m->has_older = false;
-  m->older_problem[0] = 0;
-  if (m->newest.previous == m->newest_mark.sequence) return; /* the first checkpoint has none before it */
-  if (!load_checkpoint(reader, bounds, m->newest.previous, m->newest.previous_hash, &m->older, &m->older_mark)) {
-    snprintf(m->older_problem, sizeof m->older_problem, "its checkpoint record in journal block %llu is unreadable",
-             (unsigned long long)m->newest.previous);
-    return;
-  }
-  struct walk walk = {.next = m->older_mark.tail};
-  struct ring_block got;
-  while (walk.next <= m->newest_mark.sequence && walk_step(reader, bounds, &walk, &got)) {
-  }
-  if (walk.next <= m->newest_mark.sequence) {
-    snprintf(m->older_problem, sizeof m->older_problem, "its journal is broken at journal block %llu",
-             (unsigned long long)walk.next);
-    return;
-  }
-  m->has_older = true;
-}
-
-/* From the starting record: rules 12 to 14. */
-static int mount_from_start(struct ring_reader *reader, const struct volume_bounds *bounds, struct journal_mounted *m,
-                            struct wodan_error *error) {
-  const struct journal *journal = reader->journal;
-  uint64_t start = m->newest_mark.sequence, witness = 0;
-  struct walk walk;
-  walk_chain(reader, bounds, m, &walk);
-  if (walk.next <= start)
-    return status_corrupt(error, ring_place(journal, walk.next),
-                          "journal block %llu is damaged, before the newest checkpoint record at %llu",
-                          (unsigned long long)walk.next, (unsigned long long)start); /* guard: bounds */
-  if (find_evidence(reader, bounds, m, &walk, &witness))
-    return status_corrupt(error, ring_place(journal, walk.next),
-                          "journal block %llu is damaged: block %llu behind it says it was durable",
-                          (unsigned long long)walk.next, (unsigned long long)witness); /* guard: bounds */
-  m->head = walk.whole;
-  m->head_hash = walk.whole_hash;
-  if (m->newest.generation > m->generation_max) m->generation_max = m->newest.generation;
-  find_older(reader, bounds, m);
-  return 0;
-}
-
-int journal_mount(struct journal *journal, const struct volume_bounds *bounds, struct journal_mounted *m,
-                  struct wodan_error *error) {
-  struct ring_reader reader = ring_reader(journal);
-  struct ring_block found = {.payload = NULL};
-  memset(m, 0, sizeof *m);
-  if (bisect(&reader, &found) && start_from(&reader, bounds, &found, &m->newest, &m->newest_mark) &&
-      mount_from_start(&reader, bounds, m, error) == 0)
-    return 0;
-  /* Also when what bisection led to is damaged: a stale block may have sent it to an older lap, and nothing that the
-   * newest block stands on need be broken. */
-  m->linear = true;
-  scan_ring(&reader, &found);
-  if (!start_from(&reader, bounds, &found, &m->newest, &m->newest_mark))
-    return status_corrupt(
-        error, ring_place(journal, 0),
-        "the journal names no checkpoint record that can be read; an older root may be intact"); /* guard: bounds */
-  return mount_from_start(&reader, bounds, m, error);
-}
-
-static bool chain_is_whole(struct ring_reader *reader, const struct volume_bounds *bounds,
-                           const struct checkpoint_mark *mark, struct walk *walk) {
-  struct ring_block got;
-  *walk = (struct walk){.next = mark->tail, .whole = mark->tail};
-  while (walk->next <= mark->sequence && walk_step(reader, bounds, walk, &got)) {
-  }
-  return walk->next > mark->sequence;
-}
-
-/* The newest usable root older than `bar`, of this generation when that is not 0. */
-static bool find_root(struct ring_reader *reader, const struct volume_bounds *bounds, const struct journal_block *bar,
-                      uint64_t generation, struct journal_mounted *m) {
-  const struct journal *journal = reader->journal;
-  struct journal_block best = {0};
-  struct ring_block got;
-  bool have = false;
-  for (uint64_t p = 0, there = ring_there(journal); p < there; p++) {
-    if (!ring_decode(reader, ring_raw(reader, p, UINT32_MAX), p, &got) || got.block.kind == JOURNAL_EMPTY) continue;
-    note_block(m, &got, bounds);
-    if (got.block.kind != JOURNAL_CHECKPOINT || !newer(bar, &got.block) || (have && !newer(&got.block, &best)))
-      continue;
-    struct checkpoint_record record;
-    struct checkpoint_mark mark;
-    struct walk walk;
-    const struct journal_block candidate = got.block;
-    if (!load_checkpoint(reader, bounds, candidate.sequence, candidate.hash, &record, &mark) ||
-        (generation && record.generation != generation) || !chain_is_whole(reader, bounds, &mark, &walk))
-      continue;
-    best = candidate;
-    have = true;
-    m->newest = record;
-    m->newest_mark = mark;
-    while (walk.next < mark.tail + journal->blocks && walk_step(reader, bounds, &walk, &got)) {
-    }
-    m->head = walk.whole;
-    m->head_hash = walk.whole_hash;
-  }
-  if (have) find_older(reader, bounds, m);
-  return have;
-}
-
-int journal_older_root(struct journal *journal, const struct volume_bounds *bounds, const struct checkpoint_mark *below,
-                       struct journal_mounted *m, struct wodan_error *error) {
-  struct ring_reader reader = ring_reader(journal);
-  struct epoch below_epoch = {UINT64_MAX, UINT64_MAX};
-  struct ring_block got;
-  if (below && ring_get(&reader, below->sequence, &got)) below_epoch = got.block.epoch;
-  struct journal_block bar = {.epoch = below_epoch, .sequence = below ? below->sequence : UINT64_MAX};
-  if (!find_root(&reader, bounds, &bar, 0, m))
-    return status_corrupt(error, ring_place(journal, 0),
-                          "no older checkpoint record in the journal is intact"); /* guard: bounds */
-  return 0;
-}
-
-int journal_root_of_generation(struct journal *journal, const struct volume_bounds *bounds, uint64_t generation,
-                               struct journal_mounted *m, struct wodan_error *error) {
-  assert(generation > 0);
-  struct ring_reader reader = ring_reader(journal);
-  struct journal_block bar = {.epoch = {UINT64_MAX, UINT64_MAX}, .sequence = UINT64_MAX};
-  if (!find_root(&reader, bounds, &bar, generation, m))
-    return status_corrupt(error, ring_place(journal, 0),
-                          "no checkpoint record of generation %llu in the journal is intact",
-                          (unsigned long long)generation); /* guard: bounds */
-  return 0;
-}
-
-/* ---- replay --------------------------------------------------------------------------------------------------- */
+/* ---- one record ------------------------------------------------------------------------------------------------- */
 
 /* No operation that a writer gives is longer, nor is a record's header. */
 enum { OPERATION_MAX = 8192, RECORD_HEADER = 16 };
@@ -483,6 +366,229 @@ static void unpacking_release(struct unpacking *u) {
   if (u->kept) mem_free(u->journal->mem, u->kept, 2 * OPERATION_MAX);
 }
 
+/* Fragments of the whole record that starts at this block; 0: none does, or not all of it is there. */
+static uint32_t stray_record(struct ring_reader *reader, uint64_t first) {
+  uint32_t fragments = 1;
+  uint64_t previous = 0;
+  for (uint32_t i = 0; i < fragments; i++) {
+    struct ring_block got;
+    if (!ring_get(reader, first + i, &got) || got.block.kind != JOURNAL_RECORD || got.block.fragment != i ||
+        got.block.fragments > reader->journal->blocks)
+      return 0;
+    if (i && (got.block.fragments != fragments || got.block.previous != previous)) return 0; /* guard: checksum */
+    fragments = got.block.fragments;
+    previous = got.block.hash;
+  }
+  return fragments;
+}
+
+/* The operations of a record that the walk has just found whole, whatever came before it. */
+static int show_found(struct ring_reader *reader, const struct journal_replay *replay, uint64_t first,
+                      struct wodan_error *error) {
+  uint64_t tip = 0;
+  struct unpacking unpacking = {.journal = reader->journal, .replay = replay, .tip = &tip, .stray = true};
+  uint32_t fragments = stray_record(reader, first);
+  int status = 0;
+  if (!fragments)
+    status = status_corrupt(error, ring_place(reader->journal, first), "journal block %llu changed while it was read",
+                            (unsigned long long)first); /* no guard: the walk has just found it whole */
+  for (uint32_t i = 0; i < fragments && status == 0; i++) {
+    struct ring_block got;
+    if (ring_get(reader, first + i, &got)) status = unpack(&unpacking, &got, error);
+  }
+  unpacking_release(&unpacking);
+  return status;
+}
+
+/* ---- the newest record's large values ---------------------------------------------------------------------------- */
+
+enum { NOT_WHOLE = 1 };
+
+struct proving {
+  const struct journal_proof *proof;
+  const struct volume_bounds *bounds;
+  uint64_t bytes; /* so far */
+};
+
+static int prove_operation(void *context, const struct record *record, uint64_t block, struct wodan_error *error) {
+  struct proving *proving = context;
+  struct blob_ref ref;
+  (void)block;
+  if (record->kind != RECORD_BLOB) return 0;
+  if (!blob_ref_decode(record->value.data, record->value.size, proving->bounds, &ref))
+    return status_corrupt(error, WODAN_NO_BLOCK, "journal: operation %llu names no large value that can be",
+                          (unsigned long long)record->sequence); /* guard: bounds */
+  uint64_t size = blob_unproven_size(&ref);
+  if (size > proving->proof->bytes_max - proving->bytes)
+    return status_corrupt(error, WODAN_NO_BLOCK,
+                          "journal: operation %llu names more large values than go without a barrier",
+                          (unsigned long long)record->sequence); /* guard: bounds */
+  proving->bytes += size;
+  int status = proving->proof->prove(proving->proof->context, record->key, &ref, error);
+  return status == WODAN_ECORRUPT || status == WODAN_EIO ? NOT_WHOLE : status; /* torn sectors may be unreadable */
+}
+
+/* Rule 17: a newest record of which nothing tells that it was flushed counts only with all its large values. */
+static int prove_newest(struct ring_reader *reader, const struct volume_bounds *bounds, struct journal_mounted *m,
+                        struct walk *walk, struct wodan_error *error) {
+  m->rejected = 0;
+  if (!walk->unproven) return 0;
+  struct proving proving = {.proof = &reader->journal->proof, .bounds = bounds};
+  struct journal_replay replay = {.apply = prove_operation, .context = &proving};
+  int status = show_found(reader, &replay, walk->before, error);
+  if (status != NOT_WHOLE) return status;
+  m->rejected = walk->whole;
+  m->debris = true;
+  walk->whole = walk->before;
+  walk->whole_hash = walk->before_hash;
+  return 0;
+}
+
+/* ---- roots ------------------------------------------------------------------------------------------------------- */
+
+/* Rule 14: the checkpoint before the newest one and the chain from its tail. */
+static void find_older(struct ring_reader *reader, const struct volume_bounds *bounds, struct journal_mounted *m) {
+  m->has_older = false;
+  m->older_problem[0] = 0;
+  if (m->newest.previous == m->newest_mark.sequence) return; /* the first checkpoint has none before it */
+  if (!load_checkpoint(reader, bounds, m->newest.previous, m->newest.previous_hash, &m->older, &m->older_mark)) {
+    snprintf(m->older_problem, sizeof m->older_problem, "its checkpoint record in journal block %llu is unreadable",
+             (unsigned long long)m->newest.previous);
+    return;
+  }
+  struct walk walk = {.next = m->older_mark.tail};
+  struct ring_block got;
+  while (walk.next <= m->newest_mark.sequence && walk_step(reader, bounds, &walk, &got)) {
+  }
+  if (walk.next <= m->newest_mark.sequence) {
+    snprintf(m->older_problem, sizeof m->older_problem, "its journal is broken at journal block %llu",
+             (unsigned long long)walk.next);
+    return;
+  }
+  m->has_older = true;
+}
+
+/* From the starting record: rules 12 to 14. */
+static int mount_from_start(struct ring_reader *reader, const struct volume_bounds *bounds, struct journal_mounted *m,
+                            struct wodan_error *error) {
+  const struct journal *journal = reader->journal;
+  uint64_t start = m->newest_mark.sequence, witness = 0;
+  struct walk walk;
+  walk_chain(reader, bounds, m, &walk);
+  if (walk.next <= start)
+    return status_corrupt(error, ring_place(journal, walk.next),
+                          "journal block %llu is damaged, before the newest checkpoint record at %llu",
+                          (unsigned long long)walk.next, (unsigned long long)start); /* guard: bounds */
+  if (find_evidence(reader, bounds, m, &walk, &witness))
+    return status_corrupt(error, ring_place(journal, walk.next),
+                          "journal block %llu is damaged: block %llu behind it says it was durable",
+                          (unsigned long long)walk.next, (unsigned long long)witness); /* guard: bounds */
+  int status = prove_newest(reader, bounds, m, &walk, error);
+  if (status < 0) return status;
+  m->head = walk.whole;
+  m->head_hash = walk.whole_hash;
+  if (m->newest.generation > m->generation_max) m->generation_max = m->newest.generation;
+  find_older(reader, bounds, m);
+  return 0;
+}
+
+int journal_mount(struct journal *journal, const struct volume_bounds *bounds, struct journal_mounted *m,
+                  struct wodan_error *error) {
+  struct ring_reader reader = ring_reader(journal);
+  struct ring_block found = {.payload = NULL};
+  memset(m, 0, sizeof *m);
+  if (bisect(&reader, &found) && start_from(&reader, bounds, &found, &m->newest, &m->newest_mark) &&
+      mount_from_start(&reader, bounds, m, error) == 0)
+    return 0;
+  /* Also when what bisection led to is damaged: a stale block may have sent it to an older lap, and nothing that the
+   * newest block stands on need be broken. */
+  m->linear = true;
+  scan_ring(&reader, &found);
+  if (!start_from(&reader, bounds, &found, &m->newest, &m->newest_mark))
+    return status_corrupt(
+        error, ring_place(journal, 0),
+        "the journal names no checkpoint record that can be read; an older root may be intact"); /* guard: bounds */
+  return mount_from_start(&reader, bounds, m, error);
+}
+
+static bool chain_is_whole(struct ring_reader *reader, const struct volume_bounds *bounds,
+                           const struct checkpoint_mark *mark, struct walk *walk) {
+  struct ring_block got;
+  *walk = (struct walk){.next = mark->tail, .whole = mark->tail};
+  while (walk->next <= mark->sequence && walk_step(reader, bounds, walk, &got)) {
+  }
+  return walk->next > mark->sequence;
+}
+
+/* The newest usable root older than `bar`, of this generation when that is not 0: 1, or 0: there is none. WODAN_ENOMEM. */
+static int find_root(struct ring_reader *reader, const struct volume_bounds *bounds, const struct journal_block *bar,
+                     uint64_t generation, struct journal_mounted *m) {
+  const struct journal *journal = reader->journal;
+  struct journal_block best = {0};
+  struct walk end = {0};
+  struct ring_block got;
+  bool have = false;
+  for (uint64_t p = 0, there = ring_there(journal); p < there; p++) {
+    if (!ring_decode(reader, ring_raw(reader, p, UINT32_MAX), p, &got) || got.block.kind == JOURNAL_EMPTY) continue;
+    note_block(m, &got, bounds);
+    if (got.block.kind != JOURNAL_CHECKPOINT || !newer(bar, &got.block) || (have && !newer(&got.block, &best)))
+      continue;
+    struct checkpoint_record record;
+    struct checkpoint_mark mark;
+    struct walk walk;
+    const struct journal_block candidate = got.block;
+    if (!load_checkpoint(reader, bounds, candidate.sequence, candidate.hash, &record, &mark) ||
+        (generation && record.generation != generation) || !chain_is_whole(reader, bounds, &mark, &walk))
+      continue;
+    best = candidate;
+    have = true;
+    m->newest = record;
+    m->newest_mark = mark;
+    while (walk.next < mark.tail + journal->blocks && walk_step(reader, bounds, &walk, &got)) {
+    }
+    end = walk;
+  }
+  if (!have) return 0;
+  uint64_t unasked;
+  if (end.unproven) find_evidence(reader, bounds, m, &end, &unasked);
+  if (prove_newest(reader, bounds, m, &end, NULL) == WODAN_ENOMEM) return WODAN_ENOMEM;
+  m->head = end.whole;
+  m->head_hash = end.whole_hash;
+  find_older(reader, bounds, m);
+  return 1;
+}
+
+int journal_older_root(struct journal *journal, const struct volume_bounds *bounds, const struct checkpoint_mark *below,
+                       struct journal_mounted *m, struct wodan_error *error) {
+  struct ring_reader reader = ring_reader(journal);
+  struct epoch below_epoch = {UINT64_MAX, UINT64_MAX};
+  struct ring_block got;
+  if (below && ring_get(&reader, below->sequence, &got)) below_epoch = got.block.epoch;
+  struct journal_block bar = {.epoch = below_epoch, .sequence = below ? below->sequence : UINT64_MAX};
+  int found = find_root(&reader, bounds, &bar, 0, m);
+  if (found < 0) return status_nomem(error);
+  if (!found)
+    return status_corrupt(error, ring_place(journal, 0),
+                          "no older checkpoint record in the journal is intact"); /* guard: bounds */
+  return 0;
+}
+
+int journal_root_of_generation(struct journal *journal, const struct volume_bounds *bounds, uint64_t generation,
+                               struct journal_mounted *m, struct wodan_error *error) {
+  assert(generation > 0);
+  struct ring_reader reader = ring_reader(journal);
+  struct journal_block bar = {.epoch = {UINT64_MAX, UINT64_MAX}, .sequence = UINT64_MAX};
+  int found = find_root(&reader, bounds, &bar, generation, m);
+  if (found < 0) return status_nomem(error);
+  if (!found)
+    return status_corrupt(error, ring_place(journal, 0),
+                          "no checkpoint record of generation %llu in the journal is intact",
+                          (unsigned long long)generation); /* guard: bounds */
+  return 0;
+}
+
+/* ---- replay ------------------------------------------------------------------------------------------------------ */
+
 int journal_replay(struct journal *journal, const struct journal_replay *replay, struct wodan_error *error) {
   struct ring_reader reader = ring_reader(journal);
   uint64_t tip = replay->covered;
@@ -503,22 +609,11 @@ int journal_replay(struct journal *journal, const struct journal_replay *replay,
   return status;
 }
 
-/* ---- strays ---------------------------------------------------------------------------------------------------- */
-
-/* Fragments of the whole record that starts at this block; 0: none does, or not all of it is there. */
-static uint32_t stray_record(struct ring_reader *reader, uint64_t first) {
-  uint32_t fragments = 1;
-  uint64_t previous = 0;
-  for (uint32_t i = 0; i < fragments; i++) {
-    struct ring_block got;
-    if (!ring_get(reader, first + i, &got) || got.block.kind != JOURNAL_RECORD || got.block.fragment != i ||
-        got.block.fragments > reader->journal->blocks)
-      return 0;
-    if (i && (got.block.fragments != fragments || got.block.previous != previous)) return 0; /* guard: checksum */
-    fragments = got.block.fragments;
-    previous = got.block.hash;
-  }
-  return fragments;
+int journal_rejected(struct journal *journal, const struct journal_mounted *mounted, journal_apply *apply,
+                     void *context, struct wodan_error *error) {
+  struct ring_reader reader = ring_reader(journal);
+  struct journal_replay replay = {.apply = apply, .context = context};
+  return mounted->rejected ? show_found(&reader, &replay, mounted->head, error) : 0;
 }
 
 int journal_strays(struct journal *journal, const struct journal_replay *replay, struct wodan_error *error) {

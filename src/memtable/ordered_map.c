@@ -338,10 +338,7 @@ static void descend(const struct ordered_map *map, const struct map_entry *const
       const struct map_node *node = paths[i].nodes[level];
       size_t index = node_lower(node, map_entry_key(entries[i]), entries[i]->sequence, 1) - 1;
       paths[i].index[level] = index;
-      __builtin_prefetch(&children(node)[index]);
-    }
-    for (size_t i = 0; i < count; i++) {
-      paths[i].nodes[level - 1] = children(paths[i].nodes[level])[paths[i].index[level]];
+      paths[i].nodes[level - 1] = children(node)[index];
       prefetch_heads(paths[i].nodes[level - 1]);
     }
   }

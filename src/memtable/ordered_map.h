@@ -9,7 +9,7 @@
 #include "format/record.h"
 #include "memtable/arena.h"
 
-enum { MAP_KEY_MAX = UINT16_MAX, MAP_WIDTH = 64, MAP_LEVELS_MAX = 16, MAP_MANY = 16 };
+enum { MAP_KEY_MAX = UINT16_MAX, MAP_WIDTH = 64, MAP_LEVELS_MAX = 16, MAP_MANY = 8 };
 
 /* What the map orders; key, then value, follow the fields. */
 struct map_entry {

@@ -173,6 +173,7 @@ static int begin_writing(struct repair *repair, struct wodan_error *error) {
   for (uint32_t i = repair->rewrite.roots_end; i > repair->base && status == 0; i--)
     status = claim_record(&claiming, &volume->roots[i - 1].record, error);
   if (status == 0) status = claim_blobs(&claiming, error);
+  if (status == 0) status = volume_rejected(volume, claim, &claiming, error);
   if (status < 0) return status;
   uint64_t most = space_counts(repair->writer.space).free / 2;
   space_set_reserve(repair->writer.space, claiming.nodes < most ? claiming.nodes : most, claiming.largest);

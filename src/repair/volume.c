@@ -20,13 +20,15 @@
 
 static int open_journal(struct volume *volume, struct wodan_error *error) {
   const struct superblock *sb = &volume->superblock;
+  volume->proof = (struct blob_source){.io = &volume->io, .mem = volume->mem, .page_size = sb->page_size};
   struct journal_setup setup = {.mem = volume->mem,
                                 .device = &volume->device,
                                 .fsid = sb->fsid,
                                 .seed = volume->io.seed,
                                 .block_size = sb->journal_block_size,
                                 .device_block = sb->block_size,
-                                .blocks = superblock_ring_blocks(sb)};
+                                .blocks = superblock_ring_blocks(sb),
+                                .proof = blob_proof(&volume->proof)};
   return journal_init(&volume->journal, &setup, error);
 }
 
@@ -197,6 +199,22 @@ int volume_blobs(struct volume *volume, struct volume_root *root, volume_object 
       object(context, &ref.ptr, false);
   }
   return status;
+}
+
+static int tell_rejected(void *context, const struct record *record, uint64_t block, struct wodan_error *error) {
+  const struct telling *telling = context;
+  struct blob_ref ref;
+  (void)block, (void)error;
+  if (record->kind == RECORD_BLOB &&
+      blob_ref_decode(record->value.data, record->value.size, &telling->io->bounds, &ref))
+    telling->object(telling->context, &ref.ptr, false);
+  return 0;
+}
+
+int volume_rejected(struct volume *volume, volume_object *object, void *context, struct wodan_error *error) {
+  struct telling telling = {object, context, &volume->io};
+  int status = journal_rejected(&volume->journal, &volume->end, tell_rejected, &telling, error);
+  return status == WODAN_ENOMEM ? status : 0;
 }
 
 void volume_mark(struct bitmap *map, const struct block_ptr *ptr) {

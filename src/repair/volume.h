@@ -3,6 +3,7 @@
 #ifndef REPAIR_VOLUME_H
 #define REPAIR_VOLUME_H
 
+#include "blob/blob_read.h"
 #include "format/superblock.h"
 #include "io/block_io.h"
 #include "journal/journal.h"
@@ -26,8 +27,9 @@ struct volume {
   struct mem *mem;
   struct device device;
   struct superblock superblock;
-  bool searched;      /* the superblock was lost, and this one is what the rest of the volume tells */
-  struct block_io io; /* bounds reach to the end of the device or volume, whichever is further */
+  bool searched;            /* the superblock was lost, and this one is what the rest of the volume tells */
+  struct block_io io;       /* bounds reach to the end of the device or volume, whichever is further */
+  struct blob_source proof; /* for the journal */
   struct journal journal;
   bool mounted;               /* an open would find its newest root; else `end` is that of the newest whole chain */
   struct journal_mounted end; /* where the journal goes on */
@@ -58,6 +60,8 @@ int volume_objects(struct volume *volume, const struct volume_root *root, volume
  * read. Replays. */
 int volume_blobs(struct volume *volume, struct volume_root *root, volume_object *object, void *context,
                  struct wodan_error *error);
+/* Those that the newest record names, when it was rejected because not all of them are whole (journal.h). WODAN_ENOMEM. */
+int volume_rejected(struct volume *volume, volume_object *object, void *context, struct wodan_error *error);
 /* Sets the bits of the object's blocks, as far as the map goes. */
 void volume_mark(struct bitmap *map, const struct block_ptr *ptr);
 

@@ -1,61 +1,16 @@
 /* Lengths that only a hostile writer tells, behind good checksums: whatever a volume says of itself, a check of B blocks reads
  * at most 2 B + 16 of them, takes at most 16 bytes a block, 64 KiB and 4 pages of memory, writes nothing and ends with an
  * answer. */
-#include "../unit/engine_rig.h"
+#include "craft_volume.h"
 
 #include "base/wire.h"
 #include "codec/checksum.h"
 #include "format/blob.h"
 #include "format/page.h"
 #include "format/range.h"
-#include "repair/writer.h"
 #include "run/filter.h"
 
 /* ---- the second writer: objects of any length on a new volume ----------------------------------------------------- */
-
-struct craft {
-  struct kept_bytes *kept;
-  struct wodan_device *device;
-  struct mem mem;
-  struct volume volume;
-  struct writer writer;
-  uint32_t page, block;
-  uint64_t bulk; /* bytes that a section is to have */
-};
-
-struct geometry {
-  uint64_t size;
-  uint32_t block, page, sector;
-};
-
-static int craft_random(void *context, void *buffer, size_t size) {
-  (void)context;
-  memset(buffer, 0x5A, size);
-  return 0;
-}
-
-static void craft_begin(struct craft *craft, const struct geometry *geometry) {
-  const struct wodan_hooks hooks = {.random = craft_random};
-  struct wodan_format_options format = {.block_size = geometry->block, .page_size = geometry->page, .hooks = hooks};
-  *craft = (struct craft){.kept = kept_create(geometry->size)};
-  craft->device = kept_plug(craft->kept, geometry->sector, 0);
-  assert_int_equal(wodan_format(craft->device, &format, NULL), 0);
-  mem_init(&craft->mem, NULL);
-  assert_int_equal(device_init(&craft->volume.device, craft->device, NULL), 0);
-  assert_int_equal(volume_open(&craft->volume, craft->device, &craft->mem, false, 0, NULL), 0);
-  assert_int_equal(writer_open(&craft->writer, &craft->volume, &hooks, NULL), 0);
-  craft->page = craft->volume.superblock.page_size;
-  craft->block = craft->volume.superblock.block_size;
-  craft->bulk = geometry->size / 2;
-}
-
-static void craft_end(struct craft *craft) {
-  writer_release(&craft->writer);
-  volume_release(&craft->volume);
-  assert_int_equal(craft->mem.used, 0);
-  assert_int_equal(wodan_device_close(craft->device), 0);
-  kept_free(craft->kept);
-}
 
 /* A section's bytes. */
 struct part {
@@ -108,11 +63,6 @@ static struct block_ptr put_object(struct craft *craft, struct thing *thing) {
                           .extent_count = header->extent_count};
   memcpy(ptr.extents, header->extents, sizeof ptr.extents);
   return ptr;
-}
-
-static struct wodan_slice text_key(uint64_t number, char out[24]) {
-  int size = snprintf(out, 24, "\1%010llu", (unsigned long long)number);
-  return (struct wodan_slice){out, (size_t)size};
 }
 
 /* One page of at least so many bytes, or of one record: values as `value` writes them, of the record's number. */
@@ -348,7 +298,7 @@ static struct block_ptr long_record(struct craft *craft) {
   wire_put_u64(&w, count);
   for (uint64_t i = 0; i < count; i++) journal_operation_encode(&w, &operation);
   assert_true(!w.failed && w.at == payload);
-  assert_int_equal(journal_record_begin(journal, payload, NULL), 0);
+  assert_int_equal(journal_record_begin(journal, payload, false, NULL), 0);
   assert_int_equal(journal_record_put(journal, w.data, (size_t)payload, NULL), 0);
   assert_int_equal(journal_record_end(journal, NULL), 0);
   free(w.data);
@@ -390,6 +340,31 @@ static struct block_ptr small_objects(struct craft *craft) {
   return ptr;
 }
 
+/* ---- salvage ---------------------------------------------------------------------------------------------------------- */
+
+static void count_repeated(void *context, const struct wodan_finding *finding) {
+  *(unsigned *)context += strstr(finding->message, "named more often than there are any") != NULL;
+}
+
+/* A tree that names blocks again and again is read as long as the volume has blocks, and no longer. */
+static void assert_salvage_ends(struct craft *craft, make *make) {
+  struct kept_bytes *kept = kept_create(craft->kept->size);
+  struct wodan_device *to = kept_plug(kept, 512, 0);
+  unsigned repeated = 0;
+  const struct wodan_salvage_options options = {
+      .size = sizeof options, .hooks = {.random = craft_random}, .context = &repeated, .finding = count_repeated};
+  struct wodan_salvage_report report;
+  uint64_t writes = craft->kept->writes;
+  craft->kept->read_bytes = 0;
+  int status = wodan_salvage(craft->device, to, &options, &report, NULL);
+  assert_true(status == 0 || status == WODAN_ENOSPC);
+  assert_int_equal(craft->kept->writes, writes);
+  assert_true(craft->kept->read_bytes <= 40 * craft->kept->size);
+  if (make == long_table || make == long_tables || make == long_run_list) assert_true(repeated > 0);
+  assert_int_equal(wodan_device_close(to), 0);
+  kept_free(kept);
+}
+
 /* ---- the check ------------------------------------------------------------------------------------------------------- */
 
 static void assert_bounded(const struct geometry *geometry, const char *name, make *make) {
@@ -412,7 +387,7 @@ static void assert_bounded(const struct geometry *geometry, const char *name, ma
   craft.kept->read_bytes = 0;
   int status = wodan_check(craft.device, &options, &report, &error);
   uint64_t blocks = geometry->size / craft.block;
-  uint64_t heap = 16 * blocks + (64 << 10) + 4 * (uint64_t)craft.page, reads = (2 * blocks + 16) * craft.block;
+  uint64_t heap = 16 * blocks + (80 << 10) + 4 * (uint64_t)craft.page, reads = (2 * blocks + 16) * craft.block;
   print_message("%s, %llu KiB in blocks of %u, pages of %u: %d, heap %zu of %llu, %llu of %llu bytes read, %llu "
                 "damages, %llu warnings%s\n",
                 name, (unsigned long long)geometry->size >> 10, craft.block, craft.page, status, (size_t)meter.peak,
@@ -424,6 +399,7 @@ static void assert_bounded(const struct geometry *geometry, const char *name, ma
   if (make != long_record && make != small_objects) assert_true(report.damages + report.warnings > 0);
   assert_int_equal(craft.kept->writes, writes);
   assert_int_equal(meter.live, 0);
+  if (geometry->size <= 256 << 10) assert_salvage_ends(&craft, make);
   craft_end(&craft);
 }
 

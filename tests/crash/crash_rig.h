@@ -18,6 +18,7 @@ struct rig {
   uint32_t nodes;       /* entries of a node, for format; 0: the usual numbers */
   bool background;      /* maintenance has its thread; else the order of all operations is always the same */
   uint32_t discard;     /* enum wodan_discard; 0: BATCHED, which never comes to it unless the clock goes */
+  uint64_t memory;      /* budget, bytes; 0: the usual one */
   uint64_t clock, step; /* ns; each look at the clock moves it by `step` */
 };
 
@@ -54,7 +55,7 @@ static inline void rig_make(struct rig *rig, uint64_t size, uint32_t sector, uin
 
 static inline int rig_try_open(struct rig *rig, unsigned flags, struct wodan_error *error) {
   struct wodan_open_options options = {.flags = flags | (rig->background ? 0 : WODAN_OPEN_INLINE),
-                                       .memory_budget = 640 << 10,
+                                       .memory_budget = rig->memory ? rig->memory : 640 << 10,
                                        .discard = rig->discard,
                                        .hooks = {.context = rig, .random = rig_random, .now = rig_clock}};
   rig->plug = sim_plug(rig->sim);

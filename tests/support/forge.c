@@ -194,7 +194,7 @@ static void put_superblocks(struct forge *f) {
 
 /* ---- ring ----------------------------------------------------------------------------------------------------------- */
 
-enum { KIND_EMPTY, KIND_RECORD, KIND_CHECKPOINT, KIND_SEAL, PAYLOAD_MAX = FORGE_BLOCK - 104 };
+enum { KIND_EMPTY, KIND_RECORD, KIND_CHECKPOINT, KIND_SEAL, FLAG_UNPROVEN = 1, PAYLOAD_MAX = FORGE_BLOCK - 104 };
 
 struct ring {
   struct forge *f;
@@ -207,6 +207,7 @@ struct fragment {
   uint32_t number, count;
   const uint8_t *payload;
   size_t size;
+  uint8_t flags;
 };
 
 static void put_block(struct ring *ring, const char *name, const struct fragment *fragment) {
@@ -219,7 +220,7 @@ static void put_block(struct ring *ring, const char *name, const struct fragment
   wire_put_u64(&w, 0);
   forge_put(f, &w, "magic", 4, 0x4c4e4a57);
   forge_put(f, &w, "kind", 1, fragment->kind);
-  forge_put(f, &w, "zero", 1, 0);
+  forge_put(f, &w, "flags", 1, fragment->flags);
   forge_put(f, &w, "zeros", 2, 0);
   forge_put_fsid(f, &w);
   forge_put(f, &w, "epoch", 8, 1);
@@ -260,7 +261,7 @@ static void put_checkpoint(struct ring *ring, const char *name, uint64_t sequenc
   forge_put_pointer(f, &w, FORGE_ANY_NODE, root);
   forge_put_pointer(f, &w, FORGE_NOTHING, &(struct block_ptr){0});
   uint64_t own = ring->next;
-  put_block(ring, name, &(struct fragment){KIND_CHECKPOINT, 0, 1, payload, w.at});
+  put_block(ring, name, &(struct fragment){KIND_CHECKPOINT, 0, 1, payload, w.at, 0});
   ring->flushed = ring->checkpoint = own;
   ring->checkpoint_hash = ring->last_hash;
 }
@@ -294,11 +295,15 @@ static void put_operations(struct ring *ring, const char *name, uint32_t first, 
   f->structure = name;
   forge_put(f, &w, "first operation", 8, first);
   forge_put(f, &w, "last operation", 8, last);
-  for (uint32_t n = first; n <= last; n++) put_operation(f, &w, n);
+  uint8_t flags = 0; /* what it names was written without a barrier */
+  for (uint32_t n = first; n <= last; n++) {
+    if (forge_operation(n)->kind == FORGE_PUTS_LARGE) flags = FLAG_UNPROVEN;
+    put_operation(f, &w, n);
+  }
   uint32_t count = (uint32_t)((w.at + PAYLOAD_MAX - 1) / PAYLOAD_MAX);
   for (uint32_t i = 0; i < count; i++) {
     size_t size = i + 1 < count ? PAYLOAD_MAX : w.at - i * (size_t)PAYLOAD_MAX;
-    put_block(ring, name, &(struct fragment){KIND_RECORD, i, count, payload + i * (size_t)PAYLOAD_MAX, size});
+    put_block(ring, name, &(struct fragment){KIND_RECORD, i, count, payload + i * (size_t)PAYLOAD_MAX, size, flags});
   }
   ring->flushed = ring->next - 1;
 }
@@ -381,7 +386,7 @@ static struct roots put_trees(struct forge *f) {
 static void put_ring(struct forge *f, const struct roots *roots) {
   struct ring ring = {.f = f};
   const struct block_ptr none = {0};
-  const struct fragment empty = {KIND_EMPTY, 0, 1, NULL, 0};
+  const struct fragment empty = {KIND_EMPTY, 0, 1, NULL, 0, 0};
   uint64_t newest = f->generation;
   for (uint32_t q = 0; q < FORGE_RING; q++) {
     f->mute = q < 9; /* the next lap goes over these */
@@ -399,7 +404,7 @@ static void put_ring(struct forge *f, const struct roots *roots) {
   put_checkpoint(&ring, "checkpoint", FORGE_TREE_B, tail, &roots->b);
   put_operations(&ring, "record of two fragments", 45, 48);
   put_operations(&ring, "newest record", 49, 49);
-  put_block(&ring, "seal", &(struct fragment){KIND_SEAL, 0, 1, NULL, 0});
+  put_block(&ring, "seal", &(struct fragment){KIND_SEAL, 0, 1, NULL, 0, 0});
   assert(ring.next == FORGE_RING + 9);
 }
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "blob/blob_read.h"
 #include "codec/checksum.h"
 #include "support/image.h"
 #include "support/kept_device.h"
@@ -36,13 +37,15 @@ bool patch_begin(struct patch *patch, const struct base_image *base, const struc
   patch->io = (struct block_io){.device = &patch->device, .mem = &patch->mem, .seed = checksum_seed(sb->fsid)};
   memcpy(patch->io.fsid, sb->fsid, sizeof patch->io.fsid);
   patch->io.bounds = (struct volume_bounds){sb->block_size, superblock_data_first(sb), sb->device_blocks - 1};
+  struct blob_source proof = {.io = &patch->io, .mem = &patch->mem, .page_size = sb->page_size}; /* for the mount */
   struct journal_setup setup = {.mem = &patch->mem,
                                 .device = &patch->device,
                                 .fsid = sb->fsid,
                                 .seed = patch->io.seed,
                                 .block_size = sb->journal_block_size,
                                 .device_block = sb->block_size,
-                                .blocks = superblock_ring_blocks(sb)};
+                                .blocks = superblock_ring_blocks(sb),
+                                .proof = blob_proof(&proof)};
   if (journal_init(&patch->journal, &setup, NULL) < 0 ||
       journal_mount(&patch->journal, &patch->io.bounds, &patch->mounted, NULL) < 0)
     return refuse(why, "the base image's journal cannot be mounted", "");

@@ -99,14 +99,14 @@ static void reference_fields(struct finder *f) {
 }
 
 static void journal_fields(struct finder *f) {
-  static const struct row table[] = {{"checksum", 8}, {"magic", 4}, {"kind", 1}, {NULL, 0}},
+  static const struct row table[] = {{"checksum", 8}, {"magic", 4}, {"kind", 1}, {"flags", 1}, {NULL, 0}},
                           more[] = {{"fsid", 16},          {"epoch number", 8},    {"epoch random bits", 8},
                                     {"sequence", 8},       {"previous", 8},        {"flushed_through", 8},
                                     {"checkpoint", 8},     {"checkpoint hash", 8}, {"fragment", 4},
                                     {"fragments", 4},      {"payload length", 4},  {"zero", 4},
                                     {"first sequence", 8}, {"last sequence", 8},   {NULL, 0}};
   rows(f, table);
-  text(f, "zeros", 3);
+  text(f, "zeros", 2);
   rows(f, more);
   number(f, "operation kind", 1); /* of the first operation */
   text(f, "operation key", varint(f, "operation key length"));

@@ -72,7 +72,7 @@ uint64_t ring_record_of(struct ring *ring, uint64_t first, uint64_t last, size_t
   for (uint64_t n = first; n <= last; n++) payload += operation(n, size, bytes);
   store_u64(header, first);
   store_u64(header + 8, last);
-  assert_int_equal(journal_record_begin(&ring->journal, payload, NULL), 0);
+  assert_int_equal(journal_record_begin(&ring->journal, payload, false, NULL), 0);
   assert_int_equal(journal_record_put(&ring->journal, header, sizeof header, NULL), 0);
   for (uint64_t n = first; n <= last; n++) {
     size_t length = operation(n, size, bytes);

@@ -336,7 +336,7 @@ static inline void craft_journal_operation(struct craft *c, uint64_t first, cons
   wire_put_u64(&w, first);
   wire_put_u64(&w, first);
   journal_operation_encode(&w, operation);
-  assert_int_equal(journal_record_begin(&c->journal, w.at, NULL), 0);
+  assert_int_equal(journal_record_begin(&c->journal, w.at, false, NULL), 0);
   assert_int_equal(journal_record_put(&c->journal, bytes, w.at, NULL), 0);
   assert_int_equal(journal_record_end(&c->journal, NULL), 0);
   journal_flushed(&c->journal);

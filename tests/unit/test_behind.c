@@ -405,8 +405,8 @@ static void write_until_cut(struct sim *sim, struct rig *rig, uint64_t k, uint64
     if (status == 0 && i % 11 == 0) *synced = i;
     if (status == 0 && i % 5 == 0 && (status = wodan_sync(rig->db)) == 0) *synced = i;
   }
-  assert_true(sim_is_off(sim));
   assert_true(wodan_close(rig->db, NULL) < 0);
+  assert_true(sim_is_off(sim)); /* its threads have ended */
   sim_device(sim)->ops = ops;
 }
 

@@ -367,7 +367,7 @@ static void test_file__writes_in_a_row_are_one_call(void **state) {
  * a host that refuses that changes nothing. */
 static void test_file__space_is_reserved_ahead_of_a_stream(void **state) {
   (void)state;
-  enum { PIECE = 128 << 10, PIECES = 40 };
+  enum { PIECE = 512 << 10, PIECES = 40 };
   uint8_t *data = calloc(1, PIECE);
   for (int refused = 0; refused < 2; refused++) {
     struct wodan_device *d;
@@ -380,11 +380,12 @@ static void test_file__space_is_reserved_ahead_of_a_stream(void **state) {
       assert_int_equal(io(d, WODAN_IO_WRITE, i * PIECE, data, PIECE), 0);
       assert_int_equal(stat(path, &stat_found), 0);
       assert_int_equal(stat_found.st_size, PIECES * PIECE);
-      assert_true((uint64_t)stat_found.st_blocks * 512 <= (i + 1) * PIECE * 5 / 4 + (64 << 10));
+      uint64_t ahead = (i + 1) * PIECE < 4 << 20 ? 0 : (i + 1) * PIECE / 4;
+      assert_true((uint64_t)stat_found.st_blocks * 512 <= (i + 1) * PIECE + ahead + (64 << 10));
     }
     unsigned calls = shim.calls - PIECES; /* besides the writes */
     if (refused) assert_int_equal(calls, 1);
-    if (!refused) assert_true(calls > 3 && calls < PIECES / 2);
+    if (!refused) assert_true(calls > 3 && calls < PIECES / 3);
     wodan_device_close(d);
     unlink(path);
   }

@@ -52,7 +52,7 @@ static void forge_operation(struct forger *f, const struct journal_operation *op
   wire_put_u64(&w, 1);
   journal_operation_encode(&w, operation);
   assert_false(w.failed);
-  assert_int_equal(journal_record_begin(&f->journal, w.at, NULL), 0);
+  assert_int_equal(journal_record_begin(&f->journal, w.at, false, NULL), 0);
   assert_int_equal(journal_record_put(&f->journal, bytes, w.at, NULL), 0);
   assert_int_equal(journal_record_end(&f->journal, NULL), 0);
   free(bytes);

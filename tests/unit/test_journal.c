@@ -496,7 +496,7 @@ static void put_raw(struct ring *ring, uint64_t first, uint64_t last, const void
   uint8_t header[16];
   store_u64(header, first);
   store_u64(header + 8, last);
-  assert_int_equal(journal_record_begin(&ring->journal, sizeof header + size, NULL), 0);
+  assert_int_equal(journal_record_begin(&ring->journal, sizeof header + size, false, NULL), 0);
   assert_int_equal(journal_record_put(&ring->journal, header, sizeof header, NULL), 0);
   if (size) assert_int_equal(journal_record_put(&ring->journal, operations, size, NULL), 0);
   assert_int_equal(journal_record_end(&ring->journal, NULL), 0);
@@ -558,7 +558,7 @@ static void test_journal__a_failed_write_is_reported(void **state) {
   sim_fault_add(ring.sim, &fault);
   assert_int_equal(journal_append_seal(&ring.journal, &error), WODAN_EIO);
   uint8_t payload[20] = {0};
-  assert_int_equal(journal_record_begin(&ring.journal, sizeof payload, &error), 0);
+  assert_int_equal(journal_record_begin(&ring.journal, sizeof payload, false, &error), 0);
   assert_int_equal(journal_record_put(&ring.journal, payload, sizeof payload, &error), 0);
   assert_int_equal(journal_record_end(&ring.journal, &error), WODAN_EIO);
   ring_release(&ring);

@@ -146,7 +146,10 @@ static void test_journal_block__each_field_wrong(void **state) {
   assert_true(patched_u8(32, 9)); /* the helper itself: a legal change passes */
   assert_false(patched_is_accepted(8, "WRUN", 4));
   assert_false(patched_u8(12, 4)); /* kind */
-  for (size_t i = 13; i < 16; i++) assert_false(patched_u8(i, 1));
+  assert_true(patched_u8(13, JOURNAL_UNPROVEN));
+  assert_false(patched_u8(13, 2)); /* no such flag */
+  assert_false(patched_u8(13, 3));
+  for (size_t i = 14; i < 16; i++) assert_false(patched_u8(i, 1));
   assert_false(patched_u32(88, 3)); /* fragment == fragments */
   assert_true(patched_u32(88, 2));
   assert_false(patched_u32(88, UINT32_MAX));

@@ -334,7 +334,7 @@ static void look(struct window *window, enum place place, uint64_t key) {
   }
 }
 
-/* Twice the worst that was seen with many seeds is the most that a seek may cost (before gaps and sweeps for deletes: 132). It was
+/* Twice the worst that was seen is the most that a seek may cost (before gaps and sweeps for deletes: 132). It was
  * once measured beside ten times what a fresh tree costs; such a tree has all in leaves now, and a seek touches one page. */
 enum { PAGES_MOST = 60 };
 

@@ -67,7 +67,8 @@ static void add_roles(char text[120], uint32_t roles) {
   } names[] = {{WODAN_JOURNAL_NEWEST, "newest root"},
                {WODAN_JOURNAL_OLDER, "previous root"},
                {WODAN_JOURNAL_TAIL, "tail: replay starts here"},
-               {WODAN_JOURNAL_HEAD, "head: the next block goes here"}};
+               {WODAN_JOURNAL_HEAD, "head: the next block goes here"},
+               {WODAN_JOURNAL_REJECTED, "not whole: a large value is missing"}};
   text[0] = '\0';
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     if (!(roles & names[i].role)) continue;
@@ -118,7 +119,8 @@ static void describe(struct json *json, const struct wodan_journal_block *b) {
   } names[] = {{WODAN_JOURNAL_LIVE, "live"},           {WODAN_JOURNAL_REPLAYED, "replayed"},
                {WODAN_JOURNAL_TAIL, "tail"},           {WODAN_JOURNAL_NEWEST, "newest_root"},
                {WODAN_JOURNAL_OLDER, "previous_root"}, {WODAN_JOURNAL_HEAD, "head"},
-               {WODAN_JOURNAL_CHAINED, "chained"}};
+               {WODAN_JOURNAL_CHAINED, "chained"},     {WODAN_JOURNAL_UNPROVEN, "unproven"},
+               {WODAN_JOURNAL_REJECTED, "rejected"}};
   json_open(json, NULL, '{');
   json_number(json, "position", b->position);
   json_number(json, "block", b->block);
