@@ -268,6 +268,13 @@ void run_filter_free(struct run *run, struct run_filter *filter) {
   mem_free(run->env->mem, filter, filter_size(lines));
 }
 
+/* Whether all pages are in the cache: asked before any work, for lookups by location load no pages of a new run. */
+static bool all_cached(const struct run_index *index) {
+  uint32_t at = 0;
+  while (at < index->page.count && atomic_load_explicit(&index->slots[at], memory_order_relaxed)) at++;
+  return at == index->page.count;
+}
+
 /* Sets the bits of all keys of the run, when all its pages are in the cache. */
 static bool fill_from_pages(struct run *run, const struct run_index *index, uint32_t lines, struct run_filter *filter) {
   uint32_t page_size = run->env->page_size; /* no key has more bytes than its page */
@@ -323,11 +330,16 @@ int run_load_filter(struct run *run, const struct run_index *index, struct run_f
   uint32_t lines = filter_lines(index->shape.record_count);
   uint64_t length = (uint64_t)lines * FILTER_LINE_SIZE;
   *filter = NULL;
-  if (!section->tag && !lines) return 0;
-  if (section->tag && (!lines || section->length != length || length > BLOCK_IO_SECTION_MAX))
+  bool sized = lines && (!section->tag || (section->length == length && length <= BLOCK_IO_SECTION_MAX));
+  if (!sized && !section->tag) return 0; /* no guard: no filter can be made for so many records */
+  if (!sized)
     return run_corrupt(run, section->offset, "its filter has a size other than its records need, or none that can be",
                        error); /* guard: bounds */
   uint64_t wasted = (uint64_t)atomic_load_explicit(&run->unfiltered, memory_order_relaxed) * run->env->page_size;
+  if (!section->tag && !all_cached(index)) {
+    atomic_store_explicit(&run->unfiltered, 0, memory_order_relaxed); /* not again at once */
+    return 0;
+  }
   if (!shelf_has_room(run->env->shelf, filter_size(lines)) && (!section->tag || wasted < length)) return 0;
   if (!shelf_begin(run, true, false)) {
     *filter = atomic_load_explicit(&run->filter, memory_order_acquire);
