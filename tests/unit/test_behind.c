@@ -147,7 +147,7 @@ static void test_behind__a_failure_is_told_from_then_on(void **state) {
 }
 
 /* Several lend at once, in any order and of any size; some give back. What is where was written last. */
-enum { LENDERS = 4, AREA = SIZE / LENDERS, TURNS = 400 };
+enum { LENDERS = 4, AREA = SIZE / LENDERS, TURNS = 100 };
 
 struct lender {
   struct world *world;
@@ -280,7 +280,7 @@ static void test_behind__a_model_of_large_values(void **state) {
   rig_close(&rig);
   struct wodan_open_options options = behind_options(&rig);
   rig_open_with(&rig, &options);
-  for (uint64_t i = 1; i <= 600; i++) {
+  for (uint64_t i = 1; i <= 200; i++) {
     uint64_t key = random_below(&random, KEYS), dice = random_below(&random, 100), found;
     if (dice < 75) {
       assert_done(rig.db, put_version(rig.db, key, i, dice < 3 ? WODAN_DURABLE : WODAN_BUFFERED));
@@ -344,7 +344,7 @@ static void test_behind__memory(void **state) {
 /* From the k-th write on all fail. What was synced stays, the handle ends with the cause, and a get answers right or EIO. */
 static void test_behind__a_device_that_fails(void **state) {
   (void)state;
-  for (uint64_t k = 0; k < 40; k += 3) {
+  for (uint64_t k = 0; k < 40; k += 9) {
     struct rig rig;
     uint64_t synced[KEYS] = {0}, last[KEYS] = {0}, found;
     struct gate gate;
@@ -431,7 +431,7 @@ static void judge_cut(struct sim *sim, struct rig *rig, uint64_t synced, uint64_
 
 static void test_behind__power_cuts(void **state) {
   (void)state;
-  enum { CUTS = 30, STATES = 6 };
+  enum { CUTS = 8, STATES = 5 };
   const char *text = getenv("WODAN_SEED");
   uint64_t seed = text ? strtoull(text, NULL, 0) : 5, random = seed;
   print_message("WODAN_SEED=%llu\n", (unsigned long long)seed);

@@ -7,11 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
 #include <cmocka.h>
 
 #include "memtable/key_filter.h"
-#include "memtable/memtable.h"
 #include "memtable/ordered_map.h"
 
 /* ---- support ---------------------------------------------------------------------------------------------------- */
