@@ -10,8 +10,8 @@
 #include <cmocka.h>
 
 #include "memtable/key_filter.h"
+#include "memtable/memtable.h"
 #include "memtable/ordered_map.h"
-
 /* ---- support ---------------------------------------------------------------------------------------------------- */
 
 /* Fails the allocation number fail_at (0: none) and, when `lasting`, every one after it. */
