@@ -151,13 +151,17 @@ int check_buffer_reserve(struct check *check, struct check_buffer *buffer, size_
   return buffer->data ? 0 : status_nomem(check->error);
 }
 
-/* What the check allows itself, of a device of so many blocks. */
+static uint64_t read_limit(const struct superblock *sb, uint64_t blocks) { return (2 * blocks + 16) * sb->block_size; }
+
+/* What the check allows itself, of a device of so many blocks. What could not be read does not count: it is asked for in one
+ * piece first, and then block by block. */
 static void set_bounds(struct check *check, uint64_t blocks) {
   const struct superblock *sb = &check->superblock;
   if (!check->bounded) return;
   uint64_t heap = 16 * blocks + HEAP_BYTES + HEAP_PAGES * (uint64_t)sb->page_size;
   check->mem.limit = heap < SIZE_MAX ? (size_t)heap : SIZE_MAX;
-  check->device.read_limit = (2 * blocks + 16) * sb->block_size;
+  uint64_t reads = read_limit(sb, blocks), done = atomic_load(&check->device.counters.read_bytes);
+  check->device.reads_left = done < reads ? reads - done : 0;
 }
 
 static void volume_setup(struct check *check) {
@@ -188,7 +192,7 @@ static int run_passes(struct check *check) {
   check->previous = check->salvage_only = false;
   if (check->device.reads_refused)
     check_found(check, FOUND_READ_BOUND, WODAN_NO_BLOCK, 0, "%" PRIu64 " bytes",
-                check->device.read_limit); /* no guard: the device's wrapper refused */
+                read_limit(&check->superblock, check->total)); /* no guard: the device's wrapper refused */
   if (status == 0) status = check_progress(check, check->total);
   return status;
 }

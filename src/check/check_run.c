@@ -374,12 +374,11 @@ static int check_band(struct run_check *run, uint64_t offset) {
 /* Whether the pages, and a band, can be read once more with enough left to read the rest of the volume. */
 static bool may_read_again(const struct run_check *run) {
   const struct check *check = run->check;
-  uint64_t limit = check->device.read_limit, done = atomic_load(&check->device.counters.read_bytes);
-  if (!limit) return true;
+  if (check->device.reads_left == UINT64_MAX) return true;
   uint64_t behind = check->done + block_ptr_blocks(run->ptr), blocks = check->space.blocks;
   uint64_t rest = behind < blocks ? (blocks - behind) * check->superblock.block_size : 0;
   uint64_t wanted = run->reader.pages->length + (uint64_t)run->band_room * FILTER_LINE_SIZE + rest + rest / 4;
-  return done < limit && wanted < limit - done;
+  return wanted < check->device.reads_left;
 }
 
 /* The other bands of a filter that does not fit into memory whole. */

@@ -53,7 +53,7 @@ int device_init(struct device *device, struct wodan_device *raw, struct wodan_er
   if (flaw) return status_set(error, WODAN_EINVAL, 0, WODAN_NO_BLOCK, "the device cannot be used: %s", flaw);
   device->raw = raw;
   device->behind = NULL;
-  device->read_limit = 0;
+  device->reads_left = UINT64_MAX;
   device->reads_refused = false;
   struct device_counters *c = &device->counters;
   _Atomic uint64_t *all[] = {&c->reads,    &c->read_bytes, &c->writes,   &c->write_bytes,
@@ -190,7 +190,7 @@ int device_transfer_now(struct device *device, struct wodan_io *requests, size_t
 
 /* Whether these requests read no more than is left. */
 static bool within_limit(struct device *device, const struct wodan_io *requests, size_t n) {
-  uint64_t left = device->read_limit - atomic_load_explicit(&device->counters.read_bytes, memory_order_relaxed);
+  uint64_t left = device->reads_left;
   for (size_t i = 0; i < n; i++) {
     uint64_t size = requests[i].kind == WODAN_IO_READ ? requests[i].size : 0;
     device->reads_refused |= size > left;
@@ -200,6 +200,16 @@ static bool within_limit(struct device *device, const struct wodan_io *requests,
   return true;
 }
 
+static int transfer_limited(struct device *device, struct wodan_io *requests, size_t n, struct wodan_error *error) {
+  if (!within_limit(device, requests, n))
+    return status_set(error, WODAN_EBUDGET, 0, WODAN_NO_BLOCK, "no more than %" PRIu64 " bytes may be read now",
+                      device->reads_left);
+  int status = device_transfer_now(device, requests, n, error);
+  for (size_t i = 0; i < n; i++)
+    if (requests[i].kind == WODAN_IO_READ && requests[i].status == 0) device->reads_left -= requests[i].size;
+  return status;
+}
+
 int device_transfer(struct device *device, struct wodan_io *requests, size_t n, struct wodan_error *error) {
   assert(requests || n == 0);
   for (size_t i = 0; i < n; i++) {
@@ -207,9 +217,7 @@ int device_transfer(struct device *device, struct wodan_io *requests, size_t n, 
     if (status < 0) return status;
   }
   if (n == 0) return 0;
-  if (device->read_limit && !within_limit(device, requests, n))
-    return status_set(error, WODAN_EBUDGET, 0, WODAN_NO_BLOCK, "no more than %" PRIu64 " bytes may be read",
-                      device->read_limit);
+  if (device->reads_left != UINT64_MAX) return transfer_limited(device, requests, n, error);
   int status = device->behind ? behind_clear(device->behind, requests, n, error) : 0;
   return status < 0 ? status : device_transfer_now(device, requests, n, error);
 }

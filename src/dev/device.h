@@ -19,7 +19,8 @@ struct device {
   struct wodan_device *raw;
   struct behind *behind; /* dev/behind.h; NULL: every write is handed to the device before its call returns */
   struct device_counters counters;
-  uint64_t read_limit; /* bytes: a read that would bring read_bytes above it is refused, WODAN_EBUDGET; 0: none */
+  uint64_t
+      reads_left; /* bytes that may still be read: what would read more is refused, WODAN_EBUDGET; UINT64_MAX: all */
   bool reads_refused;  /* that happened. Both are for who uses the device alone */
   _Atomic bool unsure; /* a write, barrier or flush failed: what the medium holds is not known any more */
 };
@@ -29,7 +30,7 @@ int device_init(struct device *device, struct wodan_device *raw, struct wodan_er
 
 /* offset and size in whole sectors inside the device, buffer aligned to geometry.memory_alignment: else
  * WODAN_EINVAL. WODAN_EIO / WODAN_ENOSPC from the device, with errno and byte offset in the sentence. WODAN_EBUDGET: see
- * read_limit. */
+ * reads_left. */
 int device_read(struct device *device, uint64_t offset, void *buffer, size_t size, struct wodan_error *error);
 int device_write(struct device *device, uint64_t offset, const void *buffer, size_t size, struct wodan_error *error);
 /* Many requests, all completed on return; the first failure's status. */
