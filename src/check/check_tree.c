@@ -81,8 +81,10 @@ static int measure_node(void *context, const struct block_ptr *ptr, const struct
   (void)ptr, (void)place, (void)error;
   for (uint32_t i = 0; image->level == 0 && i < image->entry_count && status == 0; i++)
     status = measure_leaf(tree, image, i);
-  for (uint32_t i = 0; i < image->run_count && status == 0; i++)
-    status = measure_run(tree, &image->runs[i].ptr, image->runs[i].blobs);
+  for (uint32_t i = 0; i < image->run_count && status == 0; i++) {
+    struct node_image_run run = node_image_run(image, i, &tree->check->io.bounds);
+    status = measure_run(tree, &run.ptr, run.blobs);
+  }
   tree->blocks = tree->blocks < most ? tree->blocks : most;
   return status;
 }
@@ -147,14 +149,15 @@ static int check_leaves(const struct tree *tree, const struct node_place *place,
 static int check_runs(const struct tree *tree, const struct node_place *place, const struct node_image *image) {
   int status = 0;
   for (uint32_t i = 0; i < image->run_count && status == 0; i++) {
+    struct node_image_run listed = node_image_run(image, i, &tree->check->io.bounds);
     struct run_place run = run_place(tree, "run", place);
     run.counted = true;
-    run.records = image->runs[i].records;
-    run.deletes = image->runs[i].deletes;
-    run.blobs = image->runs[i].blobs;
-    run.ranges = image->runs[i].ranges;
+    run.records = listed.records;
+    run.deletes = listed.deletes;
+    run.blobs = listed.blobs;
+    run.ranges = listed.ranges;
     if (!tree->previous) tree->check->report->runs++;
-    status = check_object(tree->check, &image->runs[i].ptr, &run);
+    status = check_object(tree->check, &listed.ptr, &run);
   }
   return status;
 }

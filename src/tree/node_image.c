@@ -17,6 +17,7 @@ void node_image_release(struct node_image *image) {
   mem_array_free(image->mem, image->entries, image->entry_capacity, sizeof *image->entries);
   mem_array_free(image->mem, image->lean, image->entry_capacity, sizeof *image->lean);
   mem_array_free(image->mem, image->runs, image->run_count, sizeof *image->runs);
+  mem_array_free(image->mem, image->lean_runs, image->run_count, sizeof *image->lean_runs);
   mem_free(image->mem, image->header, image->header_size);
   mem_free(image->mem, image->page, image->page_size);
   mem_free(image->mem, image->list, image->list_size);
@@ -81,30 +82,41 @@ static int decode_entries(struct block_io *io, const struct block_ptr *ptr, stru
 
 enum { RUN_SIZE_MIN = 14 + 3 }; /* bytes of an encoded pointer that is not null, and three counts */
 
-static int decode_runs(struct block_io *io, const struct block_ptr *ptr, struct node_image *image,
+/* NULL, or what is wrong with the next run of the list. */
+static const char *decode_run(struct wire_reader *r, const struct volume_bounds *bounds, struct node_image_run *run) {
+  if (!block_ptr_decode(r, bounds, &run->ptr) || run->ptr.generation == 0)
+    return "a run pointer is malformed"; /* guard: bounds */
+  run->records = wire_get_varint(r);
+  run->deletes = wire_get_varint(r);
+  run->blobs = wire_get_varint(r);
+  run->ranges = wire_get_varint(r);
+  if (r->failed || (run->records == 0 && run->ranges == 0) || run->deletes > run->records ||
+      run->blobs > run->records - run->deletes)
+    return "the counts of a run cannot be"; /* guard: bounds */
+  return NULL;
+}
+
+static int decode_runs(struct block_io *io, const struct block_ptr *ptr, struct node_image *image, bool lean,
                        struct wodan_error *error) {
   struct wire_reader r = wire_reader(image->list, image->list_size);
   uint64_t count = wire_get_varint(&r);
   if (r.failed || count > image->list_size / RUN_SIZE_MIN)
     return damaged(ptr, error, "its run list is malformed"); /* guard: bounds */
-  image->runs = mem_array(image->mem, (size_t)count, sizeof *image->runs);
-  if (!image->runs) return status_nomem(error);
+  if (lean)
+    image->lean_runs = mem_array(image->mem, (size_t)count, sizeof *image->lean_runs);
+  else
+    image->runs = mem_array(image->mem, (size_t)count, sizeof *image->runs);
+  if (!image->runs && !image->lean_runs) return status_nomem(error);
   image->run_count = (uint32_t)count; /* the array's size, for release */
   uint64_t newer = ptr->generation;
   for (uint64_t i = 0; i < count; i++) {
-    struct node_image_run *run = &image->runs[i];
-    if (!block_ptr_decode(&r, &io->bounds, &run->ptr) || run->ptr.generation == 0)
-      return damaged(ptr, error, "a run pointer is malformed"); /* guard: bounds */
+    struct node_image_run kept, *run = lean ? &kept : &image->runs[i];
+    if (lean) image->lean_runs[i] = (uint32_t)r.at;
+    const char *flaw = decode_run(&r, &io->bounds, run);
+    if (flaw) return damaged(ptr, error, flaw); /* no guard: those of decode_run judge */
     if (run->ptr.generation >= newer)
       return damaged(ptr, error, "its runs are not ordered newest first"); /* guard: bounds */
     newer = run->ptr.generation;
-    run->records = wire_get_varint(&r);
-    run->deletes = wire_get_varint(&r);
-    run->blobs = wire_get_varint(&r);
-    run->ranges = wire_get_varint(&r);
-    if (r.failed || (run->records == 0 && run->ranges == 0) || run->deletes > run->records ||
-        run->blobs > run->records - run->deletes)
-      return damaged(ptr, error, "the counts of a run cannot be"); /* guard: bounds */
   }
   if (r.at != r.size) return damaged(ptr, error, "its run list is longer than it says"); /* guard: bounds */
   return 0;
@@ -130,7 +142,7 @@ static int read_node(struct block_io *io, const struct block_ptr *ptr, struct no
   }
   image->list_size = (size_t)runs->length;
   status = block_io_read_section(io, ptr, runs, &image->list, error);
-  return status < 0 ? status : decode_runs(io, ptr, image, error);
+  return status < 0 ? status : decode_runs(io, ptr, image, lean, error);
 }
 
 static int read_image(struct block_io *io, const struct block_ptr *ptr, struct node_image *image, bool lean,
@@ -167,6 +179,17 @@ struct branch_entry node_image_branch(const struct node_image *image, uint32_t i
   assert(ok); /* proven when it was read */
   (void)ok;
   return branch;
+}
+
+struct node_image_run node_image_run(const struct node_image *image, uint32_t i, const struct volume_bounds *bounds) {
+  assert(i < image->run_count);
+  struct node_image_run run = {0};
+  if (!image->lean_runs) return image->runs[i];
+  struct wire_reader r = wire_reader(image->list + image->lean_runs[i], image->list_size - image->lean_runs[i]);
+  const char *flaw = decode_run(&r, bounds, &run);
+  assert(!flaw); /* proven when it was read */
+  (void)flaw;
+  return run;
 }
 
 /* ---- encoding --------------------------------------------------------------------------------------------------- */

@@ -23,7 +23,8 @@ struct node_image {
   struct node_image_entry *entries; /* by rising pivot; NULL in a lean image */
   struct wodan_slice *lean;         /* their pivots, in a lean image */
   uint32_t entry_count, entry_capacity;
-  struct node_image_run *runs; /* newest first */
+  struct node_image_run *runs; /* newest first; NULL in a lean image */
+  uint32_t *lean_runs;         /* where they begin in the list, in a lean image */
   uint32_t run_count;
   uint8_t *header, *page, *list; /* backing of decoded slices */
   size_t header_size, page_size, list_size;
@@ -36,7 +37,7 @@ struct node_image {
  * null ptr is the empty tree: level 0, no entry, no run. Release the image on success. */
 int node_image_read(struct block_io *io, const struct block_ptr *ptr, struct node_image *image,
                     struct wodan_error *error);
-/* The same with a tenth of the memory for each entry, which is decoded when it is asked for; all of it was proven. */
+/* The same with a tenth of the memory for each entry and run, which are decoded when they are asked for; all was proven. */
 int node_image_read_lean(struct block_io *io, const struct block_ptr *ptr, struct node_image *image,
                          struct wodan_error *error);
 void node_image_release(struct node_image *image);
@@ -44,6 +45,7 @@ void node_image_release(struct node_image *image);
 /* Of either image. bounds: those it was read with. */
 struct wodan_slice node_image_pivot(const struct node_image *image, uint32_t i);
 struct branch_entry node_image_branch(const struct node_image *image, uint32_t i, const struct volume_bounds *bounds);
+struct node_image_run node_image_run(const struct node_image *image, uint32_t i, const struct volume_bounds *bounds);
 
 /* Encodes the node, of image->level, as one object in fresh memory: *size bytes (a multiple of the block size) at *bytes, aligned for
  * block_io_write. The extents are taken with `allocate` once the size is known. ptr is filled. */
