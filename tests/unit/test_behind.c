@@ -8,6 +8,7 @@
 #include "dev/behind.h"
 #include "dev/dev_sim.h"
 #include "support/gate_device.h"
+#include "support/sanitized.h"
 
 enum { SECTOR = 512, SIZE = 4 << 20, RING = 256 << 10, PIECE = BEHIND_LEAST, AWHILE = 20000 };
 
@@ -147,7 +148,7 @@ static void test_behind__a_failure_is_told_from_then_on(void **state) {
 }
 
 /* Several lend at once, in any order and of any size; some give back. What is where was written last. */
-enum { LENDERS = 4, AREA = SIZE / LENDERS, TURNS = 100 };
+enum { LENDERS = 4, AREA = SIZE / LENDERS, TURNS = RACES_WATCHED ? 30 : 100 };
 
 struct lender {
   struct world *world;
@@ -217,7 +218,7 @@ static void test_behind__sizes_it_is_not_for(void **state) {
 
 /* ---- through the engine ------------------------------------------------------------------------------------------- */
 
-enum { VALUE = 100000, KEYS = 20, MIB = 1 << 20 };
+enum { VALUE = RACES_WATCHED ? 40000 : 100000, KEYS = 20, MIB = 1 << 20 };
 
 static struct wodan_slice value_of(uint64_t version, uint8_t *bytes) {
   uint64_t state = version;
@@ -366,7 +367,7 @@ static void test_behind__a_device_that_fails(void **state) {
     assert_int_equal(wodan_sync(rig.db), WODAN_EFAILED);
     for (uint64_t key = 0; key < KEYS; key++) {
       int got = version_of(rig.db, key, &found);
-      if (got == 0) assert_true(found == last[key] || found > last[key]);
+      if (got == 0) assert_true(found >= last[key]);
       if (got < 0) assert_int_equal(got, WODAN_EIO);
     }
     assert_true(wodan_close(rig.db, &error) < 0);
@@ -431,7 +432,7 @@ static void judge_cut(struct sim *sim, struct rig *rig, uint64_t synced, uint64_
 
 static void test_behind__power_cuts(void **state) {
   (void)state;
-  enum { CUTS = 8, STATES = 5 };
+  enum { CUTS = RACES_WATCHED ? 4 : 8, STATES = 5 };
   const char *text = getenv("WODAN_SEED");
   uint64_t seed = text ? strtoull(text, NULL, 0) : 5, random = seed;
   print_message("WODAN_SEED=%llu\n", (unsigned long long)seed);
