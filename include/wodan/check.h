@@ -46,7 +46,7 @@ struct wodan_check_options {
   /* Called now and then with blocks checked and blocks to check; non-zero stops the check. NULL: not called. */
   int (*progress)(void *context, uint64_t done, uint64_t total);
   /* Most bytes taken from the allocator at any time; the check ends with WODAN_EBUDGET where that is too little. 0: 16 a block
-   * of the device, 80 KiB and 4 pages; and at most 2 reads a block and 16 succeed. What would take more, as only a hostile
+   * of the device, 64 KiB, 2 journal blocks and 4 pages; and at most 2 reads a block and 16 succeed. What would take more, as only a hostile
    * volume or one of very unusual settings has, is told (WF0080, WF0081) and left out; `complete` is 0 then. */
   uint64_t memory_limit;
   uint64_t generation; /* 0: the newest root; else this one in its place (wodan_inspect_roots lists them) */

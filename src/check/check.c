@@ -26,7 +26,7 @@
 #include "format/record.h"
 #include "tree/walk.h"
 
-enum { PROGRESS_BYTES = 1 << 20, HEAP_BYTES = 80 << 10, HEAP_PAGES = 4, BOUNCE_BYTES = 16 << 10 };
+enum { PROGRESS_BYTES = 1 << 20, HEAP_BYTES = 64 << 10, HEAP_PAGES = 4, BOUNCE_BYTES = 16 << 10 };
 
 static void count_finding(struct wodan_check_report *report, uint32_t severity) {
   switch (severity) {
@@ -158,7 +158,9 @@ static uint64_t read_limit(const struct superblock *sb, uint64_t blocks) { retur
 static void set_bounds(struct check *check, uint64_t blocks) {
   const struct superblock *sb = &check->superblock;
   if (!check->bounded) return;
-  uint64_t heap = 16 * blocks + HEAP_BYTES + HEAP_PAGES * (uint64_t)sb->page_size;
+  uint64_t ring =
+      2ull * sb->journal_block_size; /* one of its blocks, while sectors as large are read for what it names */
+  uint64_t heap = 16 * blocks + HEAP_BYTES + ring + HEAP_PAGES * (uint64_t)sb->page_size;
   check->mem.limit = heap < SIZE_MAX ? (size_t)heap : SIZE_MAX;
   uint64_t reads = read_limit(sb, blocks), done = atomic_load(&check->device.counters.read_bytes);
   check->device.reads_left = done < reads ? reads - done : 0;

@@ -387,7 +387,8 @@ static void assert_bounded(const struct geometry *geometry, const char *name, ma
   craft.kept->read_bytes = 0;
   int status = wodan_check(craft.device, &options, &report, &error);
   uint64_t blocks = geometry->size / craft.block;
-  uint64_t heap = 16 * blocks + (80 << 10) + 4 * (uint64_t)craft.page, reads = (2 * blocks + 16) * craft.block;
+  uint64_t reads = (2 * blocks + 16) * craft.block, heap = 16 * blocks + (64 << 10) + 4 * (uint64_t)craft.page;
+  heap += 2ull * craft.volume.superblock.journal_block_size;
   print_message("%s, %llu KiB in blocks of %u, pages of %u: %d, heap %zu of %llu, %llu of %llu bytes read, %llu "
                 "damages, %llu warnings%s\n",
                 name, (unsigned long long)geometry->size >> 10, craft.block, craft.page, status, (size_t)meter.peak,
