@@ -321,9 +321,8 @@ static int unpack_kept(struct unpacking *u, struct wire_reader *payload, struct 
     payload->at = r.at - before;
     return status;
   }
-  if (more < payload->size) return bad_record(u, error, "has a malformed operation"); /* guard: bounds */
   payload->at = payload->size;
-  u->kept_size = before + more;
+  u->kept_size = before + more; /* full, it is longer than any operation and stays malformed */
   return 0;
 }
 
@@ -349,16 +348,17 @@ static int unpack(struct unpacking *u, const struct ring_block *got, struct woda
     u->next = u->last = 0;
     u->kept_size = 0;
   }
-  if (b->fragment != u->due++ || b->fragments != u->fragments) /* the chain was walked before: it changed */
-    return status_corrupt(error, ring_place(u->journal, b->sequence), "journal block %llu does not fit its record",
-                          (unsigned long long)b->sequence); /* guard: bounds */
+  if (b->fragment != u->due++ || b->fragments != u->fragments)
+    return status_corrupt(
+        error, ring_place(u->journal, b->sequence), "journal block %llu does not fit its record",
+        (unsigned long long)b
+            ->sequence); /* guard: bounds; equivalent: the walk before has seen it fit, unless the device answers otherwise now */
   if (u->kept_size) status = unpack_kept(u, &payload, error);
   if (status == 0) status = unpack_whole(u, &payload, payload.size, error);
   if (status) return status;
   if (b->fragment + 1 < b->fragments) return payload.at < payload.size ? unpack_keep(u, &payload, error) : 0;
-  if (u->next == 0) return bad_record(u, error, "has no valid header"); /* guard: bounds */
-  if (payload.at < payload.size || u->kept_size || u->next <= u->last)
-    return bad_record(u, error, "has a malformed operation"); /* guard: bounds */
+  /* What is left, of a header or an operation, is of one that was not counted. */
+  if (u->next <= u->last) return bad_record(u, error, "has a malformed operation"); /* guard: bounds */
   return 0;
 }
 
@@ -375,7 +375,7 @@ static uint32_t stray_record(struct ring_reader *reader, uint64_t first) {
     if (!ring_get(reader, first + i, &got) || got.block.kind != JOURNAL_RECORD || got.block.fragment != i ||
         got.block.fragments > reader->journal->blocks)
       return 0;
-    if (i && (got.block.fragments != fragments || got.block.previous != previous)) return 0; /* guard: checksum */
+    if (i && got.block.previous != previous) return 0; /* guard: checksum */
     fragments = got.block.fragments;
     previous = got.block.hash;
   }

@@ -97,7 +97,7 @@ struct object {
   struct entry pages[PAGES_MAX][RECORDS_MAX]; /* up to the first without a key */
   const char *low, *high;                     /* NULL: right ones */
   const char *index[PAGES_MAX];               /* keys in the index; NULL: right ones */
-  bool filter, filter_lacks_first, filter_short, page_garbage, page_malformed, index_skips;
+  bool filter, filter_lacks_first, filter_short, filter_sum_of_lines, page_garbage, page_malformed, index_skips;
   uint8_t section, section_size; /* one more, of zeros; 0: none, and 9 bytes */
   uint8_t section_first;         /* but for its first byte */
   uint8_t index_kind;            /* of the index's records */
@@ -198,6 +198,9 @@ static inline void lay_filter(struct craft *c, struct laying *l, const struct ob
     }
   if (!o->filter_empty) l->at += (uint64_t)lines * FILTER_LINE_SIZE + (o->filter_short ? 64 : 0);
   lay_section(c, l, SECTION_FILTER, start);
+  if (o->filter_sum_of_lines)
+    l->header.sections[l->header.section_count - 1].checksum =
+        checksum(c->io.seed, l->bytes + start, (size_t)lines * FILTER_LINE_SIZE);
 }
 
 static inline void lay_range(struct craft *c, struct laying *l, const struct object *o) {

@@ -15,6 +15,7 @@
 /* A fresh volume whose journal is open for appending behind the engine's back. */
 struct forger {
   struct kept_bytes *kept;
+  uint32_t sector;
   struct wodan_device *raw;
   struct device device;
   struct mem mem;
@@ -22,10 +23,11 @@ struct forger {
   struct journal journal;
 };
 
-static void forger_open(struct forger *f) {
+static void forger_open_on(struct forger *f, uint32_t sector) {
   memset(f, 0, sizeof *f);
+  f->sector = sector;
   f->kept = kept_create(4 << 20);
-  f->raw = kept_plug(f->kept, 512, 0);
+  f->raw = kept_plug(f->kept, sector, 0);
   assert_int_equal(wodan_format(f->raw, NULL, NULL), 0);
   assert_int_equal(superblock_decode(f->kept->data, &f->sb, NULL), 0);
   mem_init(&f->mem, NULL);
@@ -43,6 +45,8 @@ static void forger_open(struct forger *f) {
   assert_int_equal(journal_mount(&f->journal, &bounds, &mounted, NULL), 0);
   journal_continue(&f->journal, &mounted, (struct epoch){mounted.epoch_max.number + 1, 77});
 }
+
+static void forger_open(struct forger *f) { forger_open_on(f, 512); }
 
 static void forge_operation(struct forger *f, const struct journal_operation *operation) {
   size_t size = 16 + 64 + operation->key.size + operation->value.size;
@@ -80,7 +84,7 @@ static void forge_checkpoint(struct forger *f, uint64_t generation, uint64_t seq
 static int forger_close(struct forger *f) {
   journal_release(&f->journal);
   wodan_device_close(f->raw);
-  struct wodan_device *device = kept_plug(f->kept, 512, 0);
+  struct wodan_device *device = kept_plug(f->kept, f->sector, 0);
   struct wodan_db *db;
   struct wodan_error error;
   int status = wodan_open(device, NULL, &db, &error);
@@ -149,9 +153,82 @@ static void test_hostile_journal__references_to_large_values_are_proven(void **s
   }
 }
 
+/* The limits of keys and values, and one byte more. */
+static void test_hostile_journal__limits_are_exact(void **state) {
+  (void)state;
+  for (unsigned more = 0; more < 2; more++) {
+    struct forger f;
+    forger_open(&f);
+    forge_record(&f, f.sb.page_size / 8 + TABLE_ID_SIZE + more, 1);
+    assert_int_equal(forger_close(&f), more ? WODAN_ECORRUPT : 0);
+    forger_open(&f);
+    forge_record(&f, 10, f.sb.page_size / 4 + more);
+    assert_int_equal(forger_close(&f), more ? WODAN_ECORRUPT : 0);
+  }
+}
+
+static void forge_bytes(struct forger *f, const uint8_t *bytes, size_t size) {
+  assert_int_equal(journal_record_begin(&f->journal, size, false, NULL), 0);
+  assert_int_equal(journal_record_put(&f->journal, bytes, size, NULL), 0);
+  assert_int_equal(journal_record_end(&f->journal, NULL), 0);
+}
+
+/* A header of no operation in front of a good one; and records that end inside a header or an operation. */
+static void test_hostile_journal__headers_and_ends_that_lie(void **state) {
+  (void)state;
+  uint8_t bytes[128] = {0};
+  const struct journal_operation operation = {.kind = RECORD_PUT, .key = {"\1key", 4}, .value = {"value", 5}};
+  struct wire_writer w = wire_writer(bytes, sizeof bytes);
+  wire_put_u64(&w, 0);
+  wire_put_u64(&w, 5);
+  wire_put_u64(&w, 1);
+  wire_put_u64(&w, 1);
+  journal_operation_encode(&w, &operation);
+  struct forger f;
+  forger_open(&f);
+  forge_bytes(&f, bytes, w.at);
+  assert_int_equal(forger_close(&f), WODAN_ECORRUPT);
+  for (size_t cut = 0; cut < w.at - 16; cut++) {
+    forger_open(&f);
+    forge_bytes(&f, bytes + 16, w.at - 16 - cut);
+    assert_int_equal(forger_close(&f), cut ? WODAN_ECORRUPT : 0);
+  }
+}
+
+/* An operation that is never whole, cut by large fragments: more of it than the replay keeps. */
+static void test_hostile_journal__an_operation_longer_than_any(void **state) {
+  (void)state;
+  enum { SIZE = 200 << 10 };
+  static const uint8_t zeros[1000];
+  uint8_t *bytes = calloc(1, SIZE);
+  for (size_t before = 0; before < 60000; before += 19997) {
+    struct wire_writer w = wire_writer(bytes, SIZE);
+    wire_put_u64(&w, 1);
+    wire_put_u64(&w, 100000);
+    const struct journal_operation small = {.kind = RECORD_PUT, .key = {"\1k", 2}, .value = {zeros, sizeof zeros}};
+    while (w.at < before) journal_operation_encode(&w, &small);
+    const struct journal_operation large = {.kind = RECORD_PUT, .key = {"\1k", 2}, .value = {bytes + w.at, 100000}};
+    uint8_t *out = calloc(1, SIZE);
+    memcpy(out, bytes, w.at);
+    struct wire_writer to = wire_writer(out, SIZE);
+    to.at = w.at;
+    journal_operation_encode(&to, &large);
+    assert_false(to.failed);
+    struct forger f;
+    forger_open_on(&f, 65536);
+    forge_bytes(&f, out, to.at);
+    assert_int_equal(forger_close(&f), WODAN_ECORRUPT);
+    free(out);
+  }
+  free(bytes);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_hostile_journal__references_to_large_values_are_proven),
+      cmocka_unit_test(test_hostile_journal__limits_are_exact),
+      cmocka_unit_test(test_hostile_journal__headers_and_ends_that_lie),
+      cmocka_unit_test(test_hostile_journal__an_operation_longer_than_any),
       cmocka_unit_test(test_hostile_journal__an_honest_forgery_opens),
       cmocka_unit_test(test_hostile_journal__keys_and_values_beyond_the_limits_are_damage),
       cmocka_unit_test(test_hostile_journal__counters_about_to_wrap_are_damage),

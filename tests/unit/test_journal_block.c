@@ -141,6 +141,21 @@ static void test_journal_block__other_volume_is_refused(void **state) {
   assert_false(journal_block_decode(out, SIZE, SEED + 1, FSID, &back, &payload));
 }
 
+static void test_journal_block__only_records_are_unproven(void **state) {
+  (void)state;
+  uint8_t out[SIZE];
+  const uint8_t *payload;
+  struct journal_block block = sample(), back;
+  block.kind = JOURNAL_CHECKPOINT;
+  block.fragment = 0;
+  block.fragments = 1;
+  journal_block_encode(&block, (const uint8_t *)"hello", SEED, out, SIZE);
+  assert_true(decode(out, &back, &payload));
+  out[13] = JOURNAL_UNPROVEN;
+  store_u64(out, checksum(SEED, out + 8, SIZE - 8));
+  assert_false(decode(out, &back, &payload));
+}
+
 static void test_journal_block__each_field_wrong(void **state) {
   (void)state;
   assert_true(patched_u8(32, 9)); /* the helper itself: a legal change passes */
@@ -281,6 +296,7 @@ int main(void) {
       cmocka_unit_test(test_journal_block__every_bit_flip_is_seen),
       cmocka_unit_test(test_journal_block__truncated_at_each_byte),
       cmocka_unit_test(test_journal_block__other_volume_is_refused),
+      cmocka_unit_test(test_journal_block__only_records_are_unproven),
       cmocka_unit_test(test_journal_block__each_field_wrong),
       cmocka_unit_test(test_journal_block__only_records_have_fragments),
       cmocka_unit_test(test_journal_block__seals_and_empty_blocks_carry_nothing),

@@ -157,6 +157,34 @@ static void test_to_text__journal_record(void **state) {
   cut_all(JOURNAL, bytes, BLOCK);
 }
 
+/* A flag that is none, and one that only records have, are told beside the field. */
+static void test_to_text__flags_of_journal_blocks(void **state) {
+  (void)state;
+  static const struct {
+    uint8_t kind, flags;
+    bool known;
+  } cases[] = {{JOURNAL_RECORD, 0, true},
+               {JOURNAL_RECORD, JOURNAL_UNPROVEN, true},
+               {JOURNAL_RECORD, 2, false},
+               {JOURNAL_SEAL, 0, true},
+               {JOURNAL_SEAL, JOURNAL_UNPROVEN, false}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    uint8_t bytes[BLOCK];
+    struct heard *heard = malloc(sizeof *heard);
+    uint32_t problems[2];
+    block_with(cases[i].kind, NULL, 0, bytes);
+    for (int flagged = 0; flagged < 2; flagged++) {
+      bytes[13] = flagged ? cases[i].flags : 0;
+      store_u64(bytes, checksum(VOLUME.seed, bytes + 8, BLOCK - 8));
+      show(JOURNAL, bytes, BLOCK, heard);
+      problems[flagged] = heard->problems;
+      free(heard->covered);
+    }
+    assert_int_equal(problems[1] - problems[0], !cases[i].known);
+    free(heard);
+  }
+}
+
 static void test_to_text__checkpoint(void **state) {
   (void)state;
   const struct checkpoint_record record = {.generation = 9,
@@ -315,6 +343,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_to_text__superblock),
       cmocka_unit_test(test_to_text__journal_record),
+      cmocka_unit_test(test_to_text__flags_of_journal_blocks),
       cmocka_unit_test(test_to_text__checkpoint),
       cmocka_unit_test(test_to_text__object_header),
       cmocka_unit_test(test_to_text__pages),
